@@ -1,0 +1,42 @@
+"""The frame that maps are fitted and applied in: centred by the mean, scaled to the unit sphere."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def unit(X: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, shape (n, d); a zero row stays zero."""
+    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where one space's raw rows lie: their mean (d,) and the root mean square of their norms."""
+
+    mean: np.ndarray
+    norm: float
+
+    @classmethod
+    def of(cls, X: np.ndarray, block: int = 65536) -> "Frame":
+        """The frame of raw rows ``X`` (n, d), read in blocks (a memory map is never loaded whole)."""
+        total, square = np.zeros(X.shape[1]), 0.0
+        for start in range(0, len(X), block):
+            rows = np.asarray(X[start : start + block], np.float64)
+            total += rows.sum(0)
+            square += float(np.vdot(rows, rows))
+        return cls((total / len(X)).astype(np.float32), float(np.sqrt(square / len(X))))
+
+    def apply(self, X: np.ndarray) -> np.ndarray:
+        """Raw rows (n, d) to unit rows around the mean, float32."""
+        return unit(np.asarray(X, np.float32) - self.mean)
+
+    def restore(self, U: np.ndarray) -> np.ndarray:
+        """Unit rows of this frame back to unit rows of the raw space.
+
+        Each row leaves the mean in its direction until it reaches the space's norm: the exact inverse of ``apply``
+        when all raw rows have that norm, as embeddings usually do, so that cosines with raw rows need no frame.
+        """
+        along = U @ self.mean
+        reach = np.sqrt(np.maximum(along**2 + self.norm**2 - float(self.mean @ self.mean), 0.0)) - along
+        return unit(self.mean + reach[:, None] * U)
