@@ -41,7 +41,7 @@ COMPONENTS = 48
 class Settings:
     """One fit's hyperparameters; None leaves the choice to the preset, or leaves the stage out.
 
-    ``approx_clusters`` is the anchors per run: k-means centroids for "paper", independent components for "auto".
+    ``approx_clusters`` is the anchors per run: centroids for "paper", independent components for "auto".
     """
 
     preset: str
@@ -57,7 +57,7 @@ class Settings:
     smoothing_alpha: float | None
 
     def check_rows(self, nA: int, nB: int, dA: int, dB: int) -> None:
-        """Refuse (ValueError) inputs of nA and nB rows that are too few, or too narrow, for a stage of this run.
+        """Refuse (ValueError) nA and nB rows that are too few, or too narrow, for a stage of this run.
 
         A ``refine1_sample_size`` beyond the rows there are is no error: all of them are then used.
         """
@@ -84,7 +84,7 @@ def resolve(preset: str = "auto", mapping: str = "orthogonal", seed: int = 0, **
     """
     _check_choice("preset", preset, tuple(PRESETS))
     _check_choice("mapping", mapping, MAPPINGS)
-    values = {"seed": _integer("seed", seed, 0)}
+    values = {"seed": whole_number("seed", seed, 0)}
     for name, default in PRESETS[preset].items():
         value = given.pop(name, None)
         if value is None:
@@ -92,23 +92,24 @@ def resolve(preset: str = "auto", mapping: str = "orthogonal", seed: int = 0, **
         elif name == "smoothing_alpha":
             values[name] = _fraction(name, value)
         else:
-            values[name] = _integer(name, value, MINIMA[name])
+            values[name] = whole_number(name, value, MINIMA[name])
     if given:
         raise TypeError(f"unknown hyperparameter {sorted(given)[0]!r}; known: {', '.join(PAPER)}")
     return Settings(preset=preset, mapping=mapping, **values)
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
-
-
-def _integer(name: str, value: Any, least: int) -> int:
+def whole_number(name: str, value: Any, least: int) -> int:
+    """``value`` as an int of at least ``least``; otherwise a TypeError or ValueError that names it."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer; got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}; got {value!r}")
     return int(value)
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
 def _fraction(name: str, value: Any) -> float:

@@ -1,0 +1,134 @@
+"""Embeddings in: any array-like to rows that the steps can work on, or one clear error."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minivec.frame import Frame
+
+# Rows looked at together: small enough for a memory map of any length, and to stay in the processor's cache.
+BLOCK = 4096
+
+
+def as_array(a: Any, name: str) -> np.ndarray:
+    """A floating-point NumPy array of any array-like (torch, JAX or TensorFlow tensor, memory map, nested
+    list).
+
+    Nothing is copied where the memory can be shared. Raises TypeError for integers, booleans, objects, text
+    and complex numbers, which are no embeddings, and ValueError for nested lists of unequal lengths.
+    """
+    if hasattr(
+        a, "detach"
+    ):  # torch: NumPy knows neither its bfloat16 nor tensors with a gradient or on a GPU
+        a = a.detach().cpu()
+        a = (a.float() if str(a.dtype) == "torch.bfloat16" else a).numpy()
+    try:
+        a = a if isinstance(a, np.ndarray) else np.asarray(a)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a 2-D array of embeddings: {error}") from None
+    if not (np.issubdtype(a.dtype, np.floating) or a.dtype.name == "bfloat16"):
+        raise TypeError(f"{name} must hold floating-point embeddings; got dtype {a.dtype}")
+    return a
+
+
+def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> np.ndarray:
+    """Check embeddings and return them as a (rows, width) array.
+
+    In memory they become C-contiguous float32; a memory map stays one, in its own dtype, and is read in
+    blocks. Raises TypeError and ValueError that name the argument, the first offending rows and their values:
+    not 2-D, empty, another ``width``, fewer than ``min_rows``, NaN or infinity in float32, rows of one
+    repeated value (as all zero).
+    """
+    rows = as_array(a, name)
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must be 2-D (rows, dimensions); got shape {rows.shape}")
+    if 0 in rows.shape:
+        raise ValueError(f"{name} is empty: shape {rows.shape}")
+    if rows.shape[1] < 2:
+        raise ValueError(f"{name} must have at least 2 dimensions a row; got shape {rows.shape}")
+    if width is not None and rows.shape[1] != width:
+        raise ValueError(
+            f"{name} must have {width} dimensions a row; got {rows.shape[1]} (shape {rows.shape})"
+        )
+    if len(rows) < min_rows:
+        raise ValueError(f"{name} must have at least {min_rows} rows; got {len(rows)}")
+    if not isinstance(rows, np.memmap):
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(rows, np.float32)
+    _refuse(rows, name, _not_finite, "has NaN or infinity")
+    _refuse(rows, name, _constant, "has zero or constant rows, which have no direction,")
+    return rows
+
+
+def frame_of(rows: np.ndarray, name: str) -> Frame:
+    """The frame of rows that ``as_rows`` returned; ValueError where it is meaningless for some of them."""
+    frame = Frame.of(rows)
+    if not 1e-9 < frame.norm < 1e15:
+        raise ValueError(f"{name} has rows of length {frame.norm:.3g}; rescale them, to about 1, for float32")
+    near = 1e-6 * frame.norm
+
+    def at_mean(block: np.ndarray) -> np.ndarray:
+        some = np.flatnonzero(np.abs(block[:, 0] - frame.mean[0]) <= near)
+        return some[np.linalg.norm(block[some] - frame.mean, axis=1) <= near]
+
+    _refuse(rows, name, at_mean, "has rows equal to the mean of all rows, which centring makes zero,")
+    return frame
+
+
+def as_pairs(pairs: Any, nA: int, nB: int) -> np.ndarray:
+    """Known pairs as an (m, 2) int64 array: a row of XA (below nA) and its counterpart in XB (below nB)."""
+    pairs = np.asarray(pairs)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
+        raise ValueError(
+            f"pairs must be (m, 2) row numbers of XA and XB, m at least 1; got shape {pairs.shape}"
+        )
+    if not np.issubdtype(pairs.dtype, np.integer):
+        raise TypeError(f"pairs must be integers; got dtype {pairs.dtype}")
+    for column, (name, rows) in enumerate((("XA", nA), ("XB", nB))):
+        bad = np.flatnonzero((pairs[:, column] < 0) | (pairs[:, column] >= rows))
+        if len(bad):
+            value = pairs[bad[0], column]
+            raise ValueError(f"pairs[{bad[0]}] names row {value} of {name}, which has {rows} rows")
+    return pairs.astype(np.int64)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Each block's first row number and its rows in float32."""
+    for start in range(0, len(rows), BLOCK):
+        with np.errstate(over="ignore"):
+            yield start, np.asarray(rows[start : start + BLOCK], np.float32)
+
+
+def _refuse(rows: np.ndarray, name: str, find: Any, what: str) -> None:
+    """Raise ValueError, naming at most five rows and showing one, if ``find`` sees bad rows in any block."""
+    bad: list[int] = []
+    shown, count = None, 0
+    for start, block in _blocks(rows):
+        found = find(block)
+        if len(found) and not bad:
+            shown = block[found[0]]
+        bad += [int(start + i) for i in found[: 5 - len(bad)]]
+        count += len(found)
+    if bad:
+        which = ", ".join(map(str, bad)) + (", ..." if count > len(bad) else "")
+        raise ValueError(
+            f"{name} {what} in {count} of {len(rows)} rows: {which} (row {bad[0]} is {_show(shown)})"
+        )
+
+
+def _not_finite(block: np.ndarray) -> np.ndarray:
+    flat = block.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(flat @ flat):  # one product at the speed of memory, where most blocks end
+            return flat[:0]
+    return np.flatnonzero(~np.isfinite(block).all(1))
+
+
+def _constant(block: np.ndarray) -> np.ndarray:
+    some = np.flatnonzero(block[:, 0] == block[:, 1])
+    return some[(block[some] == block[some, :1]).all(1)]
+
+
+def _show(row: np.ndarray) -> str:
+    return np.array2string(row, precision=3, threshold=6, edgeitems=3, separator=", ")
