@@ -1,0 +1,333 @@
+"""Where embeddings come from and go to: .npy, .npz and Parquet files, read and written in blocks of rows."""
+
+import os
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from tokenize import TokenError
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+SUFFIXES = (".npy", ".npz", ".parquet")
+NAME = "embedding"  # of the array or column of an output whose input has no name for it
+
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+
+# Some rows as float32 (m, d), and for Parquet the record batch that they come from.
+Block = tuple[np.ndarray, Any]
+
+
+class Rows(ABC):
+    """The vectors of one file: ``shape`` (n, d) and ``dtype`` are known, the rows are read when asked for."""
+
+    column: str | None = None
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def _describe(self, shape: tuple[int, ...], dtype: np.dtype, size: int | None = None) -> None:
+        """Take the shape and type that the file tells, unless they cannot be embeddings or ``size`` bytes."""
+        if len(shape) != 2:
+            raise ValueError(f"{self}: expected a 2-D array of rows, got shape {shape}")
+        if min(shape) < 1:
+            raise ValueError(f"{self}: it is empty, shape {shape}")
+        if dtype.kind != "f":
+            raise ValueError(f"{self}: expected floats, got {dtype}")
+        if size is not None and size < shape[0] * shape[1] * dtype.itemsize:
+            raise ValueError(f"{self}: truncated, {size} bytes cannot hold {shape[0]} x {shape[1]} {dtype}")
+        self.shape, self.dtype = shape, dtype
+
+    def __str__(self) -> str:
+        return str(self.path) if self.column is None else f"{self.path} ({self.column})"
+
+    @contextmanager
+    def _damage_named(self, *errors: type[Exception]) -> Iterator[None]:
+        """Whatever a library says of a broken file, as a ValueError of one line that names the file."""
+        try:
+            yield
+        except errors as error:
+            what = " ".join(str(error).split())
+            raise ValueError(f"{self}: damaged, or not a {self.path.suffix} file: {what}") from error
+
+    def _refuse(self, what: str, bad: Any, first: int) -> None:
+        """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
+        rows = np.flatnonzero(bad) + first
+        if len(rows):
+            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+            listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
+            raise ValueError(f"{self}: {what} {listed}")
+
+    @abstractmethod
+    def _read(self, size: int) -> Iterator[Block]:
+        """Blocks of at most ``size`` rows, in order, not yet checked."""
+
+    def batches(self, size: int) -> Iterator[Block]:
+        """Blocks of at most ``size`` rows, in order; ValueError naming the rows that are no embeddings."""
+        first = 0
+        for vectors, batch in self._read(size):
+            with np.errstate(over="ignore"):
+                vectors = np.array(vectors, np.float32)
+            self._refuse("NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
+            self._refuse("one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
+            yield vectors, batch
+            first += len(vectors)
+
+    def blocks(self, size: int) -> Iterator[np.ndarray]:
+        """The vectors of ``batches``: float32 arrays of at most ``size`` rows."""
+        return (vectors for vectors, _ in self.batches(size))
+
+    def array(self) -> np.ndarray:
+        """All rows, (n, d): a memory map of a .npy, float32 in memory otherwise."""
+        X, filled = np.empty(self.shape, np.float32), 0
+        for block in self.blocks(16384):
+            X[filled : filled + len(block)] = block
+            filled += len(block)
+        return X
+
+
+class _NumpyRows(Rows):
+    """What .npy and .npz have in common: the header of NumPy's own format."""
+
+    def _header(self, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+        """Shape, Fortran order and dtype at the start of ``file``, which is left at the first value."""
+        with self._damage_named(ValueError, SyntaxError, TokenError, RecursionError):
+            read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+            shape, fortran, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError(f"{self}: it holds pickled Python objects, which are never loaded")
+        return shape, fortran, dtype
+
+
+class NpyRows(_NumpyRows):
+    """A .npy file, memory-mapped. Pickled objects are never loaded."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        with open(path, "rb") as file:
+            shape, _, dtype = self._header(file)
+            self._describe(shape, dtype, path.stat().st_size - file.tell())
+        self._map = npy.open_memmap(path, mode="r")
+
+    def _read(self, size: int) -> Iterator[Block]:
+        for start in range(0, len(self._map), size):
+            yield self._map[start : start + size], None
+
+    def array(self) -> np.ndarray:
+        """The memory map itself, (n, d), in the file's own dtype."""
+        return self._map
+
+
+class NpzRows(_NumpyRows):
+    """One array of an .npz archive, compressed or not, streamed."""
+
+    def __init__(self, path: Path, column: str | None):
+        super().__init__(path)
+        with self._damage_named(*ZIP_ERRORS), zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            self.column = _choose(path, column, names, "array", "arrays")
+            with self._open(archive) as file:
+                shape, self._fortran, dtype = self._header(file)
+                self._describe(shape, dtype, archive.getinfo(file.name).file_size - file.tell())
+
+    def _open(self, archive: zipfile.ZipFile) -> IO[bytes]:
+        return archive.open(f"{self.column}.npy")
+
+    def _read(self, size: int) -> Iterator[Block]:
+        n, width = self.shape
+        with self._damage_named(*ZIP_ERRORS), self._open(zipfile.ZipFile(self.path)) as file:
+            if self._fortran:  # its rows lie scattered over the whole stream
+                X = npy.read_array(file, allow_pickle=False)
+                yield from ((X[start : start + size], None) for start in range(0, n, size))
+                return
+            self._header(file)
+            for start in range(0, n, size):
+                wanted = min(size, n - start) * width * self.dtype.itemsize
+                data = file.read(wanted)
+                if len(data) < wanted:
+                    raise EOFError(f"the data end before row {n}")
+                yield np.frombuffer(data, self.dtype).reshape(-1, width), None
+
+
+class ParquetRows(Rows):
+    """One column of lists of floats of a Parquet file, streamed by record batches."""
+
+    def __init__(self, path: Path, column: str | None):
+        super().__init__(path)
+        self._errors = (_pyarrow().lib.ArrowException, OSError)
+        with self._damage_named(*self._errors):
+            self._file = _pyarrow().parquet.ParquetFile(path, memory_map=True)
+        fields = {field.name: field.type for field in self._file.schema_arrow}
+        vectors = [name for name, kind in fields.items() if _is_vector(kind)]
+        if column in fields and column not in vectors:
+            raise ValueError(f"{path}: column {column!r} is of type {fields[column]}, not a list of floats")
+        self.column = _choose(path, column, vectors, "column of float lists", "columns of float lists")
+        kind, n = fields[self.column], self._file.metadata.num_rows
+        self._width = getattr(kind, "list_size", 0)
+        if n and not self._width:
+            with self._damage_named(*self._errors):
+                first = next(self._file.iter_batches(1, columns=[self.column]))[0]
+            self._width = len(first[0].as_py() or ())
+            self._vectors(first, 0)
+        self._describe((n, self._width), np.dtype(kind.value_type.to_pandas_dtype()))
+
+    def _read(self, size: int) -> Iterator[Block]:
+        first = 0
+        with self._damage_named(*self._errors):
+            for batch in self._file.iter_batches(size):
+                yield self._vectors(batch[self.column], first), batch
+                first += len(batch)
+
+    def _vectors(self, column: Any, first: int) -> np.ndarray:
+        """A list array as an (m, d) array; ValueError on nulls and on other lengths, naming the rows."""
+        lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
+        values = column.flatten()
+        nulls = values.is_null().to_numpy(zero_copy_only=False)
+        self._refuse("null instead of a vector in", column.is_null(), first)
+        self._refuse(f"another length than {self._width} in", lengths != self._width, first)
+        values = values.to_numpy(zero_copy_only=False).reshape(len(column), self._width)
+        self._refuse("null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
+        return values
+
+
+def open_rows(path: str | Path, column: str | None = None) -> Rows:
+    """The rows of ``path``, a .npy, .npz or .parquet file.
+
+    ``column`` names the array of an .npz or the column of a Parquet file, needed only where it has several.
+    Raises FileNotFoundError, IsADirectoryError, or ValueError saying what is wrong with the file.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder, not a file of embeddings")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path}: no permission to read it")
+    if suffix == ".npz":
+        return NpzRows(path, column)
+    if suffix == ".parquet":
+        return ParquetRows(path, column)
+    if suffix != ".npy":
+        raise ValueError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
+    if column is not None:
+        raise ValueError(f"{path}: a .npy file holds one array without a name, got column {column!r}")
+    return NpyRows(path)
+
+
+def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str | Path, size: int) -> None:
+    """Write ``function(block)``, (m, d) -> (m, width) float32, of each block of ``size`` rows to ``path``.
+
+    The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
+    and the column keeps its name as a fixed-size list. Memory holds a few blocks, however large the file.
+    ``path`` appears when everything is written, or not at all.
+    """
+    path = Path(path)
+    write = {".npy": _write_npy, ".npz": _write_npz, ".parquet": _write_parquet}[path.suffix.lower()]
+    mapped = ((np.ascontiguousarray(function(X), np.float32), batch) for X, batch in rows.batches(size))
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        write(file, mapped, rows)
+
+
+def check_output(path: str | Path, suffixes: tuple[str, ...], *inputs: Path) -> None:
+    """Raise, before any work, where ``path`` cannot be written: suffix, folder, or an input of that name."""
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: the output must end in {' or '.join(suffixes)}")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder, not a file name to write to")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"{path.parent}: no such folder to write {path.name} to")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path.parent}: no permission to write {path.name} there")
+    for given in inputs:
+        if path.exists() and path.samefile(given):
+            raise ValueError(f"{path}: the output is also an input")
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, of the same suffix, to write to.
+
+    It takes the place of ``path`` in one step when the block ends, and is removed when the block raises
+    anything, KeyboardInterrupt and SystemExit included.
+    """
+    path = Path(path).resolve()
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_npy(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+    first = next(blocks)
+    shape = (rows.shape[0], first[0].shape[1])
+    npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    for vectors, _ in chain([first], blocks):
+        file.write(vectors.astype("<f4", copy=False).data)
+
+
+def _write_npz(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        with archive.open(f"{rows.column or NAME}.npy", "w", force_zip64=True) as member:
+            _write_npy(member, blocks, rows)
+
+
+def _write_parquet(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+    pa, parquet = _pyarrow(), _pyarrow().parquet
+    first = next(blocks)
+    width = first[0].shape[1]
+    schema = pa.schema([pa.field(rows.column or NAME, pa.list_(pa.float32(), width))])
+    place = 0
+    if isinstance(rows, ParquetRows):
+        place = first[1].schema.get_field_index(rows.column)
+        schema = first[1].schema.set(place, first[1].schema.field(place).with_type(schema.field(0).type))
+    with parquet.ParquetWriter(file, schema) as writer:
+        for vectors, batch in chain([first], blocks):
+            columns = [None] if batch is None else batch.columns
+            columns[place] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+            # A row group of its own: write_batch would keep a million rows in memory for the next one.
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _choose(path: Path, column: str | None, names: list[str], one: str, many: str) -> str:
+    """The named one of ``names``, or the only one."""
+    if column is None and len(names) == 1:
+        return names[0]
+    if column in names:
+        return column
+    if not names:
+        raise ValueError(f"{path}: no {one} in it")
+    listed = ", ".join(names)
+    if column is None:
+        raise ValueError(f"{path}: several {many}, name one with column (--column): {listed}")
+    raise ValueError(f"{path}: no {one} named {column!r}; there is {listed}")
+
+
+def _is_vector(kind: Any) -> bool:
+    types = _pyarrow().types
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return is_list and types.is_floating(kind.value_type)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.parquet
+        import pyarrow.types
+    except ImportError as error:
+        raise ImportError("Parquet files need PyArrow: pip install 'minivec[parquet]'") from error
+    return pyarrow
