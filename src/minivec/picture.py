@@ -1,0 +1,99 @@
+"""One picture of an alignment: both spaces before, and in common coordinates after."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivec.frame import unit
+from minivec.metrics import evaluate_alignment
+
+PAIRS = 40  # joined by lines
+LABELS = 6  # of them with their text
+BLUE, ORANGE, INK = "#0072b2", "#d55e00", "#333333"  # told apart with any colour vision (Okabe and Ito)
+
+
+def before_after(
+    aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str] | None = None
+) -> None:
+    """Draw true pairs, row i of ``A`` (n, dA) and of ``B`` (n, dB), before and after ``aligner``, to a PNG.
+
+    Before: the raw coordinates in the two leading principal directions of both spaces together, or where the
+    widths differ of each. After: the mapped rows of A among the rows of B, seen in the two common directions
+    in which pairs agree best. Lines join some 40 pairs, of which the ``texts`` (n) name a few; the directions
+    are chosen on the other pairs, so that the lines can be believed.
+    """
+    from keras import ops
+    from matplotlib.figure import Figure
+
+    top1 = evaluate_alignment(aligner, A, B)["top1_accuracy"]
+    mapped = ops.convert_to_numpy(aligner(A))
+    A, B = unit(np.asarray(A, np.float32)), unit(np.asarray(B, np.float32))
+    drawn = np.linspace(0, len(A) - 1, min(PAIRS, len(A))).astype(int)
+    if A.shape[1] == B.shape[1]:
+        raw = [*np.split(_leading(np.concatenate([A, B])), 2)]
+    else:
+        raw = [_leading(A), _leading(B)]
+    view = _agreeing(np.delete(mapped, drawn, axis=0), np.delete(B, drawn, axis=0))
+
+    figure = Figure(figsize=(12, 7.4), dpi=90, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.set_title("Before: raw coordinates", loc="left", size=14)
+    right.set_title(f"After: A mapped into B, top-1 {top1:.1%} of {len(A):,}", loc="left", size=14)
+    numbered = drawn[:0] if texts is None else drawn[_spread((B @ view)[drawn])]
+    _draw(left, raw[0], raw[1], drawn, numbered)
+    _draw(right, mapped @ view, B @ view, drawn, numbered)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
+    key = [f"{i}  {_short(texts[row])}" for i, row in enumerate(numbered, 1)] if texts else []
+    figure.supxlabel("\n".join(key), x=0.01, ha="left", size=9.5, linespacing=1.4)
+    figure.savefig(path)
+
+
+def _leading(X: np.ndarray) -> np.ndarray:
+    """Rows in their two leading principal directions, (n, 2)."""
+    return (X - X.mean(0)) @ np.linalg.eigh(np.cov(X.T))[1][:, :-3:-1]
+
+
+def _agreeing(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    """Two directions (d, 2) with the largest covariance between paired rows for the variance on both sides.
+
+    The ridge, the mean variance, keeps them among the directions that matter.
+    """
+    from scipy.linalg import eigh
+
+    P, Q = P - P.mean(0), Q - Q.mean(0)
+    between, own = P.T @ Q, P.T @ P + Q.T @ Q
+    ridge = np.trace(own) / len(own) * np.eye(len(own))
+    return eigh(between + between.T, own + ridge)[1][:, :-3:-1]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 150 else text[:149].rstrip() + "…"
+
+
+def _draw(axes: Any, P: np.ndarray, Q: np.ndarray, drawn: np.ndarray, numbered: np.ndarray) -> None:
+    """Points P (n, 2) of A and Q of B: some 1,000 faintly, the ``drawn`` pairs joined, a few ``numbered``."""
+    for points, color, marker, name in ((P, BLUE, "o", "space A"), (Q, ORANGE, "s", "space B")):
+        axes.scatter(*points[:: len(points) // 1000 + 1].T, s=8, c=color, marker=marker, alpha=0.2, lw=0)
+        axes.scatter(*points[drawn].T, s=36, c=color, marker=marker, ec="white", lw=0.6, zorder=3, label=name)
+        axes.scatter(*points[numbered].T, s=150, c=color, marker=marker, ec="white", lw=0.8, zorder=4)
+        for i, row in enumerate(numbered, 1):
+            axes.annotate(
+                str(i), points[row], color="white", size=8, weight="bold", ha="center", va="center", zorder=5
+            )
+    lines = axes.plot(*np.stack([P[drawn], Q[drawn]]).transpose(2, 0, 1), c=INK, lw=1, alpha=0.7, zorder=2)
+    lines[0].set_label("the same text in both")
+    low, high = (edge(np.concatenate([P, Q]), axis=0) for edge in (np.min, np.max))
+    middle, reach = (low + high) / 2, 0.53 * (high - low).max()
+    x, y = zip(middle - reach, middle + reach, strict=True)
+    axes.set(xticks=[], yticks=[], xlim=x, ylim=y, aspect="equal")
+    axes.spines[:].set_color("#cccccc")
+
+
+def _spread(P: np.ndarray) -> list[int]:
+    """A few of the points P (m, 2), each as far as possible from those before it."""
+    chosen = [int(np.argmax(np.linalg.norm(P - P.mean(0), axis=1)))]
+    while len(chosen) < min(LABELS, len(P)):
+        chosen.append(int(np.argmax(np.linalg.norm(P[:, None] - P[chosen], axis=2).min(1))))
+    return chosen
