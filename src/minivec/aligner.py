@@ -50,6 +50,8 @@ class MiniVec2VecAligner(keras.Model):
     (dA, dB), ``inverse_W`` (dB, dA).
     """
 
+    built: bool
+
     def __init__(self, embedding_dim: int, target_dim: int | None = None, **kwargs: Any):
         # float32 whatever Keras's global policy: half precision would cost accuracy, and saves nothing here
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -239,7 +241,7 @@ class MiniVec2VecAligner(keras.Model):
     def load_own_variables(self, store: Any) -> None:
         """Load the weights, and whether they are a map: compiled calls cannot ask."""
         super().load_own_variables(store)
-        self._is_aligned = bool(self._aligned.value)
+        self._is_aligned = self.built and bool(self._aligned.value)
 
     def get_config(self) -> dict[str, Any]:
         """What ``from_config`` needs; the width of B is in it once known."""

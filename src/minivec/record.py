@@ -29,10 +29,11 @@ class Record:
     """
 
     def __init__(self, callbacks: Iterable[Callback] = (), verbose: int = 0):
-        self.callbacks = list(callbacks)
-        for callback in self.callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks must be callables that take a Step; got {callback!r}")
+        self.callbacks = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+        if not all(map(callable, self.callbacks)):
+            raise TypeError(f"callbacks must be a list of callables that take a Step; got {callbacks!r}")
+        if verbose not in (0, 1):
+            raise ValueError(f"verbose must be 0 (silent) or 1 (progress of each stage); got {verbose!r}")
         self.verbose = verbose
         self.seconds: dict[str, float] = {}
         self.steps: list[dict[str, Any]] = []

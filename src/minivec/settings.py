@@ -6,7 +6,7 @@ from typing import Any
 
 MAPPINGS = ("orthogonal", "whitened")
 
-PAPER = {
+PAPER: dict[str, Any] = {
     "approx_clusters": 20,
     "approx_runs": 30,
     "approx_neighbors": 50,
@@ -16,7 +16,7 @@ PAPER = {
     "refine2_clusters": 500,
     "smoothing_alpha": 0.5,
 }
-AUTO = {**dict.fromkeys(PAPER), "approx_runs": 6}
+AUTO: dict[str, Any] = {**dict.fromkeys(PAPER), "approx_runs": 6}
 PRESETS = {"auto": AUTO, "paper": PAPER}
 
 # The smallest value that means something.
@@ -84,7 +84,7 @@ def resolve(preset: str = "auto", mapping: str = "orthogonal", seed: int = 0, **
     """
     _check_choice("preset", preset, tuple(PRESETS))
     _check_choice("mapping", mapping, MAPPINGS)
-    values = {"seed": whole_number("seed", seed, 0)}
+    values: dict[str, Any] = {"seed": whole_number("seed", seed, 0)}
     for name, default in PRESETS[preset].items():
         value = given.pop(name, None)
         if value is None:
@@ -115,7 +115,7 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 def _fraction(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {value!r}")
-    if not 0 < value <= 1:
+    if not 0 < float(value) <= 1:
         raise ValueError(f"{name} must be above 0 and at most 1; got {value!r}")
     return float(value)
 

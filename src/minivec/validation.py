@@ -103,7 +103,7 @@ def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 def _refuse(rows: np.ndarray, name: str, find: Any, what: str) -> None:
     """Raise ValueError, naming at most five rows and showing one, if ``find`` sees bad rows in any block."""
     bad: list[int] = []
-    shown, count = None, 0
+    shown, count = rows[0], 0
     for start, block in _blocks(rows):
         found = find(block)
         if len(found) and not bad:

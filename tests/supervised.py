@@ -1,0 +1,58 @@
+"""Stands in for the pipeline where the model around it is tested: Procrustes on rows as if paired."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+
+from minivec.frame import unit
+from minivec.procrustes import polar
+
+
+def fit(X, Y, settings, record, pairs=None):
+    rows = np.arange(min(len(X), len(Y))) if pairs is None else pairs
+    left, right = (rows, rows) if pairs is None else pairs.T
+    M = X[left].T @ Y[right]
+    with record.stage("map", steps=3):
+        for i in range(3):
+            if record.step(objective=float(i)):
+                break
+    W = polar(M)
+    inverse_W = W.T if settings.mapping == "orthogonal" else np.linalg.pinv(2 * W).astype(np.float32)
+    return SimpleNamespace(
+        W=W if settings.mapping == "orthogonal" else 2 * W,
+        inverse_W=inverse_W,
+        initial_W=W,
+        refine1_W=W,
+        confidence=0.75,
+        verdict="reliable",
+        causes=[],
+        diagnostics={"rows": (len(X), len(Y)), "pairs": pairs, "X": X, "Y": Y},
+    )
+
+
+def install(monkeypatch=None):
+    """Make ``align`` use this ``fit``, for one test or for a whole process; returns the module it is in."""
+    module = SimpleNamespace(fit=fit)
+    if monkeypatch is None:
+        sys.modules["minivec.pipeline"] = module
+    else:
+        monkeypatch.setitem(sys.modules, "minivec.pipeline", module)
+    try:
+        import minivec.confidence  # noqa: F401
+    except ImportError:
+        sys.modules["minivec.confidence"] = SimpleNamespace(AlignmentWarning=UserWarning)
+    return module
+
+
+def spaces(dA=16, dB=16, rows=400, seed=0):
+    """Unit rows of two spaces, row by row the same but for a rotation and a mean of its own in each."""
+    rng = np.random.default_rng(seed)
+    Z = unit(rng.standard_normal((rows, min(dA, dB))))
+
+    def place(width):
+        rotation = np.linalg.qr(rng.standard_normal((width, width)))[0]
+        mean = 0.7 * unit(rng.standard_normal((1, width)))
+        return unit(Z @ rotation[: Z.shape[1]] + mean).astype(np.float32)
+
+    return place(dA), place(dB)

@@ -1,0 +1,153 @@
+"""The choice of a Keras backend, and files that travel between backends, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import minivec
+import supervised
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # Keras on NumPy 2
+KERAS_DEFAULT = {
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
+
+
+@pytest.fixture
+def choose(monkeypatch, tmp_path):
+    """The backend that is named for Keras, None where it is left alone."""
+
+    def choose(installed, config=None, environment=None):
+        monkeypatch.delitem(sys.modules, "keras", raising=False)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        if environment is not None:
+            monkeypatch.setenv("KERAS_BACKEND", environment)
+        if config is not None:
+            (tmp_path / "keras.json").write_text(config)
+        minivec._choose_backend()
+        return os.environ.get("KERAS_BACKEND")
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("installed", "named"),
+    [
+        (["tensorflow", "torch", "jax"], "jax"),
+        (["tensorflow", "torch"], "torch"),
+        (["tensorflow"], "tensorflow"),
+        ([], None),
+    ],
+)
+def test_an_installed_backend_is_named(choose, installed, named):
+    assert choose(installed) == named
+
+
+def test_the_environment_wins(choose):
+    assert choose(["jax"], json.dumps({"backend": "jax"}), environment="torch") == "torch"
+
+
+def test_an_empty_environment_variable_is_no_choice_as_for_keras(choose):
+    assert choose(["jax"], environment="") == "jax"
+
+
+def test_a_config_that_names_an_installed_backend_wins(choose):
+    assert choose(["jax", "torch"], json.dumps({"backend": "torch"})) is None
+
+
+@pytest.mark.parametrize("config", [json.dumps(KERAS_DEFAULT), json.dumps({"floatx": "float32"}), "{", "[]"])
+def test_a_config_that_names_no_installed_backend_is_no_choice(choose, config):
+    assert choose(["jax", "torch"], config) == "jax"
+
+
+def test_keras_is_left_alone_once_it_is_imported(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    minivec._choose_backend()
+    assert "KERAS_BACKEND" not in os.environ
+
+
+def run(code, folder, backend=None):
+    """Run ``code`` in a new process with ``folder`` as the working directory and Keras's home."""
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    environment |= {"KERAS_HOME": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
+    if backend:
+        environment["KERAS_BACKEND"] = backend
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """An aligned model, saved in ``tmp_path`` with rows of A and what they map to."""
+    supervised.install(monkeypatch)
+    A, B = supervised.spaces(16, 24)
+    model = minivec.MiniVec2VecAligner(16)
+    model.align(A, B)
+    model.save(tmp_path / "aligner.keras")
+    np.save(tmp_path / "A.npy", A)
+    np.save(tmp_path / "B.npy", B)
+    np.save(tmp_path / "mapped.npy", keras.ops.convert_to_numpy(model(A)))
+    return model
+
+
+def test_torch_loads_what_this_backend_saved_and_the_other_way_round(saved, tmp_path):
+    """Keras alone imports the class's module up to 3.8; later it trusts no package but its own, ever."""
+    code = """
+import keras
+try:
+    keras.models.load_model("aligner.keras")
+except TypeError as error:
+    assert "'minivec.aligner'" in str(error), error
+
+import minivec, numpy as np, supervised, torch
+assert keras.backend.backend() == "torch"
+A, B = np.load("A.npy"), np.load("B.npy")
+model = keras.models.load_model("aligner.keras")
+out = model(A)
+assert isinstance(out, torch.Tensor) and not out.requires_grad
+np.testing.assert_allclose(out, np.load("mapped.npy"), atol=1e-5)
+np.testing.assert_allclose(model.predict(A, verbose=0), np.load("mapped.npy"), atol=1e-5)
+
+supervised.install()
+again = minivec.MiniVec2VecAligner(16)
+try:
+    again(A)
+    raise SystemExit("mapped without a map")
+except minivec.NotAlignedError:
+    pass
+again.align(torch.tensor(A), torch.tensor(B, dtype=torch.float64))
+again.inverse().save("inverse.keras")
+np.save("back.npy", again.inverse()(B))
+"""
+    run(code, tmp_path, backend="torch")
+    back = keras.models.load_model(tmp_path / "inverse.keras")
+    B = np.load(tmp_path / "B.npy")
+    np.testing.assert_allclose(back(B), np.load(tmp_path / "back.npy"), atol=1e-5)
+    np.testing.assert_allclose(back(B), saved.inverse()(B), atol=1e-5)
+
+
+def test_a_new_process_without_any_choice_loads_it(saved, tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps(KERAS_DEFAULT))
+    code = """
+import minivec, keras, numpy as np
+model = keras.models.load_model("aligner.keras")
+np.testing.assert_allclose(model(np.load("A.npy")), np.load("mapped.npy"), atol=1e-5)
+print(keras.backend.backend())
+"""
+    assert run(code, tmp_path) in ("jax", "torch", "tensorflow")
