@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 SUFFIXES = (".npy", ".npz", ".parquet")
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
 
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 # Some rows as float32 (m, d), and for Parquet the record batch that they come from.
 Block = tuple[np.ndarray, Any]
@@ -92,7 +92,11 @@ class Rows(ABC):
 
 
 class _NumpyRows(Rows):
-    """What .npy and .npz have in common: the header of NumPy's own format."""
+    """What .npy and .npz have in common: a stream in NumPy's own format."""
+
+    @abstractmethod
+    def _stream(self) -> IO[bytes]:
+        """The bytes of the array, from its header on."""
 
     def _header(self, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
         """Shape, Fortran order and dtype at the start of ``file``, which is left at the first value."""
@@ -103,24 +107,42 @@ class _NumpyRows(Rows):
             raise ValueError(f"{self}: it holds pickled Python objects, which are never loaded")
         return shape, fortran, dtype
 
+    def _read(self, size: int) -> Iterator[Block]:
+        n, width = self.shape
+        with self._damage_named(*STREAM_ERRORS), self._stream() as file:
+            if self._header(file)[1]:  # Fortran order: every row lies scattered over the whole stream
+                X = self._scattered()
+                yield from ((X[start : start + size], None) for start in range(0, n, size))
+                return
+            for start in range(0, n, size):
+                wanted = min(size, n - start) * width * self.dtype.itemsize
+                data = file.read(wanted)
+                if len(data) < wanted:
+                    raise EOFError(f"the data end before row {n}")
+                yield np.frombuffer(data, self.dtype).reshape(-1, width), None
+
+    @abstractmethod
+    def _scattered(self) -> np.ndarray:
+        """All of an array in Fortran order."""
+
 
 class NpyRows(_NumpyRows):
-    """A .npy file, memory-mapped. Pickled objects are never loaded."""
+    """A .npy file, memory-mapped as a whole and read as a stream. Pickled objects are never loaded."""
 
     def __init__(self, path: Path):
         super().__init__(path)
-        with open(path, "rb") as file:
+        with self._stream() as file:
             shape, _, dtype = self._header(file)
             self._describe(shape, dtype, path.stat().st_size - file.tell())
-        self._map = npy.open_memmap(path, mode="r")
 
-    def _read(self, size: int) -> Iterator[Block]:
-        for start in range(0, len(self._map), size):
-            yield self._map[start : start + size], None
+    def _stream(self) -> IO[bytes]:
+        return open(self.path, "rb")
 
     def array(self) -> np.ndarray:
-        """The memory map itself, (n, d), in the file's own dtype."""
-        return self._map
+        """A memory map, (n, d), in the file's own dtype."""
+        return npy.open_memmap(self.path, mode="r")
+
+    _scattered = array
 
 
 class NpzRows(_NumpyRows):
@@ -128,30 +150,19 @@ class NpzRows(_NumpyRows):
 
     def __init__(self, path: Path, column: str | None):
         super().__init__(path)
-        with self._damage_named(*ZIP_ERRORS), zipfile.ZipFile(path) as archive:
+        with self._damage_named(*STREAM_ERRORS), zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             self.column = _choose(path, column, names, "array", "arrays")
-            with self._open(archive) as file:
-                shape, self._fortran, dtype = self._header(file)
-                self._describe(shape, dtype, archive.getinfo(file.name).file_size - file.tell())
+            with self._stream() as file:
+                shape, _, dtype = self._header(file)
+                self._describe(shape, dtype, archive.getinfo(f"{self.column}.npy").file_size - file.tell())
 
-    def _open(self, archive: zipfile.ZipFile) -> IO[bytes]:
-        return archive.open(f"{self.column}.npy")
+    def _stream(self) -> IO[bytes]:
+        return zipfile.ZipFile(self.path).open(f"{self.column}.npy")
 
-    def _read(self, size: int) -> Iterator[Block]:
-        n, width = self.shape
-        with self._damage_named(*ZIP_ERRORS), self._open(zipfile.ZipFile(self.path)) as file:
-            if self._fortran:  # its rows lie scattered over the whole stream
-                X = npy.read_array(file, allow_pickle=False)
-                yield from ((X[start : start + size], None) for start in range(0, n, size))
-                return
-            self._header(file)
-            for start in range(0, n, size):
-                wanted = min(size, n - start) * width * self.dtype.itemsize
-                data = file.read(wanted)
-                if len(data) < wanted:
-                    raise EOFError(f"the data end before row {n}")
-                yield np.frombuffer(data, self.dtype).reshape(-1, width), None
+    def _scattered(self) -> np.ndarray:
+        with self._stream() as file:
+            return npy.read_array(file, allow_pickle=False)
 
 
 class ParquetRows(Rows):
@@ -160,8 +171,8 @@ class ParquetRows(Rows):
     def __init__(self, path: Path, column: str | None):
         super().__init__(path)
         self._errors = (_pyarrow().lib.ArrowException, OSError)
-        with self._damage_named(*self._errors):
-            self._file = _pyarrow().parquet.ParquetFile(path, memory_map=True)
+        with self._damage_named(*self._errors):  # unbuffered it would hold whole row groups in memory
+            self._file = _pyarrow().parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         fields = {field.name: field.type for field in self._file.schema_arrow}
         vectors = [name for name, kind in fields.items() if _is_vector(kind)]
         if column in fields and column not in vectors:
