@@ -15,22 +15,24 @@ BLUE, ORANGE, INK = "#0072b2", "#d55e00", "#333333"  # told apart with any colou
 
 
 def before_after(
-    aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str] | None = None
+    aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str]
 ) -> None:
     """Draw true pairs, row i of ``A`` (n, dA) and of ``B`` (n, dB), before and after ``aligner``, to a PNG.
 
     Before: the raw coordinates in the two leading principal directions of both spaces together, or where the
     widths differ of each. After: the mapped rows of A among the rows of B, seen in the two common directions
     in which pairs agree best. Lines join some 40 pairs, of which the ``texts`` (n) name a few; the directions
-    are chosen on the other pairs, so that the lines can be believed.
+    are chosen on the other pairs, so that the lines can be believed. ValueError below 4 pairs.
     """
+    if len(A) < 4:
+        raise ValueError(f"a picture needs at least 4 pairs, got {len(A)}")
     from keras import ops
     from matplotlib.figure import Figure
 
     top1 = evaluate_alignment(aligner, A, B)["top1_accuracy"]
     mapped = ops.convert_to_numpy(aligner(A))
     A, B = unit(np.asarray(A, np.float32)), unit(np.asarray(B, np.float32))
-    drawn = np.linspace(0, len(A) - 1, min(PAIRS, len(A))).astype(int)
+    drawn = np.linspace(0, len(A) - 1, min(PAIRS, len(A) // 2)).astype(int)
     if A.shape[1] == B.shape[1]:
         raw = [*np.split(_leading(np.concatenate([A, B])), 2)]
     else:
@@ -41,12 +43,12 @@ def before_after(
     left, right = figure.subplots(1, 2)
     left.set_title("Before: raw coordinates", loc="left", size=14)
     right.set_title(f"After: A mapped into B, top-1 {top1:.1%} of {len(A):,}", loc="left", size=14)
-    numbered = drawn[:0] if texts is None else drawn[_spread((B @ view)[drawn])]
+    numbered = drawn[_spread((B @ view)[drawn])]
     _draw(left, raw[0], raw[1], drawn, numbered)
     _draw(right, mapped @ view, B @ view, drawn, numbered)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
-    key = [f"{i}  {_short(texts[row])}" for i, row in enumerate(numbered, 1)] if texts else []
-    figure.supxlabel("\n".join(key), x=0.01, ha="left", size=9.5, linespacing=1.4)
+    key = [f"{i}  {_short(texts[row])}" for i, row in enumerate(numbered, 1)]
+    figure.supxlabel("\n".join(key), x=0.01, ha="left", size=9.5, linespacing=1.4, parse_math=False)
     figure.savefig(path)
 
 
@@ -69,6 +71,7 @@ def _agreeing(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
 
 
 def _short(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= 150 else text[:149].rstrip() + "…"
 
 
