@@ -21,7 +21,7 @@ def evaluate_alignment(
     ``aligner`` maps raw rows of A to rows that can be compared by cosine with raw rows of B: an aligned
     ``MiniVec2VecAligner``, or any callable of that kind. Every mapped row ranks all n rows of B:
 
-    - ``top1_accuracy``, ``recall_at_5``, ``recall_at_10``: share of rows whose partner is in the first 1, 5, 10
+    - ``top1_accuracy``, ``recall_at_5``, ``recall_at_10``: share of partners among the first 1, 5, 10
     - ``mean_rank`` (1 is best), ``mean_reciprocal_rank``
     - ``mean_cosine_similarity`` to the partner
     - ``csls_top1_accuracy``: top-1 under CSLS with 10 neighbours (Conneau et al., 2018)
