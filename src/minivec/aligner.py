@@ -18,19 +18,20 @@ class NotAlignedError(ValueError):
     """The model has no map yet: ``align`` has not been run, nor an aligned model's weights loaded."""
 
 
-def _unit(x: Any) -> Any:
-    return x / ops.maximum(ops.norm(x, axis=-1, keepdims=True), 1e-12)
-
-
 def _map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any) -> Any:
-    """Raw rows of A (n, dA) to unit rows in B's raw space (n, dB): ``Frame.apply``, W, ``Frame.restore``."""
-    v = _unit(ops.matmul(_unit(x - source_mean), W))
-    along = ops.sum(v * target_mean, axis=-1, keepdims=True)
+    """Raw rows of A (n, dA) to unit rows in B's raw space (n, dB): ``Frame.apply``, W, ``Frame.restore``.
+
+    With every step that cancels left out, which halves the time: rows need no scaling before W as they are
+    scaled after it, and what is restored has the length ``target_norm`` by construction.
+    """
+    z = ops.matmul(x - source_mean, W)
+    v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
+    along = ops.expand_dims(ops.matmul(v, target_mean), -1)
     reach = ops.sqrt(ops.maximum(along**2 + target_norm**2 - ops.sum(target_mean**2), 0.0)) - along
-    return _unit(target_mean + reach * v)
+    return (target_mean + reach * v) / target_norm
 
 
-if keras.backend.backend() == "jax":  # one vector takes 0.4 ms compiled, 1.5 ms operation by operation
+if keras.backend.backend() == "jax":  # one vector takes 0.4 ms compiled and 1.5 ms operation by operation
     import jax
 
     _map_rows = jax.jit(_map_rows)
