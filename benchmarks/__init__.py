@@ -1,0 +1,1 @@
+"""Benchmarks on real encoders: nothing here is part of the package. Run from the repository root."""
