@@ -136,6 +136,7 @@ def bad_inputs(folder, fitted):
         np.save(f"{name}.npy", X)
     np.save("objects.npy", np.array([[{}]]), allow_pickle=True)
     np.savez("two.npz", x=A, y=B)
+    Path("other.keras").write_bytes(Path("two.npz").read_bytes())
     Path("cut.npy").write_bytes(Path("a.npy").read_bytes()[:3000])
     Path("cut.keras").write_bytes(fitted.read_bytes()[:5000])
     Path("text.keras").write_text("hello")
@@ -186,15 +187,16 @@ def bad_inputs(folder, fitted):
         transform("a.npy", "also an input", output="a.npy"),
         transform("a.npy", "must end in", output="out.csv"),
         transform("a.npy", "--block-size", options=["--block-size", "0"]),
-        transform("a.npy", "cut.keras", "not a readable", aligner="cut.keras"),
-        transform("a.npy", "text.keras", "not a readable", aligner="text.keras"),
-        transform("a.npy", "a.npy", "not a readable", aligner="a.npy"),
+        transform("a.npy", "cut.keras", "truncated", aligner="cut.keras"),
+        transform("a.npy", "text.keras", "not a .keras file", aligner="text.keras"),
+        transform("a.npy", "a.npy", "not a .keras file", aligner="a.npy"),
+        transform("a.npy", "other.keras", "not a readable model", aligner="other.keras"),
         transform("a.npy", "missing.keras", "no such file", aligner="missing.keras"),
         transform("a.npy", "Sequential", aligner="dense.keras"),
         transform("a.npy", "not been aligned", aligner="unaligned.keras"),
         (["evaluate", "few.npy", "b.npy", "-a", fitted], ["2 rows", "400"]),
         (["evaluate", "a.npy", "a.npy", "-a", fitted], ["8 dimensions", "6"]),
-        (["info", "cut.keras"], ["cut.keras", "not a readable"]),
+        (["info", "cut.keras"], ["cut.keras", "truncated"]),
         (["demo", "--output", "a.npy"], ["a.npy"]),
     ]
 

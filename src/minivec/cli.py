@@ -209,9 +209,9 @@ def info(
     facts = {
         "source_dim": model.embedding_dim,
         "target_dim": model.W.shape[1],
-        "confidence": model.confidence,
-        "source_norm": float(model.source_norm),
-        "target_norm": float(model.target_norm),
+        "confidence": round(model.confidence, 6),
+        "source_norm": round(float(model.source_norm), 6),
+        "target_norm": round(float(model.target_norm), 6),
         "keras_version": saved["keras_version"],
         "date_saved": saved["date_saved"],
     }
@@ -269,6 +269,7 @@ def _matches(aligner: "MiniVec2VecAligner", A: "np.ndarray", B: "np.ndarray", te
     """A table of some held-out texts beside the text that the map finds for them."""
     import numpy as np
     from keras import ops
+    from rich.markup import escape
     from rich.table import Table
 
     from minivec.frame import unit
@@ -276,17 +277,14 @@ def _matches(aligner: "MiniVec2VecAligner", A: "np.ndarray", B: "np.ndarray", te
 
     shown = np.linspace(0, len(texts) - 1, 6).astype(int)
     cosines, found = top_k(ops.convert_to_numpy(aligner(A[shown])), unit(B), 1)
-    table = Table("text, embedded in A", "nearest in B", "cosine", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, expand=True, pad_edge=False)
+    for heading in ("text, embedded in A", "nearest to it in B"):
+        table.add_column(heading, no_wrap=True, ratio=1)
+    table.add_column("cosine", justify="right")
     for row, match, cosine in zip(shown, found[:, 0], cosines[:, 0], strict=True):
         color = "green" if row == match else "red"
-        table.add_row(_short(texts[row]), f"[{color}]{_short(texts[match])}[/{color}]", f"{cosine:.2f}")
+        table.add_row(escape(texts[row]), f"[{color}]{escape(texts[match])}[/{color}]", f"{cosine:.2f}")
     return table
-
-
-def _short(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text if len(text) <= 60 else text[:59].rstrip() + "…")
 
 
 def _open(paths: list[Path], columns: list[str] | None) -> list[Rows]:
@@ -326,6 +324,8 @@ def _load(path: Path) -> "MiniVec2VecAligner":
         raise IsADirectoryError(f"{path}: a folder, not a .keras file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a .keras file, or a truncated one")
     import keras
 
     from minivec import MiniVec2VecAligner
@@ -334,7 +334,7 @@ def _load(path: Path) -> "MiniVec2VecAligner":
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever a damaged archive leads to
         reason = str(error).split("\n")[0]
-        raise ValueError(f"{path}: not a readable .keras file: {reason}") from error
+        raise ValueError(f"{path}: not a readable model: {reason}") from error
     if not isinstance(model, MiniVec2VecAligner):
         raise ValueError(f"{path}: it holds a {type(model).__name__}, not a MiniVec2VecAligner")
     if not model.aligned:
