@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import sys
-from pathlib import Path
 
 
 def _choose_backend() -> None:
@@ -15,10 +14,11 @@ def _choose_backend() -> None:
     """
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")
-    folder = Path(os.environ.get("KERAS_HOME", home / ".keras")).expanduser()
+    home = "~" if os.access(os.path.expanduser("~"), os.W_OK) else "/tmp"
+    folder = os.environ.get("KERAS_HOME", f"{home}/.keras")
     try:
-        chosen = json.loads((folder / "keras.json").read_text()).get("backend", "tensorflow")
+        with open(os.path.expanduser(f"{folder}/keras.json")) as file:
+            chosen = json.load(file).get("backend")
     except (OSError, ValueError, AttributeError):
         chosen = None
     for backend in (chosen, "jax", "torch", "tensorflow"):

@@ -107,7 +107,7 @@ class MiniVec2VecAligner(keras.Model):
         if not isinstance(inputs, keras.KerasTensor):
             self._check_aligned()
             if not ops.is_tensor(inputs):
-                inputs = as_array(inputs, "inputs")
+                inputs = np.asarray(as_array(inputs, "inputs"), np.float32)
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Any) -> Any:
