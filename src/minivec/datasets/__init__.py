@@ -24,10 +24,12 @@ def load_sample() -> Sample:
     Origin, licences and format are in the README.md beside the file; `scripts/make_sample.py` makes it.
     """
     with (files(__name__) / SAMPLE_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        sets = (dequantize(arrays[name], arrays[f"{name}_scale"]) for name in Sample._fields[:4])
-        return Sample(*sets, texts=arrays["texts"].tobytes().decode("utf-8").split("\n"))
+        sets = {name: dequantize(arrays[name], arrays[f"{name}_scale"]) for name in Sample._fields[:4]}
+        return Sample(**sets, texts=arrays["texts"].tobytes().decode("utf-8").split("\n"))
 
 
 def dequantize(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return the rows that int8 codes (n, d) and one scale a row (n,) stand for: (n, d) float32."""
-    return codes.astype(np.float32) * scale[:, None]
+    rows: np.ndarray = codes.astype(np.float32)
+    rows *= scale[:, None]
+    return rows
