@@ -23,7 +23,7 @@ def kmeans(
         max_points_per_centroid=len(X),
     )
     lloyd.train(X, init_centroids=_plus_plus(X, clusters, rng) if init is None else init)
-    return lloyd.centroids
+    return np.asarray(lloyd.centroids)
 
 
 def _plus_plus(X: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
