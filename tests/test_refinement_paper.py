@@ -40,17 +40,18 @@ STEPS = {
 def test_a_step_brings_a_disturbed_map_nearer_and_keeps_it_orthogonal(name, dA, dB):
     X, Y, truth = spaces(dA, dB)
     start = disturbed(truth, 0.5)
-    W = STEPS[name](X, Y, start, np.random.default_rng(0))
+    W, seen = STEPS[name](X, Y, start, np.random.default_rng(0))
     assert W.shape == (dA, dB)
     small = W.T @ W if dA > dB else W @ W.T
     assert np.allclose(small, np.eye(min(dA, dB)), atol=1e-5)
     assert 1 - cosine(X, W, truth) < 0.5 * (1 - cosine(X, start, truth))
+    assert seen["objective"] < STEPS[name](X, Y, W, np.random.default_rng(0))[1]["objective"] < 1
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_the_seed_decides(name):
     X, Y, truth = spaces()
-    one, two, other = (STEPS[name](X, Y, truth, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, two, other = (STEPS[name](X, Y, truth, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.allclose(one, other, atol=1e-3)  # other rows, or other clusters
 
@@ -60,5 +61,7 @@ def test_a_neighbors_step_is_procrustes_on_the_means_of_neighbours():
     near = np.argsort(-(X @ W @ Y.T), axis=1)[:, :7]
     expected = polar(X.T @ Y[near].mean(1))
     for sample in (200, 10_000):
-        found = neighbors_step(X, Y, W, sample, 7, np.random.default_rng(0))
+        found, seen = neighbors_step(X, Y, W, sample, 7, np.random.default_rng(0))
         assert np.allclose(found, expected, atol=1e-4)
+        targets = unit(Y[near].mean(1))
+        assert seen["objective"] == pytest.approx((X @ W * targets).sum(1).mean(), abs=1e-5)

@@ -1,17 +1,24 @@
 """Refine-1: every mapped row is drawn to the mean of its nearest neighbours."""
 
+from typing import Any
+
 import numpy as np
 
+from minivec.frame import unit
 from minivec.procrustes import polar
 from minivec.search import mean_of_nearest
 
 
 def neighbors_step(
     X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int, neighbors: int, rng: np.random.Generator
-) -> np.ndarray:
-    """The orthogonal map (dA, dB) from ``sample`` rows of ``X``, or all, to their neighbours' means.
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The orthogonal map (dA, dB) from ``sample`` rows of ``X``, or all, to the means of their neighbours.
 
-    Those are the means of the ``neighbors`` rows of ``Y`` nearest to each row mapped by ``W``.
+    Neighbours are the ``neighbors`` rows of ``Y`` nearest to a row mapped by ``W``. The objective is the mean
+    cosine of the mapped rows to those means.
     """
     rows = X[rng.permutation(len(X))[:sample]]
-    return polar(rows.T @ mean_of_nearest(rows @ W, Y, Y, neighbors))
+    mapped = rows @ W
+    targets = mean_of_nearest(mapped, Y, Y, neighbors)
+    cosine = np.einsum("ij,ij->i", unit(mapped), unit(targets)).mean()
+    return polar(rows.T @ targets), {"objective": float(cosine)}
