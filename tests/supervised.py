@@ -5,29 +5,29 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minivec.confidence import Verdict
 from minivec.frame import unit
+from minivec.pipeline import Fit
 from minivec.procrustes import polar
 
 
 def fit(X, Y, settings, record, pairs=None):
-    rows = np.arange(min(len(X), len(Y))) if pairs is None else pairs
+    fit.seen = X, Y, pairs
+    rows = np.arange(min(len(X), len(Y)))
     left, right = (rows, rows) if pairs is None else pairs.T
-    M = X[left].T @ Y[right]
     with record.stage("map", steps=3):
         for i in range(3):
             if record.step(objective=float(i)):
                 break
-    W = polar(M)
-    inverse_W = W.T if settings.mapping == "orthogonal" else np.linalg.pinv(2 * W).astype(np.float32)
-    return SimpleNamespace(
-        W=W if settings.mapping == "orthogonal" else 2 * W,
-        inverse_W=inverse_W,
+    W = polar(X[left].T @ Y[right])
+    whitened = settings.mapping == "whitened"
+    return Fit(
+        W=2 * W if whitened else W,
+        inverse_W=W.T / 2 if whitened else W.T,
         initial_W=W,
         refine1_W=W,
-        confidence=0.75,
-        verdict="reliable",
-        causes=[],
-        diagnostics={"rows": (len(X), len(Y)), "pairs": pairs, "X": X, "Y": Y},
+        expected_cosine=0.5,
+        verdict=Verdict(0.75, "reliable", []),
     )
 
 
@@ -38,10 +38,6 @@ def install(monkeypatch=None):
         sys.modules["minivec.pipeline"] = module
     else:
         monkeypatch.setitem(sys.modules, "minivec.pipeline", module)
-    try:
-        import minivec.confidence  # noqa: F401
-    except ImportError:
-        sys.modules["minivec.confidence"] = SimpleNamespace(AlignmentWarning=UserWarning)
     return module
 
 

@@ -1,11 +1,13 @@
 import tracemalloc
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner, NotAlignedError, aligner
+from minivec import AlignmentWarning, MiniVec2VecAligner, NotAlignedError, aligner
+from minivec.confidence import Verdict
 from minivec.frame import Frame, unit
 from minivec.record import Step
 from supervised import spaces
@@ -321,31 +323,27 @@ def test_an_interrupted_run_leaves_the_model_as_it_was(error):
 
 
 def test_a_doubtful_result_warns_and_says_why(pipeline):
-    from minivec.confidence import AlignmentWarning
-
-    def doubtful(*arguments):
-        fit = supervised.fit(*arguments)
-        fit.verdict, fit.causes = "failed", ["the starts disagree", "too few rows"]
-        return fit
-
-    pipeline.fit = doubtful
+    verdict = Verdict(0.1, "failed", ["the starts disagree", "too few rows"])
+    pipeline.fit = lambda *arguments: replace(supervised.fit(*arguments), verdict=verdict)
     with pytest.warns(AlignmentWarning, match="failed: the starts disagree; too few rows") as caught:
         *_, history = aligned()
     assert caught[0].filename == __file__
-    assert history["verdict"] == "failed"
+    assert (history["verdict"], history["confidence"]) == ("failed", 0.1)
 
 
 def test_large_inputs_are_fitted_on_a_seeded_sample_in_the_frame_of_all_rows(monkeypatch):
     monkeypatch.setattr(aligner, "FIT_ROWS", 100)
-    model, A, B, history = aligned(seed=5)
-    X = history["diagnostics"]["X"]
-    assert history["diagnostics"]["rows"] == (100, 100)
+    model, A, B, _ = aligned(seed=5)
+    X, Y, _ = supervised.fit.seen
+    assert X.shape == Y.shape == (100, 16)
     np.testing.assert_allclose(model.source_mean, A.mean(0), atol=1e-5)
     framed = Frame.of(A).apply(A)
     rows = [int(np.flatnonzero((framed == x).all(1))[0]) for x in X]
     assert rows == sorted(set(rows)) and rows != list(range(100))
-    np.testing.assert_array_equal(X, aligned(seed=5)[-1]["diagnostics"]["X"])
-    assert not np.array_equal(X, aligned(seed=6)[-1]["diagnostics"]["X"])
+    aligned(seed=5)
+    np.testing.assert_array_equal(X, supervised.fit.seen[0])
+    aligned(seed=6)
+    assert not np.array_equal(X, supervised.fit.seen[0])
 
 
 @pytest.mark.parametrize("fit_rows", [1000, 100])
@@ -361,8 +359,9 @@ def test_known_pairs_follow_their_rows_into_the_sample(fit_rows, monkeypatch):
 
 def test_more_pairs_than_rows_to_fit_are_sampled(monkeypatch):
     monkeypatch.setattr(aligner, "FIT_ROWS", 50)
-    *_, history = aligned(pairs=np.stack([np.arange(400)] * 2, 1))
-    assert len(history["diagnostics"]["pairs"]) == 50 and max(history["diagnostics"]["rows"]) <= 100
+    aligned(pairs=np.stack([np.arange(400)] * 2, 1))
+    X, Y, pairs = supervised.fit.seen
+    assert len(pairs) == 50 and max(len(X), len(Y)) <= 100
 
 
 def test_a_memory_map_is_never_loaded_whole(tmp_path, monkeypatch):

@@ -31,7 +31,8 @@ def _choose_backend() -> None:
 _choose_backend()
 
 from minivec.aligner import MiniVec2VecAligner, NotAlignedError  # noqa: E402
+from minivec.confidence import AlignmentWarning  # noqa: E402
 from minivec.metrics import evaluate_alignment  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment"]
+__all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment"]
