@@ -40,3 +40,36 @@ class Frame:
         along = U @ self.mean
         reach = np.sqrt(np.maximum(along**2 + self.norm**2 - float(self.mean @ self.mean), 0.0)) - along
         return unit(self.mean + reach[:, None] * U)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The principal directions of framed rows: variances (d,), falling, and directions (d, d) in columns."""
+
+    values: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def of(cls, X: np.ndarray) -> "Principal":
+        """Those of framed rows ``X`` (n, d): the eigenvectors of their covariance."""
+        values, directions = np.linalg.eigh((X.T @ X / len(X)).astype(np.float64))
+        floor = values[-1] * 1e-7  # directions without variance are never divided by
+        return cls(
+            np.maximum(values[::-1], floor).astype(np.float32),
+            np.ascontiguousarray(directions[:, ::-1].astype(np.float32)),
+        )
+
+    def leading(self, r: int) -> "Principal":
+        """The first r of them."""
+        return Principal(self.values[:r], self.directions[:, :r])
+
+    def evening(self, power: float) -> np.ndarray:
+        """Factors (d,) that take ``power`` of the variances out of coordinates along the directions.
+
+        A twentieth of the mean variance is added to each, so that directions of noise are not blown up.
+        """
+        return (self.values / self.values.mean() + 0.05) ** -power
+
+    def flattening(self, power: float) -> np.ndarray:
+        """The symmetric matrix (d, d) that takes ``power`` of the variances out of rows."""
+        return (self.directions * self.evening(power)) @ self.directions.T

@@ -1,0 +1,194 @@
+"""The algorithm, top to bottom: frame -> anchors -> matching -> map -> refinement -> confidence.
+
+The frame is the caller's: ``X`` (nA, dA) and ``Y`` (nB, dB) are centred unit rows. Both presets are read here side by
+side; every step is a module of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from minivec.matching.assignment import centroid_start, matched_centroids
+from minivec.anchors.components import independent_components
+from minivec.confidence import Verdict, expected_cosine, judge
+from minivec.frame import Principal
+from minivec.matching.moments import match_components
+from minivec.matching.profiles import pseudo_targets
+from minivec.procrustes import even_procrustes, polar, random_orthogonal
+from minivec.record import Record
+from minivec.refinement.clusters import clusters_step
+from minivec.refinement.loop import iterate
+from minivec.refinement.neighbors import neighbors_step
+from minivec.refinement.sinkhorn import Transport
+from minivec.settings import Settings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a run found: W (dA, dB) and its inverse (dB, dA), W after the anchors and after Refine-1, and how good it is.
+
+    ``expected_cosine`` is the cosine to be expected between a mapped row and its partner.
+    """
+
+    W: np.ndarray
+    inverse_W: np.ndarray
+    initial_W: np.ndarray
+    refine1_W: np.ndarray
+    expected_cosine: float
+    verdict: Verdict
+
+
+class Level(NamedTuple):
+    """One level of the refinement: transport in the leading ``r`` directions (None: all) at inverse temperature ``beta``.
+
+    ``sample`` rows a side make a plan, at most ``steps`` steps are taken.
+    """
+
+    r: int | None
+    beta: float
+    sample: int
+    steps: int
+
+
+LEVELS = (
+    Level(64, 14, 1500, 40),
+    Level(100, 18, 2500, 40),
+    Level(150, 22, 2500, 40),
+    Level(256, 30, 2500, 40),
+    Level(None, 42, 4000, 24),
+)
+ROWS_PER_DIRECTION = 15  # levels with fewer rows than that for each of their directions do harm
+ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube"), (112, "tanh"))
+CENTROIDS = 20
+WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
+RELAXATION = 2.0  # a step's length: the plan follows the map, and proposes less than it should
+SETTLED = 1e-3  # an objective that gains less in 8 steps has settled
+CLEAR = 0.02  # a start whose objective beats a random start's by this share needs no rival
+RIVALS = 3  # further component ensembles when none is clear
+
+
+def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs: np.ndarray | None = None) -> Fit:
+    """Align framed rows ``X`` (nA, dA) with ``Y`` (nB, dB); ``pairs`` (m, 2) are row numbers known to belong together."""
+    rng = np.random.default_rng(settings.seed)
+    principal = Principal.of(X), Principal.of(Y)
+    run = {"paper": paper, "auto": auto}[settings.preset]
+    initial, refined, W, evidence = run(X, Y, principal, settings, record, rng, pairs)
+    with record.stage("confidence"):
+        verdict = judge(evidence)
+        expected = expected_cosine(X, Y, W)
+    inverse = W.T
+    if settings.mapping == "whitened":
+        W, inverse = (p.flattening(WHITENED) @ Z for p, Z in zip(principal, (W, inverse), strict=True))
+    return Fit(W, inverse, initial, refined, expected, verdict)
+
+
+def paper(X, Y, principal, settings, record, rng, pairs):
+    """The published procedure (arXiv 2510.02348), with the polar projection that its code leaves out."""
+    s = settings
+    with record.stage("anchors", s.approx_runs):
+        runs = []
+        while pairs is None and len(runs) < s.approx_runs and not record.stopped:
+            runs.append(matched_centroids(X, Y, s.approx_clusters, rng))
+            record.step()
+        anchors = map(np.concatenate, zip(*runs, strict=True)) if runs else (X[pairs[:, 0]], Y[pairs[:, 1]])
+    with record.stage("matching"):
+        W = initial = polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors))
+    with record.stage("refine1", s.refine1_iterations):
+
+        W = refined = iterate(W, neighbors(X, Y, s, rng), s.refine1_iterations, s.smoothing_alpha, record)
+    with record.stage("refine2", 1):
+        W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
+    return initial, refined, W, {}
+
+
+def neighbors(X, Y, settings, rng):
+    """Refine-1's step: mapped rows are drawn to the means of their nearest neighbours."""
+    return lambda W: (neighbors_step(X, Y, W, settings.refine1_sample_size, settings.refine1_neighbors, rng), {})
+
+
+def clusters(X, Y, settings, rng):
+    """Refine-2's step: mapped centroids settle among the rows of Y."""
+    return lambda W: (clusters_step(X, Y, W, settings.refine2_clusters, rng), {})
+
+
+def auto(X, Y, principal, settings, record, rng, pairs):
+    """Independent components as anchors, then transport between samples, coarse to fine.
+
+    Further starts are made only while none is clearly better than a random one.
+    """
+    s = settings
+    coarse, *finer = levels(X, Y, s)
+
+    def refine(W, level):
+        transport = Transport(X, Y, principal, level.r, level.beta, level.sample, rng)
+        settled = SETTLED if s.refine1_iterations is None else None
+        with record.stage("refine1", level.steps):
+            w = iterate(
+                transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or RELAXATION, record, settled
+            )
+            cross, objective = transport.cross_covariance(w, plans=4)
+        return even_procrustes(cross, *principal), objective
+
+    chance = refine(random_orthogonal(X.shape[1], Y.shape[1], rng), coarse)[1]
+    initial, W, best = None, None, -np.inf
+    for start in starts(X, Y, principal, s, record, rng, pairs):
+        found, objective = refine(start, coarse)
+        if objective > best:
+            initial, W, best = start, found, objective
+        if best > chance * (1 + CLEAR) or record.stopped:
+            break
+    for level in finer:
+        if not record.stopped:
+            W, _ = refine(W, level)
+    refined = W
+    if s.refine2_clusters:
+        with record.stage("refine2", 1):
+            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha or 0.5, record)
+    return initial, refined, W, {"objective": best, "chance": chance}
+
+
+def starts(X, Y, principal, settings, record, rng, pairs) -> Iterator[np.ndarray]:
+    """Maps to start from, the likeliest first: known pairs, components, centroids, components found anew."""
+    s = settings
+    if pairs is not None:
+        yield polar(X[pairs[:, 0]].T @ Y[pairs[:, 1]])
+    yield from_components(X, Y, principal, s, record, rng)
+    with record.stage("anchors"):
+        W = centroid_start(X, Y, CENTROIDS, 3, rng)
+    yield W
+    for _ in range(RIVALS):
+        yield from_components(X, Y, principal, s, record, rng)
+
+
+def from_components(X, Y, principal, settings, record, rng) -> np.ndarray:
+    """The map between the independent components of both spaces, found in several runs and matched."""
+    s = settings
+    with record.stage("anchors", s.approx_runs):
+        runs = []
+        for k, contrast in islice(cycle(ENSEMBLE), s.approx_runs):
+            k = min(s.approx_clusters or k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
+            runs.append([independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal)])
+            if record.step():
+                break
+    with record.stage("matching"):
+        W, anchors = match_components(runs, rng)
+        if s.approx_neighbors:
+            W = polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors))
+    return W
+
+
+def levels(X, Y, settings) -> list[Level]:
+    """The LEVELS that these rows can bear, with the caller's number of steps, shared out evenly, and sample size."""
+    rows, width = min(len(X), len(Y)), max(X.shape[1], Y.shape[1])
+    bearable = [level for level in LEVELS if rows >= ROWS_PER_DIRECTION * min(level.r or width, width)] or [LEVELS[0]]
+    total, sample = settings.refine1_iterations, settings.refine1_sample_size
+    return [
+        level._replace(
+            steps=level.steps if total is None else total // len(bearable) + (i < total % len(bearable)),
+            sample=sample or level.sample,
+        )
+        for i, level in enumerate(bearable)
+    ]
