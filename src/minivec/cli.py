@@ -301,7 +301,7 @@ def _open(paths: list[Path], columns: list[str] | None) -> list[Rows]:
 
 def _align(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:
     """The fit's history, without the Python warning that the printed verdict replaces."""
-    from minivec.confidence import AlignmentWarning
+    from minivec import AlignmentWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AlignmentWarning)
