@@ -1,10 +1,9 @@
-"""Mixtures of Gaussians with a known rotation between the two sides: what clusters alone can tell a fit.
+"""Mixtures of Gaussians with a known rotation between the two sides: what a fit makes of clusters alone.
 
 They are two ends of what data look like: ``tight``, 20 round modes far apart, each a cluster of its own, and
 ``wide``, 100 elongated modes that overlap, where no cluster is separate and every mode has a shape.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,54 +11,41 @@ import numpy as np
 DIMENSION = 128
 ROWS = 25_000
 
+# Modes, and each mode's standard deviations along its axes; the centres are N(0, I).
+MIXTURES = {
+    "tight": (20, np.full(DIMENSION, 0.05)),
+    "wide": (100, 4 / np.sqrt(np.arange(1, DIMENSION + 1))),
+}
 
-class Mixture(NamedTuple):
-    """Unpaired rows of A and B, (n, d) each, and the rotation W (d, d): rows of A @ W are drawn as B's."""
+
+class Pair(NamedTuple):
+    """Unpaired rows of A and B, (n, d) each, and the rotation W (d, d): A @ W has the distribution of B."""
 
     A: np.ndarray
     B: np.ndarray
     W: np.ndarray
 
 
-def tight(rng: np.random.Generator) -> Callable[[int], np.ndarray]:
-    """A sampler of 20 round modes: centres N(0, I), spread 0.05 in every direction, unequal weights."""
-    return _sampler(rng, modes=20, spread=np.full((20, DIMENSION), 0.05))
-
-
-def wide(rng: np.random.Generator) -> Callable[[int], np.ndarray]:
-    """A sampler of 100 elongated modes: centres N(0, I), spread 4 / sqrt(i) along the i-th of random axes."""
-    spread = 4 / np.sqrt(np.arange(1, DIMENSION + 1))
-    return _sampler(rng, modes=100, spread=np.tile(spread, (100, 1)))
-
-
-def pair(
-    kind: Callable[[np.random.Generator], Callable[[int], np.ndarray]], seed: int = 0, rows: int = ROWS
-) -> Mixture:
-    """Both sides of a mixture: ``rows`` rows of each, drawn independently, A rotated at random."""
+def mixture(name: str, seed: int = 0, rows: int = ROWS) -> Pair:
+    """``rows`` rows a side, float32, drawn independently from one of MIXTURES, A rotated at random."""
     rng = np.random.default_rng(seed)
-    draw = kind(rng)
+    modes, spread = MIXTURES[name]
+    centres = rng.normal(size=(modes, DIMENSION))
+    axes = [rotation(rng) * spread[:, None] for _ in range(modes)]
+    weights = rng.dirichlet(np.full(modes, 5.0))
     W = rotation(rng)
-    return Mixture(draw(rows) @ W.T, draw(rows), W)
+
+    def draw() -> np.ndarray:
+        parts = [
+            centre + rng.normal(size=(size, DIMENSION)) @ axis
+            for centre, axis, size in zip(centres, axes, rng.multinomial(rows, weights), strict=True)
+        ]
+        return rng.permutation(np.concatenate(parts)).astype(np.float32)
+
+    return Pair(draw() @ W.T, draw(), W)
 
 
 def rotation(rng: np.random.Generator) -> np.ndarray:
     """A uniformly random orthogonal matrix, (d, d) float32."""
     Q, R = np.linalg.qr(rng.normal(size=(DIMENSION, DIMENSION)))
     return (Q * np.sign(np.diag(R))).astype(np.float32)
-
-
-def _sampler(rng: np.random.Generator, modes: int, spread: np.ndarray) -> Callable[[int], np.ndarray]:
-    """A function that draws rows; centres, axes and weights are drawn from ``rng`` here, once."""
-    centres = rng.normal(size=(modes, DIMENSION)).astype(np.float32)
-    axes = np.stack([rotation(rng) * s[:, None] for s in spread.astype(np.float32)])
-    weights = rng.dirichlet(np.full(modes, 5.0))
-
-    def draw(rows: int) -> np.ndarray:
-        sizes = rng.multinomial(rows, weights)
-        parts = [
-            c + rng.normal(size=(n, DIMENSION)).astype(np.float32) @ a
-            for c, a, n in zip(centres, axes, sizes, strict=True)
-        ]
-        return rng.permutation(np.concatenate(parts))
-
-    return draw

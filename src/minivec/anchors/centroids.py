@@ -32,7 +32,7 @@ def _plus_plus(X: np.ndarray, clusters: int, rng: np.random.Generator) -> np.nda
     squares = np.einsum("ij,ij->i", X, X)
 
     def distances(rows: np.ndarray) -> np.ndarray:
-        return np.maximum(squares[:, None] - 2 * X @ X[rows].T + squares[rows], 0)
+        return np.maximum(squares[:, None] + X @ (-2 * X[rows].T) + squares[rows], 0)
 
     chosen = rng.integers(len(X), size=1)
     nearest = distances(chosen)[:, 0]
