@@ -42,7 +42,6 @@ def csls_top_k(Q: np.ndarray, base: np.ndarray, k: int, neighbors: int = 10) -> 
 def mean_of_nearest(Q: np.ndarray, keys: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
     """For each row of ``Q``, the mean of the ``values`` (m, d) of its ``k`` nearest ``keys``: (n, d)."""
     near = top_k(Q, keys, k)[1]
-    weights = np.full(near.size, 1 / k, np.float32)
-    return (
-        csr_array((weights, near.ravel(), np.arange(0, near.size + 1, k)), shape=(len(Q), len(keys))) @ values
-    )
+    ends = np.arange(0, near.size + 1, k)
+    share = csr_array((np.full(near.size, 1 / k, np.float32), near.ravel(), ends), (len(Q), len(keys)))
+    return share @ values
