@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minivec.frame import Principal, unit
 from minivec.search import top_k
+
+# Confidence is a logistic function of the agreement of two independent fits on disjoint halves of the rows. On real
+# pairs of encoders it was 0.26 to 0.48 where the fit got to 0.7 of the ceiling and more, 0.19 where it got to 0.4, and
+# at most 0.16 where it failed (too few rows, noise, unrelated spaces).
+MIDDLE, WIDTH = 0.18, 0.03
+RELIABLE, FAILED = 0.8, 0.3
+FEW_ROWS = 5_000
+STRUCTURELESS = 1.2  # noise has 0.98 to 1.03, 2,000 glosses 1.9, 11,000 have 4
 
 
 class AlignmentWarning(UserWarning):
@@ -13,25 +22,55 @@ class AlignmentWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Verdict:
-    """``confidence`` from 0 to 1, the ``verdict`` reliable, doubtful or failed, and the likely ``causes`` if not reliable."""
+    """``confidence`` from 0 to 1, ``verdict`` reliable, doubtful or failed, and likely ``causes`` if not reliable."""
 
     confidence: float
     verdict: str
     causes: list[str]
 
 
-def judge(evidence: dict) -> Verdict:
-    return Verdict(1.0, "reliable", [])
+def mean_cosine(rows: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> float:
+    """The mean cosine between ``rows`` (n, dA) mapped by W1 and by W2, both (dA, dB): 1 if the maps are the same."""
+    return float((unit(rows @ W1) * unit(rows @ W2)).sum(1).mean())
+
+
+def judge(agreement: float | None, X: np.ndarray, Y: np.ndarray, principal: tuple[Principal, Principal]) -> Verdict:
+    """The verdict on a fit of ``X`` (nA, dA) to ``Y`` (nB, dB) whose independent halves agree to a mean cosine.
+
+    Without an ``agreement`` (the paper's preset has no halves) there is no ground for trust: doubtful.
+    """
+    if agreement is None:
+        return Verdict(0.5, "doubtful", ['preset "paper" has no way to tell whether it worked; preset "auto" has'])
+    confidence = float(1 / (1 + np.exp((MIDDLE - agreement) / WIDTH)))
+    if confidence >= RELIABLE:
+        return Verdict(confidence, "reliable", [])
+    causes = []
+    rows = min(len(X), len(Y))
+    if rows < FEW_ROWS:
+        causes.append(f"too few rows ({rows}; {FEW_ROWS} a side are enough for most pairs of encoders)")
+    for name, Z, p in zip(("XA", "XB"), (X, Y), principal, strict=True):
+        if _structure(Z, p) < STRUCTURELESS:
+            causes.append(f"{name} has no structure to recognise: its rows look like Gaussian noise")
+    causes.append("the two spaces may share too little: other contents, another domain, or unrelated encoders")
+    return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes)
+
+
+def _structure(X: np.ndarray, principal: Principal) -> float:
+    """Size of the third cross moments of the leading principal coordinates, over what it is for Gaussian rows."""
+    leading = principal.leading(48)
+    Z = X @ (leading.directions / np.sqrt(leading.values))
+    moments = (Z * Z - 1).T @ Z / np.sqrt(2 * len(Z))
+    return float(np.sqrt((moments[~np.eye(len(moments), dtype=bool)] ** 2).mean()))
 
 
 def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 2048) -> float:
     """The cosine to expect between a mapped row and its partner, from 0 to 1, without knowing a single pair.
 
-    Rows have nearer neighbours in their own space than across: the ratio of those cosines, squared, came within 0.05 of
-    the true mean cosine on six pairs of encoders, with good maps and bad. It is 1 for a rotated copy of one distribution.
+    Rows have nearer neighbours in their own space than across: the ratio of those cosines, cubed, came within 0.07 of
+    the true mean cosine for fits of 10,904 rows on six pairs of encoders. It is 1 for a rotated copy of one distribution.
     """
     mapped = X[:sample] @ W
     mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
     across = top_k(mapped, Y, 1)[0].mean()
     within = [top_k(Z[:sample], Z, 2)[0][:, 1].mean() for Z in (X, Y)]
-    return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 2)
+    return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)

@@ -31,16 +31,6 @@ class Frame:
         """Raw rows (n, d) to unit rows around the mean, float32."""
         return unit(np.asarray(X, np.float32) - self.mean)
 
-    def restore(self, U: np.ndarray) -> np.ndarray:
-        """Unit rows of this frame back to unit rows of the raw space.
-
-        Each row leaves the mean in its direction until it reaches the space's norm: the exact inverse of ``apply``
-        when all raw rows have that norm, as embeddings usually do, so that cosines with raw rows need no frame.
-        """
-        along = U @ self.mean
-        reach = np.sqrt(np.maximum(along**2 + self.norm**2 - float(self.mean @ self.mean), 0.0)) - along
-        return unit(self.mean + reach[:, None] * U)
-
 
 @dataclass(frozen=True)
 class Principal:

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.anchors.components import independent_components
-from minivec.confidence import Verdict, expected_cosine, judge
+from minivec.confidence import Verdict, expected_cosine, judge, mean_cosine
 from minivec.frame import Principal
+from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.matching.moments import match_components
 from minivec.matching.profiles import pseudo_targets
-from minivec.procrustes import even_procrustes, polar, random_orthogonal
+from minivec.procrustes import even_procrustes, polar
 from minivec.record import Record
 from minivec.refinement.clusters import clusters_step
 from minivec.refinement.loop import iterate
@@ -28,7 +28,7 @@ from minivec.settings import Settings
 
 @dataclass(frozen=True)
 class Fit:
-    """What a run found: W (dA, dB) and its inverse (dB, dA), W after the anchors and after Refine-1, and how good it is.
+    """What a run found: W (dA, dB), its inverse (dB, dA), W after the anchors and after Refine-1, and how good it is.
 
     ``expected_cosine`` is the cosine to be expected between a mapped row and its partner.
     """
@@ -42,7 +42,7 @@ class Fit:
 
 
 class Level(NamedTuple):
-    """One level of the refinement: transport in the leading ``r`` directions (None: all) at inverse temperature ``beta``.
+    """One level of the refinement: transport in the leading ``r`` directions (None: all), inverse temperature ``beta``.
 
     ``sample`` rows a side make a plan, at most ``steps`` steps are taken.
     """
@@ -65,20 +65,24 @@ ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 RELAXATION = 2.0  # a step's length: the plan follows the map, and proposes less than it should
+SMOOTHING = 0.5  # the paper's, for its own steps
 SETTLED = 1e-3  # an objective that gains less in 8 steps has settled
-CLEAR = 0.02  # a start whose objective beats a random start's by this share needs no rival
+CLEAR = 0.22  # a start whose halves agree to this mean cosine needs no rival
+PLANS = 4  # that carry a map from one level to the next
+CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
 
 
 def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs: np.ndarray | None = None) -> Fit:
-    """Align framed rows ``X`` (nA, dA) with ``Y`` (nB, dB); ``pairs`` (m, 2) are row numbers known to belong together."""
+    """Align framed rows ``X`` (nA, dA) with ``Y`` (nB, dB); ``pairs`` (m, 2) are rows known to belong together."""
     rng = np.random.default_rng(settings.seed)
     principal = Principal.of(X), Principal.of(Y)
     run = {"paper": paper, "auto": auto}[settings.preset]
-    initial, refined, W, evidence = run(X, Y, principal, settings, record, rng, pairs)
+    initial, refined, W, agreement = run(X, Y, principal, settings, record, rng, pairs)
     with record.stage("confidence"):
-        verdict = judge(evidence)
+        verdict = judge(agreement, X, Y, principal)
         expected = expected_cosine(X, Y, W)
+    W = polar(W.astype(np.float64)).astype(np.float32)  # orthogonal to the last digit, whatever the steps left
     inverse = W.T
     if settings.mapping == "whitened":
         W, inverse = (p.flattening(WHITENED) @ Z for p, Z in zip(principal, (W, inverse), strict=True))
@@ -97,11 +101,10 @@ def paper(X, Y, principal, settings, record, rng, pairs):
     with record.stage("matching"):
         W = initial = polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors))
     with record.stage("refine1", s.refine1_iterations):
-
         W = refined = iterate(W, neighbors(X, Y, s, rng), s.refine1_iterations, s.smoothing_alpha, record)
     with record.stage("refine2", 1):
         W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
-    return initial, refined, W, {}
+    return initial, refined, W, None
 
 
 def neighbors(X, Y, settings, rng):
@@ -117,67 +120,77 @@ def clusters(X, Y, settings, rng):
 def auto(X, Y, principal, settings, record, rng, pairs):
     """Independent components as anchors, then transport between samples, coarse to fine.
 
-    Further starts are made only while none is clearly better than a random one.
+    Every start comes with two independent ones, refined on disjoint halves of the rows: they agree when they are right.
+    Further starts are made only while none agrees with itself.
     """
     s = settings
     coarse, *finer = levels(X, Y, s)
 
-    def refine(W, level):
-        transport = Transport(X, Y, principal, level.r, level.beta, level.sample, rng)
+    def refine(W, level, rows=slice(None)):
+        transport = Transport(X[rows], Y[rows], principal, level.r, level.beta, level.sample, rng)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
             w = iterate(
                 transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or RELAXATION, record, settled
             )
-            cross, objective = transport.cross_covariance(w, plans=4)
-        return even_procrustes(cross, *principal), objective
+            cross, objective = transport.cross_covariance(w, PLANS)
+        return even_procrustes(cross, *principal), objective, w
 
-    chance = refine(random_orthogonal(X.shape[1], Y.shape[1], rng), coarse)[1]
-    initial, W, best = None, None, -np.inf
-    for start in starts(X, Y, principal, s, record, rng, pairs):
-        found, objective = refine(start, coarse)
+    best = -np.inf
+    for start, *halves in starts(X, Y, principal, s, record, rng, pairs):
+        apart = [refine(half, coarse, slice(i, None, 2))[2] for i, half in enumerate(halves)]
+        found, objective, w = refine(start, coarse)
         if objective > best:
-            initial, W, best = start, found, objective
-        if best > chance * (1 + CLEAR) or record.stopped:
+            best, initial, W = objective, start, found
+            agreement = mean_cosine(X @ principal[0].directions[:, : len(w)], *apart)
+        if agreement > CLEAR or record.stopped:
             break
-    for level in finer:
+    for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
-            W, _ = refine(W, level)
+            W, *_ = refine(W, level)
+    if s.refine1_neighbors:
+        with record.stage("refine1", LEVELS[-1].steps):
+            W = iterate(W, neighbors(X, Y, s, rng), levels(X, Y, s)[-1].steps, s.smoothing_alpha or SMOOTHING, record)
     refined = W
     if s.refine2_clusters:
         with record.stage("refine2", 1):
-            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha or 0.5, record)
-    return initial, refined, W, {"objective": best, "chance": chance}
+            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha or SMOOTHING, record)
+    return initial, refined, W, agreement
 
 
-def starts(X, Y, principal, settings, record, rng, pairs) -> Iterator[np.ndarray]:
-    """Maps to start from, the likeliest first: known pairs, components, centroids, components found anew."""
+def starts(X, Y, principal, settings, record, rng, pairs) -> Iterator[list[np.ndarray]]:
+    """Maps to start from, the likeliest first, each with two independent halves of its evidence.
+
+    Known pairs, then components, centroids, and components found anew.
+    """
     s = settings
     if pairs is not None:
-        yield polar(X[pairs[:, 0]].T @ Y[pairs[:, 1]])
+        yield [polar(X[p[:, 0]].T @ Y[p[:, 1]]) for p in (pairs, pairs[::2], pairs[1::2])]
     yield from_components(X, Y, principal, s, record, rng)
     with record.stage("anchors"):
-        W = centroid_start(X, Y, CENTROIDS, 3, rng)
-    yield W
+        halves = [centroid_start(X[i::2], Y[i::2], CENTROIDS, CENTROID_RUNS, rng) for i in (0, 1)]
+    yield [halves[0], *halves]
     for _ in range(RIVALS):
         yield from_components(X, Y, principal, s, record, rng)
 
 
-def from_components(X, Y, principal, settings, record, rng) -> np.ndarray:
-    """The map between the independent components of both spaces, found in several runs and matched."""
+def from_components(X, Y, principal, settings, record, rng) -> list[np.ndarray]:
+    """The map between the independent components of both spaces, of all runs and of every other one."""
     s = settings
     with record.stage("anchors", s.approx_runs):
         runs = []
         for k, contrast in islice(cycle(ENSEMBLE), s.approx_runs):
-            k = min(s.approx_clusters or k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
-            runs.append([independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal)])
+            k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
+            runs.append(
+                [independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True)]
+            )
             if record.step():
                 break
     with record.stage("matching"):
-        W, anchors = match_components(runs, rng)
+        found = [match_components(some, rng) for some in (runs, runs[::2], runs[1::2] or runs)]
         if s.approx_neighbors:
-            W = polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors))
-    return W
+            return [polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors)) for _, anchors in found]
+        return [W for W, _ in found]
 
 
 def levels(X, Y, settings) -> list[Level]:

@@ -13,12 +13,12 @@ def polar(M: np.ndarray) -> np.ndarray:
     With M = X^T Y this is orthogonal Procrustes (Schoenemann, 1966): it minimises ||X W - Y||. Where dA <= dB the rows
     of W are orthonormal, otherwise its columns are.
     """
-    U, _, Vt = np.linalg.svd(np.asarray(M, np.float32), full_matrices=False)
+    U, _, Vt = np.linalg.svd(M, full_matrices=False)
     return U @ Vt
 
 
 def retract(M: np.ndarray, largest: float) -> np.ndarray:
-    """``polar`` of a matrix (dA, dB) with singular values of at most ``largest``, at a fifth of the cost where none is small.
+    """``polar`` of a matrix (dA, dB) with singular values up to ``largest``, cheaper where none is small.
 
     Newton-Schulz iterations (Higham, "Functions of Matrices", 2008, section 8.3); where 8 of them do not converge, the
     SVD decides.
@@ -32,11 +32,6 @@ def retract(M: np.ndarray, largest: float) -> np.ndarray:
         if np.abs(gram - np.eye(len(gram))).max() < 1e-3:  # squared by the step just taken
             return X
     return polar(M)
-
-
-def random_orthogonal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """A uniformly random (semi-)orthogonal matrix (rows, columns)."""
-    return polar(rng.standard_normal((rows, columns), dtype=np.float32))
 
 
 def even_procrustes(cross: np.ndarray, source: Principal, target: Principal) -> np.ndarray:

@@ -64,7 +64,7 @@ def match_components(
     for again in range(REMATCHES + 1):
         anchors = [
             np.concatenate([side.T for side in sides])
-            for sides in zip(*(_matched_directions(x, y, m) for (x, y), m in zip(runs, matches, strict=True)))
+            for sides in zip(*map(_matched_directions, runs, matches), strict=True)
         ]
         W = polar(anchors[0].T @ anchors[1])
         if again < REMATCHES:
@@ -76,8 +76,9 @@ def match_components(
     return W, (anchors[0], anchors[1])
 
 
-def _matched_directions(x: Components, y: Components, found: Match) -> tuple[np.ndarray, np.ndarray]:
+def _matched_directions(run: tuple[Components, Components], found: Match) -> tuple[np.ndarray, np.ndarray]:
     """Mixing directions (dA, k), weighted by each match's gain, and their matches (dB, k)."""
+    x, y = run
     weights = np.maximum(found.gains, 0)
     return x.directions * (weights / weights.mean()), y.directions[:, found.columns]
 
@@ -105,7 +106,7 @@ def portrait(components: Components) -> Portrait:
 
 
 def node_terms(one: Portrait, other: Portrait) -> np.ndarray:
-    """How alike the components are one by one, (k, k), standardised: their rows of each table, sorted, and quantiles."""
+    """How alike the components are one by one, (k, k), standardised: their rows of each table, sorted; quantiles."""
     terms = 0.0
     for A, B, directed, weight in zip(one.tables, other.tables, DIRECTED, WEIGHTS, strict=True):
         terms = terms - weight * _distances(np.sort(A, 1), np.sort(B, 1))

@@ -1,7 +1,7 @@
 """Sinkhorn-Procrustes: soft pairs by entropic transport between fresh samples of both spaces, then the closed form.
 
-Grave, Joulin and Berthet, "Unsupervised alignment of embeddings with Wasserstein Procrustes" (2019), here in the leading
-principal directions first.
+Grave, Joulin and Berthet, "Unsupervised alignment of embeddings with Wasserstein Procrustes" (2019), here in the
+leading principal directions first.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ class Transport:
     """Transport plans between two spaces seen in their leading ``r`` principal directions (all of them: None).
 
     ``X`` (nA, dA) and ``Y`` (nB, dB) are framed rows; ``sample`` rows of each side take part in one plan, at inverse
-    temperature ``beta``. The variances of the mapped side are evened out before its rows are scaled to the sphere again.
+    temperature ``beta``. The variances are partly evened out before rows are scaled to the sphere again.
     """
 
     def __init__(
@@ -37,11 +37,8 @@ class Transport:
     ):
         whole = r is None or r >= min(X.shape[1], Y.shape[1])
         self._leading = [p if whole else p.leading(r) for p in principal]
-        self._seen = [
-            ops.convert_to_tensor(unit(Z @ p.directions * p.evening(FLATTEN)))
-            for Z, p in zip((X, Y), self._leading, strict=True)
-        ]
-        self._rows = [ops.convert_to_tensor(Z) for Z in (X, Y)]
+        self._rows = X, Y
+        self._seen = [unit(Z @ p.directions * p.evening(FLATTEN)) for Z, p in zip((X, Y), self._leading, strict=True)]
         self._beta, self._rng = np.float32(beta), rng
         self._samples = [min(sample, len(Z)) for Z in (X, Y)]
         self._running: np.ndarray | None = None
@@ -64,45 +61,42 @@ class Transport:
 
     def cross_covariance(self, w: np.ndarray, plans: int) -> tuple[np.ndarray, float]:
         """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` fresh plans under w (rA, rB)."""
-        found = [self._plan(_lift, w, *self._rows) for _ in range(plans)]
+        found = [self._plan(_lift, w, self._rows) for _ in range(plans)]
         return np.mean([cross for cross, _ in found], 0), float(np.mean([objective for _, objective in found]))
 
-    def _plan(self, function: Any, w: np.ndarray, *rows: Any) -> tuple[np.ndarray, float]:
+    def _plan(self, function: Any, w: np.ndarray, *more: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
+        """``function`` of a fresh sample of the rows as they are seen here, and of the same rows of ``more``."""
         drawn = [
-            self._rng.choice(len(seen), size, replace=False).astype(np.int32)
-            for seen, size in zip(self._seen, self._samples, strict=True)
+            self._rng.choice(len(Z), size, replace=False) for Z, size in zip(self._seen, self._samples, strict=True)
         ]
-        cross, objective = function(*self._seen, *drawn, w.astype(np.float32), self._beta, *rows)
+        sampled = [Z[rows] for both in (self._seen, *more) for Z, rows in zip(both, drawn, strict=True)]
+        cross, objective = function(w, self._beta, *sampled)
         return ops.convert_to_numpy(cross), float(objective)
 
 
-def _couple(A: Any, B: Any, W: Any, beta: Any) -> tuple[Any, Any, Any, Any]:
-    """Mapped rows, kernel K and scalings u, v of the plan u K v between all rows of ``A`` and ``B``."""
-    mapped = ops.matmul(A, W)
+def _couple(W: Any, beta: Any, a: Any, b: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The plan between rows ``a`` (n, rA) and ``b`` (m, rB): kernel K, scalings u and v, targets, mean cosine."""
+    mapped = ops.matmul(a, W)
     mapped = mapped / ops.norm(mapped, axis=1, keepdims=True)
-    K = ops.exp(beta * (ops.matmul(mapped, ops.transpose(B)) - 1.0))
-    v = ops.ones((B.shape[0],), "float32")
+    K = ops.exp(beta * (ops.matmul(mapped, ops.transpose(b)) - 1.0))
+    v = ops.ones((b.shape[0],), "float32")
     for _ in range(ROUNDS):
         u = 1.0 / (ops.matmul(K, v) + 1e-30)
-        v = (A.shape[0] / B.shape[0]) / (ops.matmul(u, K) + 1e-30)
-    return mapped, K, 1.0 / (ops.matmul(K, v) + 1e-30), v
-
-
-@compiled
-def _proposal(A: Any, B: Any, rows: Any, columns: Any, W: Any, beta: Any) -> tuple[Any, Any]:
-    """Cross-covariance of one plan in the coordinates it was made in, and its mean cosine."""
-    a, b = ops.take(A, rows, axis=0), ops.take(B, columns, axis=0)
-    mapped, K, u, v = _couple(a, b, W, beta)
+        v = (a.shape[0] / b.shape[0]) / (ops.matmul(u, K) + 1e-30)
+    u = 1.0 / (ops.matmul(K, v) + 1e-30)
     targets = u[:, None] * ops.matmul(K, v[:, None] * b)
-    return ops.matmul(ops.transpose(a), targets) / a.shape[0], ops.sum(mapped * targets) / a.shape[0]
+    return K, u, v, targets, ops.sum(mapped * targets) / a.shape[0]
 
 
 @compiled
-def _lift(A: Any, B: Any, rows: Any, columns: Any, W: Any, beta: Any, X: Any, Y: Any) -> tuple[Any, Any]:
-    """Cross-covariance of the rows ``X`` and ``Y`` under a plan made in other coordinates, and its mean cosine."""
-    a, b = ops.take(A, rows, axis=0), ops.take(B, columns, axis=0)
-    mapped, K, u, v = _couple(a, b, W, beta)
-    x, y = ops.take(X, rows, axis=0), ops.take(Y, columns, axis=0)
-    cross = ops.matmul(ops.transpose(x * u[:, None]), ops.matmul(K, v[:, None] * y)) / a.shape[0]
-    objective = ops.sum(mapped * (u[:, None] * ops.matmul(K, v[:, None] * b))) / a.shape[0]
-    return cross, objective
+def _proposal(W: Any, beta: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Cross-covariance (rA, rB) of one plan in the coordinates it was made in, and its mean cosine."""
+    *_, targets, objective = _couple(W, beta, a, b)
+    return ops.matmul(ops.transpose(a), targets) / a.shape[0], objective
+
+
+@compiled
+def _lift(W: Any, beta: Any, a: Any, b: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Cross-covariance (dA, dB) of whole rows under the plan made in other coordinates, and its mean cosine."""
+    K, u, v, _, objective = _couple(W, beta, a, b)
+    return ops.matmul(ops.transpose(x * u[:, None]), ops.matmul(K, v[:, None] * y)) / a.shape[0], objective
