@@ -25,8 +25,8 @@ def _map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: A
     """Raw rows of A (n, dA) to unit rows in B's raw space (n, dB): ``Frame.apply``, W, and out of B's frame.
 
     A row leaves B's mean in its direction until it has B's norm. How much of the mean it then carries is a matter of
-    how near partners are: with all of it, a row on its way is drawn to those rows of B that are like the mean, and top-1
-    falls from 0.957 to 0.908 (MiniLM -> E5 glosses, supervised); with the cosine to be expected of a partner as its
+    how near partners are: with all of it, a row on its way is drawn to those rows of B that are like the mean, and
+    top-1 falls from 0.957 to 0.908 (MiniLM -> E5 glosses, supervised); with the cosine to be expected of a partner as its
     share, raw cosines rank as cosines in the frame do (0.956). Exact copies have cosine 1, and get all of it.
     Rows need no scaling before W, as they are scaled after it.
     """
@@ -271,7 +271,5 @@ def _sample(
         rows = np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
         chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
     if pairs is not None:
-        pairs = np.stack(
-            [np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1
-        )
+        pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)
     return chosen[0], chosen[1], pairs

@@ -15,7 +15,7 @@ from minivec.anchors.components import independent_components
 from minivec.confidence import Verdict, expected_cosine, judge, mean_cosine
 from minivec.frame import Principal
 from minivec.matching.assignment import centroid_start, matched_centroids
-from minivec.matching.moments import match_components
+from minivec.matching.moments import common_map, match_components
 from minivec.matching.profiles import pseudo_targets
 from minivec.procrustes import even_procrustes, polar
 from minivec.record import Record
@@ -54,11 +54,11 @@ class Level(NamedTuple):
 
 
 LEVELS = (
-    Level(64, 14, 1500, 40),
-    Level(100, 18, 2500, 40),
-    Level(150, 22, 2500, 40),
-    Level(256, 30, 2500, 40),
-    Level(None, 42, 4000, 24),
+    Level(64, 14, 1500, 80),
+    Level(100, 18, 2000, 100),
+    Level(150, 22, 2500, 100),
+    Level(256, 30, 2500, 80),
+    Level(None, 42, 3200, 24),
 )
 ROWS_PER_DIRECTION = 15  # levels with fewer rows than that for each of their directions do harm
 ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube"), (112, "tanh"))
@@ -66,9 +66,9 @@ CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 RELAXATION = 2.0  # a step's length: the plan follows the map, and proposes less than it should
 SMOOTHING = 0.5  # the paper's, for its own steps
-SETTLED = 1e-3  # an objective that gains less in 8 steps has settled
+SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.22  # a start whose halves agree to this mean cosine needs no rival
-PLANS = 4  # that carry a map from one level to the next
+PLANS = 2  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
 
@@ -187,7 +187,8 @@ def from_components(X, Y, principal, settings, record, rng) -> list[np.ndarray]:
             if record.step():
                 break
     with record.stage("matching"):
-        found = [match_components(some, rng) for some in (runs, runs[::2], runs[1::2] or runs)]
+        matched = [match_components(*run, rng) for run in runs]
+        found = [common_map(some, rng) for some in (matched, matched[::2], matched[1::2] or matched)]
         if s.approx_neighbors:
             return [polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors)) for _, anchors in found]
         return [W for W, _ in found]

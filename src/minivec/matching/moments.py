@@ -4,7 +4,7 @@ Components are uncorrelated, but their energies are not: E[f(s_i) g(s_j)] is the
 are the same, whatever the coordinates. So k nodes, seven weighted graphs on each side, and one graph matching.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -50,37 +50,47 @@ class Match:
         return float(self.gains.mean())
 
 
-def match_components(
-    runs: list[tuple[Components, Components]], rng: np.random.Generator
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """The map (dA, dB) on which several runs' components agree, and the matched directions of all of them.
+@dataclass(frozen=True)
+class Matched:
+    """One run's components of both spaces, what is compared of them, and their match."""
 
-    Every run's components are matched by their moments; the sum over runs of (directions of A, weighted by each match's
-    gain) times (their matches in B)^T gives W. Each run is then matched again, twice, with the directions' cosines
-    under W in place of the node terms: the sum is better than its members and pulls them along.
+    components: tuple[Components, Components]
+    portraits: tuple[Portrait, Portrait]
+    match: Match
+
+
+def match_components(x: Components, y: Components, rng: np.random.Generator) -> Matched:
+    """Match one run's components of both spaces by their moments."""
+    portraits = portrait(x), portrait(y)
+    return Matched((x, y), portraits, match(*portraits, node_terms(*portraits), rng, STARTS))
+
+
+def common_map(runs: list[Matched], rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The map (dA, dB) on which several runs agree, and the matched directions of all of them, (m, dA) and (m, dB).
+
+    The sum over runs of (directions of A, weighted by each match's gain) times (their matches in B)^T gives W. Each run
+    is then matched again, twice, with the directions' cosines under W in place of the node terms: the sum is better
+    than its members and pulls them along.
     """
-    portraits = [(portrait(x), portrait(y)) for x, y in runs]
-    matches = [match(a, b, node_terms(a, b), rng, STARTS) for a, b in portraits]
     for again in range(REMATCHES + 1):
-        anchors = [
-            np.concatenate([side.T for side in sides])
-            for sides in zip(*map(_matched_directions, runs, matches), strict=True)
-        ]
+        anchors = [np.concatenate([side.T for side in sides]) for sides in zip(*map(_directions, runs), strict=True)]
         W = polar(anchors[0].T @ anchors[1])
         if again < REMATCHES:
-            cosines = [_unit_columns(x.directions).T @ W @ _unit_columns(y.directions) for x, y in runs]
-            matches = [
-                match(a, b, nodes / nodes.std(), rng, 1, warmth=0.5)
-                for (a, b), nodes in zip(portraits, cosines, strict=True)
-            ]
-    return W, (anchors[0], anchors[1])
+            runs = [replace(run, match=_rematch(run, W, rng)) for run in runs]
+    return W, anchors
 
 
-def _matched_directions(run: tuple[Components, Components], found: Match) -> tuple[np.ndarray, np.ndarray]:
+def _rematch(run: Matched, W: np.ndarray, rng: np.random.Generator) -> Match:
+    x, y = (_unit_columns(side.directions) for side in run.components)
+    cosines = x.T @ W @ y
+    return match(*run.portraits, cosines / cosines.std(), rng, starts=1, warmth=0.5)
+
+
+def _directions(run: Matched) -> tuple[np.ndarray, np.ndarray]:
     """Mixing directions (dA, k), weighted by each match's gain, and their matches (dB, k)."""
-    x, y = run
-    weights = np.maximum(found.gains, 0)
-    return x.directions * (weights / weights.mean()), y.directions[:, found.columns]
+    x, y = run.components
+    weights = np.maximum(run.match.gains, 0)
+    return x.directions * (weights / weights.mean()), y.directions[:, run.match.columns]
 
 
 def portrait(components: Components) -> Portrait:
