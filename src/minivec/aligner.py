@@ -25,10 +25,10 @@ def _map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: A
     """Raw rows of A (n, dA) to unit rows in B's raw space (n, dB): ``Frame.apply``, W, and out of B's frame.
 
     A row leaves B's mean in its direction until it has B's norm. How much of the mean it then carries is a matter of
-    how near partners are: with all of it, a row on its way is drawn to those rows of B that are like the mean, and
-    top-1 falls from 0.957 to 0.908 (MiniLM -> E5 glosses, supervised); with the cosine to be expected of a partner as its
-    share, raw cosines rank as cosines in the frame do (0.956). Exact copies have cosine 1, and get all of it.
-    Rows need no scaling before W, as they are scaled after it.
+    how near partners are: with all of it, rows are drawn to those rows of B that are like the mean, and top-1 falls
+    from 0.957 to 0.908 (MiniLM -> E5 glosses, supervised); with the cosine to be expected of a partner as its share,
+    raw cosines rank as cosines in the frame do (0.956). Exact copies have cosine 1, and get all of it. Rows need no
+    scaling before W, as they are scaled after it.
     """
     z = ops.matmul(x - source_mean, W)
     v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
