@@ -39,7 +39,7 @@ def fitted(tmp_path_factory):
 @pytest.fixture
 def fails(monkeypatch):
     """Make every fit one that knows of its failure."""
-    verdict = Verdict(0.2, "failed", ["too few rows"])
+    verdict = Verdict(0.2, "failed", ["too few rows", "XB has no structure"])
     pipeline = supervised.install(monkeypatch)
     monkeypatch.setattr(pipeline, "fit", lambda *given: replace(supervised.fit(*given), verdict=verdict))
 
@@ -89,13 +89,14 @@ def test_align_saves_what_the_library_fits(folder, run):
 def test_quiet_still_warns(folder, run, fails):
     code, out, err = run("align", "a.npy", "b.npy", "-o", "ab.keras", "--quiet")
     assert (code, out) == (0, "")
-    assert err == "minivec: warning: confidence 0.20, failed (too few rows)\n"
+    assert err == "minivec: warning: confidence 0.20, failed (too few rows; b.npy has no structure)\n"
 
 
 def test_below_min_confidence_nothing_is_written(folder, run, fails):
     code, _, err = run("align", "a.npy", "b.npy", "-o", "ab.keras", "-q", "--min-confidence", "0.3")
     assert code == 3
-    assert err == "minivec: confidence 0.20, failed (too few rows), below 0.3: ab.keras is not written\n"
+    assert err.startswith("minivec: confidence 0.20, failed (too few rows; b.npy has no structure), below 0.3")
+    assert err.count("\n") == 1
     assert names(folder) == ["a.npy", "b.npy"]
 
 

@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, on small data."""
+"""The README's examples run as they stand, on small data and with a stand-in for the fit."""
 
 import re
 import shlex
@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import supervised
 from minivec import cli, datasets
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-pytestmark = pytest.mark.filterwarnings("ignore:this alignment is")  # so few rows cannot be aligned
 
 
 def blocks(language):
@@ -23,6 +23,7 @@ def blocks(language):
 def sample(tmp_path, monkeypatch):
     """A small part of the sample, which ``load_sample`` returns, and an empty folder to work in."""
     monkeypatch.chdir(tmp_path)
+    supervised.install(monkeypatch)
     source, target, test_source, test_target, texts = datasets.load_sample()
     small = datasets.Sample(
         source[:500, :64], target[:500, :48], test_source[:200, :64], test_target[:200, :48], texts[:200]

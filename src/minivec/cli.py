@@ -112,6 +112,9 @@ def align(
     A, B = _open([source, target], column)
     from minivec import MiniVec2VecAligner
 
+    def with_names(message: str) -> str:  # the library's own are those of its arguments
+        return message.replace("XA", str(source)).replace("XB", str(target))
+
     aligner = MiniVec2VecAligner(A.shape[1])
     try:
         history = _align(
@@ -131,8 +134,9 @@ def align(
             refine2_clusters=refine2_clusters,
             smoothing_alpha=smoothing_alpha,
         )
-    except (ValueError, TypeError) as error:  # which name the arguments of `align`
-        raise ValueError(str(error).replace("XA", str(source)).replace("XB", str(target))) from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(with_names(str(error))) from error
+    history["causes"] = [with_names(cause) for cause in history["causes"]]
     if history["confidence"] < min_confidence:
         _fail(f"{_verdict(history)}, below {min_confidence}: {output} is not written", 3)
     _save(aligner, output)

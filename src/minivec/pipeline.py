@@ -6,6 +6,7 @@ side; every step is a module of its own.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs:
     with record.stage("confidence"):
         verdict = judge(agreement, X, Y, principal)
         expected = expected_cosine(X, Y, W)
-    W = polar(W.astype(np.float64)).astype(np.float32)  # orthogonal to the last digit, whatever the steps left
+    W = polar(W.astype(np.float64))  # orthogonal to the last digit, whatever the steps left
     inverse = W.T
     if settings.mapping == "whitened":
         W, inverse = (p.flattening(WHITENED) @ Z for p, Z in zip(principal, (W, inverse), strict=True))
@@ -109,12 +110,14 @@ def paper(X, Y, principal, settings, record, rng, pairs):
 
 def neighbors(X, Y, settings, rng):
     """Refine-1's step: mapped rows are drawn to the means of their nearest neighbours."""
-    return lambda W: (neighbors_step(X, Y, W, settings.refine1_sample_size, settings.refine1_neighbors, rng), {})
+    return partial(
+        neighbors_step, X, Y, sample=settings.refine1_sample_size, neighbors=settings.refine1_neighbors, rng=rng
+    )
 
 
 def clusters(X, Y, settings, rng):
     """Refine-2's step: mapped centroids settle among the rows of Y."""
-    return lambda W: (clusters_step(X, Y, W, settings.refine2_clusters, rng), {})
+    return partial(clusters_step, X, Y, clusters=settings.refine2_clusters, rng=rng)
 
 
 def auto(X, Y, principal, settings, record, rng, pairs):

@@ -14,7 +14,7 @@ def polar(M: np.ndarray) -> np.ndarray:
     of W are orthonormal, otherwise its columns are.
     """
     U, _, Vt = np.linalg.svd(M, full_matrices=False)
-    return U @ Vt
+    return (U @ Vt).astype(np.float32, copy=False)
 
 
 def retract(M: np.ndarray, largest: float) -> np.ndarray:

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from minivec.frame import Frame, Principal
+from minivec.procrustes import polar, retract
+from minivec.record import Record
+from minivec.refinement.loop import iterate
+from minivec.refinement.sinkhorn import Transport
+
+
+def random_rotation(d: int, seed: int = 0) -> np.ndarray:
+    return polar(np.random.default_rng(seed).standard_normal((d, d))).astype(np.float32)
+
+
+def clustered(seed: int, rows: int = 3000, d: int = 32) -> np.ndarray:
+    centres = np.random.default_rng(7).normal(size=(60, d))
+    rng = np.random.default_rng(seed)
+    return (centres[rng.integers(60, size=rows)] + 0.4 * rng.normal(size=(rows, d))).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (20, 30), (30, 20)])
+def test_retract_is_the_polar_factor(shape):
+    rng = np.random.default_rng(0)
+    A, B = (polar(rng.standard_normal(shape, dtype=np.float32)) for _ in range(2))
+    M = A + 0.3 * (B - A)
+    np.testing.assert_allclose(retract(M, 1), polar(M), atol=1e-4)
+    np.testing.assert_allclose(retract(A - B, 2), polar(A - B), atol=1e-3)  # small singular values: the SVD decides
+
+
+def test_transport_refines_a_poor_map_to_the_truth():
+    A, B = clustered(1), clustered(2)
+    R = random_rotation(32)
+    X, Y = (Frame.of(Z).apply(Z) for Z in (A @ R.T, B))
+    noise = np.random.default_rng(3).standard_normal(R.shape, dtype=np.float32)
+    start = polar(R + 0.2 * noise)
+    transport = Transport(X, Y, (Principal.of(X), Principal.of(Y)), None, 20, 1000, np.random.default_rng(0))
+    record = Record()
+    with record.stage("refine1", 20):
+        w = iterate(transport.inside(start), transport.propose, 20, 2.0, record)
+    cross, objective = transport.cross_covariance(w, 2)
+    before, after = ((X @ W * (X @ R)).sum(1).mean() for W in (start, polar(cross)))
+    assert before < 0.85 and after > 0.98
+    assert record.steps[0]["objective"] < objective <= 1
+
+
+def test_plans_have_equal_marginals():
+    """Every row of A is sent somewhere: with equal rows on both sides the targets average to their mean."""
+    A = Frame.of(clustered(1)).apply(clustered(1))
+    transport = Transport(A, A, (Principal.of(A), Principal.of(A)), None, 30, len(A), np.random.default_rng(0))
+    cross, _ = transport.cross_covariance(transport.inside(np.eye(32, dtype=np.float32)), 1)
+    assert np.trace(cross) > 0.5
+    np.testing.assert_allclose(cross, cross.T, atol=0.02)
+
+
+def test_loop_settles_and_stops():
+    W = np.eye(3, dtype=np.float32)
+    record = Record(callbacks=[lambda step: step.step == 5])
+    with record.stage("refine1", 50):
+        iterate(W, lambda W: (W, {"objective": 1.0}), 50, 0.5, record)
+    assert len(record.steps) == 5 and record.stopped
+    record = Record()
+    with record.stage("refine1", 50):
+        iterate(W, lambda W: (W, {"objective": 1.0}), 50, 0.5, record, settled=1e-3)
+    assert len(record.steps) == 16  # two windows of 8 without gain
