@@ -143,7 +143,8 @@ def align(
     if history["verdict"] != "reliable":
         print(f"minivec: warning: {_verdict(history)}", file=sys.stderr)
     if not quiet:
-        print(f"{output}: {A.shape[1]} -> {B.shape[1]} dimensions, {_verdict(history)}")
+        trust = f"confidence {history['confidence']:.2f}, {history['verdict']}"
+        print(f"{output}: {A.shape[1]} -> {B.shape[1]} dimensions, {trust}")
 
 
 @app.command()
