@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.corpora import cache, texts
 
 CHUNK = 2_000  # rows between two saves

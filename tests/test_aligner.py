@@ -44,7 +44,10 @@ def test_raw_rows_of_a_become_unit_rows_in_the_raw_space_of_b(dA, dB):
     assert out.shape == (len(A), dB) and out.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, atol=1e-6)
     frame = Frame.of(B)
-    expected = frame.restore(unit(Frame.of(A).apply(A) @ history["final_W"]))
+    v = unit(Frame.of(A).apply(A) @ history["final_W"])
+    along = v @ frame.mean  # from the mean in direction v to the sphere that B lies on
+    reach = np.sqrt(along**2 + frame.norm**2 - frame.mean @ frame.mean) - along
+    expected = unit(frame.mean + reach[:, None] * v)
     np.testing.assert_allclose(out, expected, atol=1e-6)
     assert (out * unit(B)).sum(1).mean() > 0.99  # compared by cosine with raw rows: no frame needed
     assert (unit(A @ history["final_W"]) * unit(B)).sum(
@@ -121,7 +124,7 @@ def test_the_width_of_b_is_read_from_xb_each_time():
     for dB in (24, 24, 16):
         A, B = spaces(16, dB)
         model.align(A, B)
-        assert len(model.weights) == 8 and model.W.shape == (16, dB)
+        assert len(model.weights) == 9 and model.W.shape == (16, dB)
         assert mapped(model, A).shape == (400, dB)
         fresh = MiniVec2VecAligner(16)
         fresh.align(A, B)
