@@ -123,11 +123,11 @@ def clusters(X, Y, settings, rng):
 def auto(X, Y, principal, settings, record, rng, pairs):
     """Independent components as anchors, then transport between samples, coarse to fine.
 
-    Every start comes with two independent ones, refined on disjoint halves of the rows: they agree when they are right.
+    Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree.
     Further starts are made only while none agrees with itself.
     """
     s = settings
-    coarse, *finer = levels(X, Y, s)
+    coarse, *finer = all_levels = levels(X, Y, s)
 
     def refine(W, level, rows=slice(None)):
         transport = Transport(X[rows], Y[rows], principal, level.r, level.beta, level.sample, rng)
@@ -152,8 +152,9 @@ def auto(X, Y, principal, settings, record, rng, pairs):
         if not record.stopped:
             W, *_ = refine(W, level)
     if s.refine1_neighbors:
-        with record.stage("refine1", LEVELS[-1].steps):
-            W = iterate(W, neighbors(X, Y, s, rng), levels(X, Y, s)[-1].steps, s.smoothing_alpha or SMOOTHING, record)
+        steps = all_levels[-1].steps
+        with record.stage("refine1", steps):
+            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha or SMOOTHING, record)
     refined = W
     if s.refine2_clusters:
         with record.stage("refine2", 1):
