@@ -12,9 +12,7 @@ from minivec.frame import Frame, unit
 from minivec.record import Step
 from supervised import spaces
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)  # Keras on NumPy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +48,7 @@ def test_raw_rows_of_a_become_unit_rows_in_the_raw_space_of_b(dA, dB):
     expected = unit(frame.mean + reach[:, None] * v)
     np.testing.assert_allclose(out, expected, atol=1e-6)
     assert (out * unit(B)).sum(1).mean() > 0.99  # compared by cosine with raw rows: no frame needed
-    assert (unit(A @ history["final_W"]) * unit(B)).sum(
-        1
-    ).mean() < 0.8  # as it would be with the means forgotten
+    assert (unit(A @ history["final_W"]) * unit(B)).sum(1).mean() < 0.8  # as it would be with the means forgotten
 
 
 def test_rows_on_a_sphere_come_back_exactly():
@@ -93,9 +89,7 @@ def test_history():
     assert history["settings"]["preset"] == "auto"
 
 
-@pytest.mark.parametrize(
-    "build", [lambda m: None, lambda m: m.build(), lambda m: m.build(input_shape=(None, 16))]
-)
+@pytest.mark.parametrize("build", [lambda m: None, lambda m: m.build(), lambda m: m.build(input_shape=(None, 16))])
 def test_a_model_that_is_not_aligned_refuses_to_map(build):
     model = MiniVec2VecAligner(16)
     build(model)
@@ -124,7 +118,7 @@ def test_the_width_of_b_is_read_from_xb_each_time():
     for dB in (24, 24, 16):
         A, B = spaces(16, dB)
         model.align(A, B)
-        assert len(model.weights) == 9 and model.W.shape == (16, dB)
+        assert len(model.weights) == 8 and model.W.shape == (16, dB)
         assert mapped(model, A).shape == (400, dB)
         fresh = MiniVec2VecAligner(16)
         fresh.align(A, B)
@@ -232,13 +226,11 @@ def test_a_saved_model_loads_with_identical_outputs(tmp_path):
     loaded = keras.models.load_model(tmp_path / "aligner.keras")
     assert isinstance(loaded, MiniVec2VecAligner)
     assert (loaded.embedding_dim, loaded.target_dim, loaded.confidence) == (16, 24, 0.75)
-    np.testing.assert_array_equal(
-        loaded.predict(A, verbose=0), model.predict(A, verbose=0)
-    )  # compiled, at once
+    assert loaded.history == model.history and loaded.history["settings"]["seed"] == 0
+    assert loaded.history["data"]["XB"]["shape"] == [400, 24]
+    np.testing.assert_array_equal(loaded.predict(A, verbose=0), model.predict(A, verbose=0))  # compiled, at once
     np.testing.assert_array_equal(mapped(loaded, A), mapped(model, A))
-    np.testing.assert_array_equal(
-        mapped(loaded.inverse(), mapped(model, A)), mapped(model.inverse(), mapped(model, A))
-    )
+    np.testing.assert_array_equal(mapped(loaded.inverse(), mapped(model, A)), mapped(model.inverse(), mapped(model, A)))
 
 
 @pytest.mark.parametrize("built", [True, False])

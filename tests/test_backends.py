@@ -13,9 +13,7 @@ import pytest
 import minivec
 import supervised
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)  # Keras on NumPy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
 KERAS_DEFAULT = {
     "floatx": "float32",
     "epsilon": 1e-07,
@@ -85,9 +83,7 @@ def run(code, folder, backend=None):
     environment |= {"KERAS_HOME": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
     if backend:
         environment["KERAS_BACKEND"] = backend
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 

@@ -116,9 +116,7 @@ def test_transform_of_parquet_keeps_the_other_columns(folder, fitted, run):
     assert run("transform", "in.parquet", "-a", fitted, "-o", "out.parquet", "--column", "v")[0] == 0
     out = pq.read_table("out.parquet")
     assert out.column_names == ["id", "v", "w"] and out["w"].equals(table["w"])
-    np.testing.assert_allclose(
-        np.stack(out["v"].to_numpy()), np.asarray(keras.models.load_model(fitted)(A)), atol=1e-6
-    )
+    np.testing.assert_allclose(np.stack(out["v"].to_numpy()), np.asarray(keras.models.load_model(fitted)(A)), atol=1e-6)
 
 
 def test_evaluate_two_columns_of_one_file(folder, fitted, run):
@@ -137,6 +135,7 @@ def test_info(fitted, run):
     facts = json.loads(run("info", fitted, "--json")[1])
     assert (facts["source_dim"], facts["target_dim"]) == (8, 6)
     assert facts["keras_version"] == keras.__version__ and facts["confidence"] == 0.75
+    assert (facts["verdict"], facts["preset"], facts["seed"]) == ("reliable", "auto", 0)
 
 
 def bad_inputs(folder, fitted):

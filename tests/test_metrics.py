@@ -59,9 +59,7 @@ def test_a_tie_counts_against_the_map():
     A = rows(600, 384)
     B = A.copy()
     B[1::2] = B[::2] * 3  # every row of B has a twin, in another block and at another length
-    metrics = evaluate_alignment(
-        lambda x: x, np.concatenate([A[::2], A[::2]]), np.concatenate([B[::2], B[1::2]]), 128
-    )
+    metrics = evaluate_alignment(lambda x: x, np.concatenate([A[::2], A[::2]]), np.concatenate([B[::2], B[1::2]]), 128)
     assert metrics["top1_accuracy"] == metrics["csls_top1_accuracy"] == 0
     assert metrics["mean_rank"] == 2
 
@@ -75,9 +73,7 @@ def test_a_map_that_has_collapsed_is_no_better_than_chance():
 
 def test_the_order_of_the_pairs_changes_nothing():
     A, B, order = rows(300), rows(300, seed=1) + rows(300), np.random.default_rng(0).permutation(300)
-    assert evaluate_alignment(identity, A, B) == pytest.approx(
-        evaluate_alignment(identity, A[order], B[order])
-    )
+    assert evaluate_alignment(identity, A, B) == pytest.approx(evaluate_alignment(identity, A[order], B[order]))
 
 
 def test_no_block_of_cosines_is_larger_than_asked():

@@ -23,9 +23,7 @@ def test_auto_is_the_default_and_leaves_out_the_stages_that_only_the_paper_has()
 
 @pytest.mark.parametrize("preset", ["auto", "paper"])
 def test_a_given_value_wins_over_the_preset(preset):
-    settings = resolve(
-        preset, approx_runs=np.int64(3), refine2_clusters=7, smoothing_alpha=1, refine1_neighbors=None
-    )
+    settings = resolve(preset, approx_runs=np.int64(3), refine2_clusters=7, smoothing_alpha=1, refine1_neighbors=None)
     assert (settings.approx_runs, settings.refine2_clusters, settings.smoothing_alpha) == (3, 7, 1.0)
     assert settings.refine1_neighbors == resolve(preset).refine1_neighbors
     assert type(settings.approx_runs) is int and type(settings.smoothing_alpha) is float
@@ -86,6 +84,4 @@ def test_just_enough_rows_pass():
     resolve("paper").check_rows(500, 500, 128, 64)
     resolve().check_rows(49, 49, 128, 64)
     resolve().check_rows(5, 5, 4, 64)
-    resolve("paper", refine2_clusters=20).check_rows(
-        20, 50, 128, 64
-    )  # A needs no neighbours, and 10,000 is clipped
+    resolve("paper", refine2_clusters=20).check_rows(20, 50, 128, 64)  # A needs no neighbours, and 10,000 is clipped

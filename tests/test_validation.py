@@ -96,9 +96,7 @@ def test_rows_equal_to_the_mean_are_refused():
 
 
 def test_identical_rows_are_refused():
-    with pytest.raises(
-        ValueError, match="XB has rows equal to the mean .* in 50 of 50 rows: 0, 1, 2, 3, 4, "
-    ):
+    with pytest.raises(ValueError, match="XB has rows equal to the mean .* in 50 of 50 rows: 0, 1, 2, 3, 4, "):
         frame_of(as_rows(np.tile(X[:1], (50, 1)), "XB"), "XB")
 
 
@@ -114,9 +112,7 @@ def test_frame_of_ordinary_rows():
     assert frame.norm == pytest.approx(np.sqrt((X**2).sum(1).mean()))
 
 
-@pytest.mark.parametrize(
-    "pairs", [[[0, 9], [0, 9], [4, 0]], np.array([[4, 9]], np.uint8), torch.tensor([[1, 2]])]
-)
+@pytest.mark.parametrize("pairs", [[[0, 9], [0, 9], [4, 0]], np.array([[4, 9]], np.uint8), torch.tensor([[1, 2]])])
 def test_pairs_of_row_numbers_pass(pairs):
     checked = as_pairs(pairs, 5, 10)
     assert checked.dtype == np.int64 and checked.tolist() == np.asarray(pairs).tolist()

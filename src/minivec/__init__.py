@@ -4,6 +4,25 @@ import importlib.util
 import json
 import os
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from wrapt import register_post_import_hook
+
+if TYPE_CHECKING:
+    from minivec.aligner import MiniVec2VecAligner, NotAlignedError
+    from minivec.confidence import AlignmentWarning
+    from minivec.metrics import evaluate_alignment
+
+__version__ = "0.1.0"
+__all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment"]
+
+_MODULES = {
+    "AlignmentWarning": "confidence",
+    "MiniVec2VecAligner": "aligner",
+    "NotAlignedError": "aligner",
+    "evaluate_alignment": "metrics",
+}
 
 
 def _choose_backend() -> None:
@@ -28,11 +47,14 @@ def _choose_backend() -> None:
             return
 
 
+def __getattr__(name: str) -> Any:
+    """A public name, from its module on first use: ``minivec.runtime`` must not load Keras."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
 _choose_backend()
-
-from minivec.aligner import MiniVec2VecAligner, NotAlignedError  # noqa: E402
-from minivec.confidence import AlignmentWarning  # noqa: E402
-from minivec.metrics import evaluate_alignment  # noqa: E402
-
-__version__ = "0.1.0"
-__all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment"]
+# Keras loads a model only if its class is registered by then.
+register_post_import_hook(lambda keras: import_module("minivec.aligner"), "keras")

@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from minivec import __version__
 from minivec.backend import compiled
 from minivec.confidence import AlignmentWarning
 from minivec.record import Callback, Record
@@ -52,16 +54,22 @@ class MiniVec2VecAligner(keras.Model):
     ``align``. The weights are float32, not trainable, and saved with the model: ``source_mean`` (dA,),
     ``target_mean`` (dB,), ``source_norm`` and ``target_norm`` (root mean square lengths of raw rows), ``W``
     (dA, dB), ``inverse_W`` (dB, dA), ``expected_cosine`` (of a mapped row with its partner, in the frame).
+
+    ``history`` is what ``align`` returned, but for the maps, with versions, sizes and fingerprints of the data:
+    JSON that is saved with the model. It is empty before.
     """
 
     built: bool
 
-    def __init__(self, embedding_dim: int, target_dim: int | None = None, **kwargs: Any):
+    def __init__(
+        self, embedding_dim: int, target_dim: int | None = None, history: dict[str, Any] | None = None, **kwargs: Any
+    ):
         # float32 whatever Keras's global policy: half precision would cost accuracy, and saves nothing here
         super().__init__(**{"dtype": "float32", **kwargs})
         self.embedding_dim = whole_number("embedding_dim", embedding_dim, 2)
         self.target_dim = None if target_dim is None else whole_number("target_dim", target_dim, 2)
         self.input_spec = keras.InputSpec(ndim=2, axes={-1: self.embedding_dim})
+        self.history = dict(history or {})
         self._width = self.target_dim or self.embedding_dim
         self._is_aligned = False
 
@@ -77,8 +85,8 @@ class MiniVec2VecAligner(keras.Model):
 
     @property
     def confidence(self) -> float:
-        """What ``align`` thought of its result, from 0 to 1."""
-        return float(self._confidence.value)
+        """What ``align`` thought of its result, from 0 to 1; NaN where that is not known."""
+        return float(self.history.get("confidence", "nan"))
 
     def build(self, input_shape: Any = None) -> None:
         """Create the weights; ``align`` makes them anew if B is of another width than assumed here."""
@@ -96,7 +104,6 @@ class MiniVec2VecAligner(keras.Model):
         self.W = self._weight("W", dA, dB)
         self.inverse_W = self._weight("inverse_W", dB, dA)
         self.expected_cosine = self._weight("expected_cosine")
-        self._confidence = self._weight("confidence")
         self._aligned = self._weight("aligned")
 
     def _weight(self, name: str, *shape: int) -> keras.Variable:
@@ -159,8 +166,9 @@ class MiniVec2VecAligner(keras.Model):
         stage's progress. The result depends on the inputs, the settings and ``seed`` only.
 
         Returns the run's history: ``initial_W``, ``refine1_W``, ``final_W``, ``confidence``, ``verdict``,
-        ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped`` and ``settings``. A
-        result that is probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError
+        ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``, ``settings``, number of
+        ``pairs``, ``data`` (shapes and fingerprints) and ``versions``. A result that is probably wrong comes with an
+        AlignmentWarning. Bad input is a ValueError or TypeError
         before any work; the model stays as it was until the new map is there, also when interrupted.
         """
         settings = resolve(
@@ -188,7 +196,19 @@ class MiniVec2VecAligner(keras.Model):
         from minivec.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
 
         result = fit(X, Y, settings, record, pairs)
+        history = {
+            **asdict(result.verdict),
+            "expected_cosine": result.expected_cosine,
+            "seconds": record.seconds,
+            "steps": record.steps,
+            "stopped": record.stopped,
+            "settings": asdict(settings),
+            "pairs": 0 if pairs is None else len(pairs),
+            "data": {"XA": _fingerprint(XA), "XB": _fingerprint(XB)},
+            "versions": {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()},
+        }
         self._set(
+            history,
             source_mean=source.mean,
             target_mean=target.mean,
             source_norm=source.norm,
@@ -196,28 +216,18 @@ class MiniVec2VecAligner(keras.Model):
             W=result.W,
             inverse_W=result.inverse_W,
             expected_cosine=result.expected_cosine,
-            confidence=result.verdict.confidence,
         )
         if result.verdict.verdict != "reliable":
             what = f"this alignment is {result.verdict.verdict}: {'; '.join(result.verdict.causes)}"
             warnings.warn(what, AlignmentWarning, stacklevel=2)
-        return {
-            "initial_W": result.initial_W,
-            "refine1_W": result.refine1_W,
-            "final_W": result.W,
-            **asdict(result.verdict),
-            "expected_cosine": result.expected_cosine,
-            "seconds": record.seconds,
-            "steps": record.steps,
-            "stopped": record.stopped,
-            "settings": asdict(settings),
-        }
+        return {"initial_W": result.initial_W, "refine1_W": result.refine1_W, "final_W": result.W, **history}
 
     def inverse(self) -> "MiniVec2VecAligner":
         """The model from B to A: the same frames and the map fitted the other way (W^T if orthogonal)."""
         self._check_aligned()
         model = MiniVec2VecAligner(self._width, self.embedding_dim, dtype=self.dtype_policy)
         model._set(
+            self.history,
             source_mean=self.target_mean,
             target_mean=self.source_mean,
             source_norm=self.target_norm,
@@ -225,7 +235,6 @@ class MiniVec2VecAligner(keras.Model):
             W=self.inverse_W,
             inverse_W=self.W,
             expected_cosine=self.expected_cosine,
-            confidence=self.confidence,
         )
         return model
 
@@ -233,7 +242,7 @@ class MiniVec2VecAligner(keras.Model):
         if not self.aligned:
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
 
-    def _set(self, confidence: float, **weights: Any) -> None:
+    def _set(self, history: dict[str, Any], **weights: Any) -> None:
         """Take over a whole map, making the weights anew if they do not exist or are of another width."""
         width = weights["W"].shape[1]
         if not self.built or width != self._width:
@@ -242,9 +251,8 @@ class MiniVec2VecAligner(keras.Model):
             self.build((None, self.embedding_dim))
         for name, value in weights.items():
             getattr(self, name).assign(value)
-        self._confidence.assign(confidence)
         self._aligned.assign(1.0)
-        self._is_aligned = True
+        self._is_aligned, self.history = True, dict(history)
 
     def load_own_variables(self, store: Any) -> None:
         """Load the weights, and whether they are a map: compiled calls cannot ask."""
@@ -254,7 +262,14 @@ class MiniVec2VecAligner(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """What ``from_config`` needs; the width of B is in it once known."""
         target_dim = self._width if self.aligned else self.target_dim
-        return {**super().get_config(), "embedding_dim": self.embedding_dim, "target_dim": target_dim}
+        own = {"embedding_dim": self.embedding_dim, "target_dim": target_dim, "history": self.history}
+        return {**super().get_config(), **own}
+
+
+def _fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
+    """The shape of raw rows ``X`` (n, d), and a hash of 1,024 of them, evenly spaced: was it this data?"""
+    some = np.ascontiguousarray(X[:: -(-len(X) // rows)], "<f4")
+    return {"shape": list(X.shape), "blake2b": blake2b(some.tobytes(), digest_size=16).hexdigest()}
 
 
 def _sample(

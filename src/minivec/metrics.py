@@ -37,9 +37,7 @@ def evaluate_alignment(
         raise ValueError(f"block_size must be at least 1, got {block_size}")
     starts = range(0, len(A), block_size)
     blocks = [aligner(np.asarray(A[i : i + block_size], np.float32)) for i in starts]
-    mapped = as_rows(
-        np.concatenate([as_array(b, "the aligner's output") for b in blocks]), "the aligner's output"
-    )
+    mapped = as_rows(np.concatenate([as_array(b, "the aligner's output") for b in blocks]), "the aligner's output")
     if mapped.shape != B.shape:
         raise ValueError(f"the aligner returned shape {mapped.shape} for A, but B has shape {B.shape}")
     U, V = unit(mapped), unit(np.asarray(B, np.float32))

@@ -14,9 +14,7 @@ LABELS = 6  # of them with their text
 BLUE, ORANGE, INK = "#0072b2", "#d55e00", "#333333"  # told apart with any colour vision (Okabe and Ito)
 
 
-def before_after(
-    aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str]
-) -> None:
+def before_after(aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str]) -> None:
     """Draw true pairs, row i of ``A`` (n, dA) and of ``B`` (n, dB), before and after ``aligner``, to a PNG.
 
     Before: the raw coordinates in the two leading principal directions of both spaces together, or where the
@@ -82,9 +80,7 @@ def _draw(axes: Any, P: np.ndarray, Q: np.ndarray, drawn: np.ndarray, numbered: 
         axes.scatter(*points[drawn].T, s=36, c=color, marker=marker, ec="white", lw=0.6, zorder=3, label=name)
         axes.scatter(*points[numbered].T, s=150, c=color, marker=marker, ec="white", lw=0.8, zorder=4)
         for i, row in enumerate(numbered, 1):
-            axes.annotate(
-                str(i), points[row], color="white", size=8, weight="bold", ha="center", va="center", zorder=5
-            )
+            axes.annotate(str(i), points[row], color="white", size=8, weight="bold", ha="center", va="center", zorder=5)
     lines = axes.plot(*np.stack([P[drawn], Q[drawn]]).transpose(2, 0, 1), c=INK, lw=1, alpha=0.7, zorder=2)
     lines[0].set_label("the same text in both")
     low, high = (edge(np.concatenate([P, Q]), axis=0) for edge in (np.min, np.max))

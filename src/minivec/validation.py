@@ -18,9 +18,7 @@ def as_array(a: Any, name: str) -> np.ndarray:
     Nothing is copied where the memory can be shared. Raises TypeError for integers, booleans, objects, text
     and complex numbers, which are no embeddings, and ValueError for nested lists of unequal lengths.
     """
-    if hasattr(
-        a, "detach"
-    ):  # torch: NumPy knows neither its bfloat16 nor tensors with a gradient or on a GPU
+    if hasattr(a, "detach"):  # torch: NumPy knows neither its bfloat16 nor tensors with a gradient or on a GPU
         a = a.detach().cpu()
         a = (a.float() if str(a.dtype) == "torch.bfloat16" else a).numpy()
     try:
@@ -48,9 +46,7 @@ def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> n
     if rows.shape[1] < 2:
         raise ValueError(f"{name} must have at least 2 dimensions a row; got shape {rows.shape}")
     if width is not None and rows.shape[1] != width:
-        raise ValueError(
-            f"{name} must have {width} dimensions a row; got {rows.shape[1]} (shape {rows.shape})"
-        )
+        raise ValueError(f"{name} must have {width} dimensions a row; got {rows.shape[1]} (shape {rows.shape})")
     if len(rows) < min_rows:
         raise ValueError(f"{name} must have at least {min_rows} rows; got {len(rows)}")
     if not isinstance(rows, np.memmap):
@@ -80,9 +76,7 @@ def as_pairs(pairs: Any, nA: int, nB: int) -> np.ndarray:
     """Known pairs as an (m, 2) int64 array: a row of XA (below nA) and its counterpart in XB (below nB)."""
     pairs = np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
-        raise ValueError(
-            f"pairs must be (m, 2) row numbers of XA and XB, m at least 1; got shape {pairs.shape}"
-        )
+        raise ValueError(f"pairs must be (m, 2) row numbers of XA and XB, m at least 1; got shape {pairs.shape}")
     if not np.issubdtype(pairs.dtype, np.integer):
         raise TypeError(f"pairs must be integers; got dtype {pairs.dtype}")
     for column, (name, rows) in enumerate((("XA", nA), ("XB", nB))):
@@ -112,9 +106,7 @@ def _refuse(rows: np.ndarray, name: str, find: Any, what: str) -> None:
         count += len(found)
     if bad:
         which = ", ".join(map(str, bad)) + (", ..." if count > len(bad) else "")
-        raise ValueError(
-            f"{name} {what} in {count} of {len(rows)} rows: {which} (row {bad[0]} is {_show(shown)})"
-        )
+        raise ValueError(f"{name} {what} in {count} of {len(rows)} rows: {which} (row {bad[0]} is {_show(shown)})")
 
 
 def _not_finite(block: np.ndarray) -> np.ndarray:

@@ -6,9 +6,7 @@ import numpy as np
 ITERATIONS = 25  # of Lloyd: more of them lower the error by less than other starts do
 
 
-def kmeans(
-    X: np.ndarray, clusters: int, rng: np.random.Generator, init: np.ndarray | None = None
-) -> np.ndarray:
+def kmeans(X: np.ndarray, clusters: int, rng: np.random.Generator, init: np.ndarray | None = None) -> np.ndarray:
     """Centroids (clusters, d) of all rows of ``X`` (n, d), at least as many as clusters.
 
     Lloyd's iterations from ``init`` (clusters, d), or from greedy k-means++ (Arthur and Vassilvitskii, 2007),

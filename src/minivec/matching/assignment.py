@@ -28,8 +28,7 @@ def centroid_start(
     Gaussians. Elsewhere it is a guess to be compared with others.
     """
     CX, CY = (
-        np.stack([kmeans(Z[rng.permutation(len(Z))[:sample]], clusters, rng) for _ in range(runs)])
-        for Z in (X, Y)
+        np.stack([kmeans(Z[rng.permutation(len(Z))[:sample]], clusters, rng) for _ in range(runs)]) for Z in (X, Y)
     )
     CX, CY = np.repeat(CX, runs, 0), np.tile(CY, (runs, 1, 1))
     GX, GY = gram(CX), gram(CY)

@@ -1,0 +1,25 @@
+"""The command line: parsing and printing only. What takes long to import is imported where it is used."""
+
+import signal
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+from minivec.cli import align, demo  # noqa: F401  their commands join the app
+from minivec.cli.common import app, fail
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line: results on stdout; for what goes wrong, one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that half-written files go
+    usage_error: Any = typer.BadParameter.__mro__[2]  # ClickException, of which Typer has had two
+    try:
+        code = app(arguments or sys.argv[1:] or ["--help"], prog_name="minivec", standalone_mode=False)
+    except usage_error as error:
+        fail(error.format_message())
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        fail(str(error) or type(error).__name__)
+    if code == 130:
+        fail("interrupted", code)
+    sys.exit(code)

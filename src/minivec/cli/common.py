@@ -1,0 +1,133 @@
+"""What the commands share: the app, common options, opening and saving."""
+
+import json
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from minivec.files import Rows, open_rows, replacing
+
+if TYPE_CHECKING:
+    from minivec.aligner import MiniVec2VecAligner
+
+app = typer.Typer(
+    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence, 130 interrupted.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+EMBEDDINGS = "a .npy, .npz or .parquet file"
+
+Aligner = Annotated[Path, typer.Option("--aligner", "-a", help="The .keras file that `minivec align` made.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="Array of an .npz or column of a Parquet file that has several. Once for all inputs, or twice "
+        "for the first and the second.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from minivec import __version__
+
+        print(f"minivec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Align two embedding spaces without paired data, and map vectors from one into the other."""
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """End with one line on stderr and this exit code."""
+    print("minivec:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def open_all(paths: list[Path], columns: list[str] | None) -> list[Rows]:
+    """Open the input files, giving each that can have one its --column."""
+    columns = columns or []
+    named = [path for path in paths if path.suffix.lower() != ".npy"]
+    if len(columns) == 1 and named:
+        columns = columns * len(named)
+    if columns and len(columns) != len(named):
+        raise ValueError(f"--column given {len(columns)} times for {len(named)} .npz or .parquet files")
+    chosen = iter(columns)
+    return [open_rows(path, next(chosen, None) if path in named else None) for path in paths]
+
+
+def align_quietly(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:
+    """The fit's history, without the Python warning that the printed verdict replaces."""
+    from minivec import AlignmentWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlignmentWarning)
+        return aligner.align(A, B, **options)
+
+
+def verdict(history: dict[str, Any]) -> str:
+    """The confidence, the verdict and its causes, in words."""
+    causes = f" ({'; '.join(history['causes'])})" if history["causes"] else ""
+    return f"confidence {history['confidence']:.2f}, {history['verdict']}{causes}"
+
+
+def save(aligner: "MiniVec2VecAligner", path: Path) -> None:
+    """Save under the final name only once it is whole."""
+    with replacing(path) as temporary:
+        aligner.save(temporary)
+
+
+def load(path: Path) -> "MiniVec2VecAligner":
+    """The aligner in ``path``; ValueError or OSError for anything else."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder, not a .keras file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a .keras file, or a truncated one")
+    import keras
+
+    from minivec import MiniVec2VecAligner
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever a damaged archive leads to
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path}: not a readable model: {reason}") from error
+    if not isinstance(model, MiniVec2VecAligner):
+        raise ValueError(f"{path}: it holds a {type(model).__name__}, not a MiniVec2VecAligner")
+    if not model.aligned:
+        raise ValueError(f"{path}: its model has not been aligned")
+    return model
+
+
+def check_width(rows: Rows, width: int, aligner: Path) -> None:
+    """Refuse (ValueError) rows that the aligner cannot map."""
+    if rows.shape[1] != width:
+        raise ValueError(f"{rows}: rows of {rows.shape[1]} dimensions where {aligner} has {width}")
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """Print as JSON, or a line each."""
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else value
+        if isinstance(value, list):
+            shown = "; ".join(map(str, value)) or "none"
+        print(f"{name.replace('_', ' '):<24}{shown}")
