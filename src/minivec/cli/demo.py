@@ -11,6 +11,8 @@ from minivec.files import check_output, replacing
 if TYPE_CHECKING:
     import numpy as np
 
+    from minivec.aligner import MiniVec2VecAligner
+
 
 COLORS = {"reliable": "green", "doubtful": "yellow", "failed": "red"}
 
