@@ -1,0 +1,100 @@
+"""The map without Keras: NumPy and one safetensors file, for processes that serve queries."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WEIGHTS = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine")
+
+
+class QueryAdapter:
+    """Maps raw vectors of space A to unit vectors comparable by cosine with raw vectors of B, as the aligner does.
+
+    >>> adapter = QueryAdapter.load("bridge.safetensors")
+    >>> adapter(query)  # (dA,) to (dB,), or (n, dA) to (n, dB), float32
+
+    To leave a database of old vectors as it is, align the *new* model's space (A) to the old one's (B), or take
+    ``aligner.inverse()``, and map each query on its way in. ``history`` is the aligner's.
+    """
+
+    def __init__(self, weights: dict[str, np.ndarray], history: dict[str, Any] | None = None):
+        self.history = dict(history or {})
+        self.weights = {name: np.asarray(weights[name], np.float32, order="C") for name in WEIGHTS}
+        mean, self._W, self._target_mean = (self.weights[name] for name in ("source_mean", "W", "target_mean"))
+        dA, dB = self._W.shape if self._W.ndim == 2 else (0, 0)
+        if mean.shape != (dA,) or self._target_mean.shape != (dB,) or min(dA, dB) == 0:
+            shapes = {name: value.shape for name, value in self.weights.items()}
+            raise ValueError(f"the weights do not fit together: {shapes}")
+        if not all(np.isfinite(value).all() for value in self.weights.values()):
+            raise ValueError("the weights hold NaN or infinity")
+        self._W = np.asfortranarray(self._W)  # a third faster for one vector
+        self._offset = mean @ self._W
+        self._share = float(self.weights["expected_cosine"])
+        self._part = self._share * self._target_mean
+        self._mean2 = float(self._target_mean @ self._target_mean)
+        self._beyond = float(self.weights["target_norm"]) ** 2 - self._mean2
+
+    @classmethod
+    def of(cls, aligner: Any) -> "QueryAdapter":
+        """The same map as ``aligner``'s; NotAlignedError if it has none."""
+        aligner._check_aligned()
+        return cls({name: np.asarray(getattr(aligner, name)) for name in WEIGHTS}, aligner.history)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The widths (dA, dB) of both spaces."""
+        return self._W.shape[0], self._W.shape[1]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Raw vectors (dA,) or (n, dA) of A to unit vectors (dB,) or (n, dB) to be compared with raw ones of B."""
+        x = np.asarray(x, np.float32)
+        if x.ndim not in (1, 2) or x.shape[-1] != len(self._W):
+            raise ValueError(f"expected ({len(self._W)},) or (n, {len(self._W)}); got shape {x.shape}")
+        z = x @ self._W
+        z -= self._offset
+        if z.ndim == 1:
+            scale, size = self._scales(max(math.sqrt(z @ z), 1e-12), float(z @ self._target_mean), max, math.sqrt)
+        else:
+            length = np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+            scale, size = self._scales(length, z @ self._target_mean[:, None], np.maximum, np.sqrt)
+        z *= scale
+        z += self._part / size
+        return z
+
+    def _scales(self, length: Any, along: Any, maximum: Any, sqrt: Any) -> tuple[Any, Any]:
+        """What z is multiplied by, and the length it had: ``aligner._map_rows``, for numbers or columns (n, 1)."""
+        along = along / length
+        reach = sqrt(maximum(along * along + self._beyond, 0.0)) - along
+        size = self._share**2 * self._mean2 + 2 * self._share * reach * along + reach * reach
+        size = maximum(sqrt(size), 1e-12)
+        return reach / (length * size), size
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, whole or not at all."""
+        from safetensors.numpy import save
+
+        from minivec.files import replacing
+
+        data = save(self.weights, {"minivec": json.dumps(self.history)})
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(data)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "QueryAdapter":
+        """The map in a safetensors file; ValueError for one that is damaged or holds something else."""
+        from safetensors import SafetensorError, safe_open
+
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        try:
+            with safe_open(path, "numpy") as file:
+                missing = sorted(set(WEIGHTS) - set(file.keys()))
+                if missing:
+                    raise ValueError(f"no tensor {missing[0]!r}")
+                history = json.loads((file.metadata() or {}).get("minivec", "{}"))
+                return cls({name: file.get_tensor(name) for name in WEIGHTS}, history)
+        except (SafetensorError, ValueError, TypeError) as error:
+            raise ValueError(f"{path}: not a map that minivec exported: {error}") from error
