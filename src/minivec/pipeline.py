@@ -56,16 +56,14 @@ class Level(NamedTuple):
 
 LEVELS = (
     Level(64, 14, 1500, 80),
-    Level(100, 18, 2000, 100),
-    Level(150, 22, 2500, 100),
-    Level(256, 30, 2500, 80),
-    Level(None, 42, 3200, 24),
+    Level(128, 20, 2500, 40),
+    Level(256, 30, 3000, 24),
+    Level(None, 42, 3200, 16),
 )
-ROWS_PER_DIRECTION = 15  # levels with fewer rows than that for each of their directions do harm
+ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube"), (112, "tanh"))
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
-RELAXATION = 2.0  # a step's length: the plan follows the map, and proposes less than it should
 SMOOTHING = 0.5  # the paper's, for its own steps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.22  # a start whose halves agree to this mean cosine needs no rival
@@ -133,11 +131,9 @@ def auto(X, Y, principal, settings, record, rng, pairs):
         transport = Transport(X[rows], Y[rows], principal, level.r, level.beta, level.sample, rng)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
-            w = iterate(
-                transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or RELAXATION, record, settled
-            )
+            w = iterate(transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or 1.0, record, settled)
             cross, objective = transport.cross_covariance(w, PLANS)
-        return even_procrustes(cross, *principal), objective, w
+        return even_procrustes(cross, *principal), objective, polar(w.mean(0))
 
     best = -np.inf
     for start, *halves in starts(X, Y, principal, s, record, rng, pairs):

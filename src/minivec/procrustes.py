@@ -8,7 +8,7 @@ WHITEN = 0.35  # power of the variances taken out of a cross-covariance on each 
 
 
 def polar(M: np.ndarray) -> np.ndarray:
-    """The (semi-)orthogonal matrix nearest to ``M``, shape (dA, dB): U V^T of its thin SVD.
+    """The (semi-)orthogonal matrix nearest to ``M``, shape (dA, dB): U V^T of its thin SVD. Also stacks of them.
 
     With M = X^T Y this is orthogonal Procrustes (Schoenemann, 1966): it minimises ||X W - Y||. Where dA <= dB the rows
     of W are orthonormal, otherwise its columns are.
@@ -17,19 +17,20 @@ def polar(M: np.ndarray) -> np.ndarray:
     return (U @ Vt).astype(np.float32, copy=False)
 
 
-def retract(M: np.ndarray, largest: float) -> np.ndarray:
-    """``polar`` of a matrix (dA, dB) with singular values up to ``largest``, cheaper where none is small.
+def retract(M: np.ndarray) -> np.ndarray:
+    """``polar`` of matrices (..., dA, dB) with singular values up to 1, cheaper where none is small.
 
     Newton-Schulz iterations (Higham, "Functions of Matrices", 2008, section 8.3); where 8 of them do not converge, the
     SVD decides.
     """
-    if M.shape[0] < M.shape[1]:
-        return retract(M.T, largest).T
-    X = M * np.float32(1.5 / largest)  # they converge from singular values in (0, sqrt 3)
+    if M.shape[-2] < M.shape[-1]:
+        return np.swapaxes(retract(np.swapaxes(M, -1, -2)), -1, -2)
+    one = np.eye(M.shape[-1], dtype=np.float32)
+    X = M * np.float32(1.5)  # they converge from singular values in (0, sqrt 3)
     for _ in range(8):
-        gram = X.T @ X
-        X = X @ (1.5 * np.eye(len(gram), dtype=np.float32) - 0.5 * gram)
-        if np.abs(gram - np.eye(len(gram))).max() < 1e-3:  # squared by the step just taken
+        gram = np.swapaxes(X, -1, -2) @ X
+        X = X @ (1.5 * one - 0.5 * gram)
+        if np.abs(gram - one).max() < 1e-3:  # squared by the step just taken
             return X
     return polar(M)
 

@@ -19,20 +19,19 @@ def iterate(
 ) -> np.ndarray:
     """``steps`` times W <- polar factor of (W + alpha (proposal - W)), or until a callback stops the run.
 
-    ``alpha`` below 1 smooths (the paper's 0.5); above 1 it over-relaxes, and the last proposal is returned as it is.
+    ``alpha`` below 1 smooths (the paper's 0.5); 1 takes the proposal as it is.
     With ``settled`` the loop also ends once the objective, averaged over 8 steps, gains less than that in 8 more.
     """
     objectives: list[float] = []
-    proposal = W
     for _ in range(steps):
         if record.stopped:
             break
         proposal, diagnostics = propose(W)
-        W = retract(W + alpha * (proposal - W), largest=abs(1 - alpha) + alpha)
+        W = proposal if alpha == 1 else retract(W + alpha * (proposal - W))
         record.step(**diagnostics)
         if settled is not None:
             objectives.append(diagnostics["objective"])
             now, before = objectives[-WINDOW:], objectives[-2 * WINDOW : -WINDOW]
             if len(before) == WINDOW and np.mean(now) - np.mean(before) < settled:
                 break
-    return proposal if alpha > 1 else W
+    return W

@@ -1,7 +1,7 @@
 """Sinkhorn-Procrustes: soft pairs by entropic transport between fresh samples of both spaces, then the closed form.
 
 Grave, Joulin and Berthet, "Unsupervised alignment of embeddings with Wasserstein Procrustes" (2019), here in the
-leading principal directions first.
+leading principal directions first, and cross-fitted: a map that pairs the rows it was fitted on confirms itself.
 """
 
 from typing import Any
@@ -15,9 +15,7 @@ from minivec.procrustes import WHITEN, polar
 
 ROUNDS = 3  # of Sinkhorn's normalisation
 FLATTEN = 0.25  # power of the variances taken out: 0.15 loses 2 points of top-1 with E5, 0.2 loses 1
-MEMORY = (
-    0.4  # the newest plan's share of the running cross-covariance; 0.2 lags, and settles 8 points of top-1 too early
-)
+FOLDS = 4  # of the rows of X; 4,000 rows reach 0.50 to 0.79 of the ceiling with them, 0.45 to 0.75 without
 
 
 class Transport:
@@ -25,6 +23,9 @@ class Transport:
 
     ``X`` (nA, dA) and ``Y`` (nB, dB) are framed rows; ``sample`` rows of each side take part in one plan, at inverse
     temperature ``beta``. The variances are partly evened out before rows are scaled to the sphere again.
+
+    The rows of X lie in FOLDS folds, each with a map of its own, fitted on the rows of the others: w is a stack of
+    maps (FOLDS, rA, rB).
     """
 
     def __init__(
@@ -42,63 +43,67 @@ class Transport:
         self._rows = X, Y
         self._seen = [unit(Z @ p.directions * p.evening(FLATTEN)) for Z, p in zip((X, Y), self._leading, strict=True)]
         self._beta, self._rng = np.float32(beta), rng
-        self._samples = [min(sample, len(Z)) for Z in (X, Y)]
-        self._running: np.ndarray | None = None
+        self._folds = np.array_split(rng.permutation(len(X)), FOLDS)
+        self._samples = min(sample // FOLDS, len(X) // FOLDS), min(sample, len(Y))
 
     def inside(self, W: np.ndarray) -> np.ndarray:
-        """The map W (dA, dB) between the leading directions, (rA, rB), orthogonal again."""
+        """The map W (dA, dB) between the leading directions, orthogonal again, for each fold: (FOLDS, rA, rB)."""
         source, target = self._leading
-        return polar(source.directions.T @ W @ target.directions)
+        return np.stack([polar(source.directions.T @ W @ target.directions)] * FOLDS)
 
     def propose(self, w: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """One step from w (rA, rB): a fresh plan, the running cross-covariance, Procrustes.
+        """One step from w (FOLDS, rA, rB): fresh plans, Procrustes on those of the other folds.
 
         ``objective`` is the mean cosine under the plan, on rows that this step has not fitted.
         """
         cross, objective = self._plan(_proposal, w)
-        self._running = cross if self._running is None else (1 - MEMORY) * self._running + MEMORY * cross
         source, target = self._leading
-        evened = source.evening(WHITEN - FLATTEN)[:, None] * self._running * target.evening(WHITEN - FLATTEN)
+        others = cross.sum(0) - cross
+        evened = source.evening(WHITEN - FLATTEN)[:, None] * others * target.evening(WHITEN - FLATTEN)
         return polar(evened), {"objective": objective}
 
     def cross_covariance(self, w: np.ndarray, plans: int) -> tuple[np.ndarray, float]:
-        """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` fresh plans under w (rA, rB)."""
+        """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` fresh plans under w."""
         found = [self._plan(_lift, w, self._rows) for _ in range(plans)]
-        return np.mean([cross for cross, _ in found], 0), float(np.mean([objective for _, objective in found]))
+        return sum(cross.sum(0) for cross, _ in found), float(np.mean([objective for _, objective in found]))
 
     def _plan(self, function: Any, w: np.ndarray, *more: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
         """``function`` of a fresh sample of the rows as they are seen here, and of the same rows of ``more``."""
-        drawn = [
-            self._rng.choice(len(Z), size, replace=False) for Z, size in zip(self._seen, self._samples, strict=True)
-        ]
-        sampled = [Z[rows] for both in (self._seen, *more) for Z, rows in zip(both, drawn, strict=True)]
+        size, candidates = self._samples
+        rows = np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds])
+        columns = self._rng.choice(len(self._seen[1]), candidates, replace=False)
+        sampled = [Z[drawn] for X, Y in (self._seen, *more) for Z, drawn in ((X, rows), (Y, columns))]
         cross, objective = function(w, self._beta, *sampled)
         return ops.convert_to_numpy(cross), float(objective)
 
 
 def _couple(W: Any, beta: Any, a: Any, b: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """The plan between rows ``a`` (n, rA) and ``b`` (m, rB): kernel K, scalings u and v, targets, mean cosine."""
+    """The plans between rows ``a`` (folds, n, rA) and ``b`` (m, rB): kernels, scalings u and v, targets, cosine."""
     mapped = ops.matmul(a, W)
-    mapped = mapped / ops.norm(mapped, axis=1, keepdims=True)
+    mapped = mapped / ops.norm(mapped, axis=-1, keepdims=True)
     K = ops.exp(beta * (ops.matmul(mapped, ops.transpose(b)) - 1.0))
-    v = ops.ones((b.shape[0],), "float32")
+    v = ops.ones((a.shape[0], b.shape[0], 1), "float32")
     for _ in range(ROUNDS):
         u = 1.0 / (ops.matmul(K, v) + 1e-30)
-        v = (a.shape[0] / b.shape[0]) / (ops.matmul(u, K) + 1e-30)
+        v = (a.shape[1] / b.shape[0]) / (ops.matmul(_transpose(K), u) + 1e-30)
     u = 1.0 / (ops.matmul(K, v) + 1e-30)
-    targets = u[:, None] * ops.matmul(K, v[:, None] * b)
-    return K, u, v, targets, ops.sum(mapped * targets) / a.shape[0]
+    targets = u * ops.matmul(K, v * b)
+    return K, u, v, targets, ops.sum(mapped * targets) / (a.shape[0] * a.shape[1])
+
+
+def _transpose(matrices: Any) -> Any:
+    return ops.transpose(matrices, (0, 2, 1))
 
 
 @compiled
 def _proposal(W: Any, beta: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """Cross-covariance (rA, rB) of one plan in the coordinates it was made in, and its mean cosine."""
+    """Cross-covariances (folds, rA, rB) of plans in the coordinates they were made in, and the mean cosine."""
     *_, targets, objective = _couple(W, beta, a, b)
-    return ops.matmul(ops.transpose(a), targets) / a.shape[0], objective
+    return ops.matmul(_transpose(a), targets) / a.shape[1], objective
 
 
 @compiled
 def _lift(W: Any, beta: Any, a: Any, b: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """Cross-covariance (dA, dB) of whole rows under the plan made in other coordinates, and its mean cosine."""
+    """Cross-covariances (folds, dA, dB) of whole rows under plans made in other coordinates, and the mean cosine."""
     K, u, v, _, objective = _couple(W, beta, a, b)
-    return ops.matmul(ops.transpose(x * u[:, None]), ops.matmul(K, v[:, None] * y)) / a.shape[0], objective
+    return ops.matmul(_transpose(x * u), ops.matmul(K, v * y)) / a.shape[1], objective
