@@ -16,9 +16,10 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from minivec.report.facts import Direction, Facts, Side, Stage
+from minivec.report.facts import Direction, Facts, Stage
 
-POINT = '<div class="tip"><b>@side</b> @text</div>'
+TIP = "max-width:22rem;white-space:normal;overflow-wrap:anywhere;font:14px/1.4 system-ui,sans-serif;padding:3px 5px"
+POINT = f'<div style="{TIP}"><b>@side</b>&ensp;@text</div>'
 
 
 def charts(facts: Facts) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def _maps(facts: Facts) -> dict[str, Any]:
     drawn = {}
     focus = ColumnDataSource(dict(x0=[], y0=[], x1=[], y1=[], side=[]), name="focus")
     link = ColumnDataSource({key: [] for key in ("xa0", "ya0", "xb0", "yb0", "xa1", "ya1", "xb1", "yb1")}, name="link")
-    sources = {side.name: _points(side) for side in (facts.source, facts.target)}
+    points = _points(facts)
     crowded = len(facts.source.rows) + len(facts.target.rows) > 8_000
     for step, place in ((0, "before"), (1, "after")):
         plot = _figure(
@@ -76,40 +77,37 @@ def _maps(facts: Facts) -> dict[str, Any]:
         )
         plot.grid.visible = False
         plot.axis.visible = False
-        renderers = []
-        for name, source in sources.items():
-            glyph = Scatter(
-                x=f"x{step}",
-                y=f"y{step}",
-                size=4 if crowded else 5,
-                marker="circle" if name == "A" else "square",
-                fill_alpha=0.2 if crowded else 0.45,
-                line_color=None,
-                name=f"points {name}",
-            )
-            shown = plot.add_glyph(source, glyph, name=f"{place} {name}")
-            shown.nonselection_glyph = shown.selection_glyph = None
-            renderers.append(shown)
+        glyph = Scatter(
+            x=f"x{step}",
+            y=f"y{step}",
+            size=4 if crowded else 5,
+            marker={"field": "marker"},
+            fill_alpha=0.2 if crowded else 0.45,
+            line_color=None,
+            name="points",
+        )
+        shown = plot.add_glyph(points, glyph)
+        shown.nonselection_glyph = shown.selection_glyph = None
         lines = Segment(x0=f"xa{step}", y0=f"ya{step}", x1=f"xb{step}", y1=f"yb{step}", line_width=2, name="link line")
         plot.add_glyph(link, lines)
         rings = Scatter(
             x=f"x{step}", y=f"y{step}", size=15, marker="circle", fill_alpha=0.9, line_width=2, name="focus mark"
         )
         plot.add_glyph(focus, rings)
-        plot.add_tools(HoverTool(renderers=renderers, tooltips=POINT, point_policy="snap_to_data", limit=3))
+        plot.add_tools(HoverTool(renderers=[shown], tooltips=POINT, point_policy="snap_to_data", limit=2))
         drawn[place] = plot
     return drawn
 
 
-def _points(side: Side) -> Any:
-    data = {
-        "x0": side.before[:, 0],
-        "y0": side.before[:, 1],
-        "x1": side.after[:, 0],
-        "y1": side.after[:, 1],
-        "cluster": side.cluster,
-    }
-    return ColumnDataSource({key: value.astype(np.float32) for key, value in data.items()}, name=f"side {side.name}")
+def _points(facts: Facts) -> Any:
+    """The rows of A, then those of B. Side, text, marker and colour of each are added by the page."""
+    sides = facts.source, facts.target
+    before, after, cluster = (
+        np.concatenate([getattr(s, part) for s in sides]) for part in ("before", "after", "cluster")
+    )
+    places = {"x0": before[:, 0], "y0": before[:, 1], "x1": after[:, 0], "y1": after[:, 1]}
+    data: dict[str, Any] = {name: value.astype(np.float32) for name, value in places.items()}
+    return ColumnDataSource({**data, "cluster": cluster.astype(np.uint8)})
 
 
 def _cosines(facts: Facts) -> dict[str, np.ndarray]:
@@ -174,7 +172,7 @@ def _directions(directions: list[Direction]) -> Any:
     drawn = plot.scatter("number", "correlation", size=8, source=ColumnDataSource(data), line_color=None)
     drawn.glyph.name = "series 0"
     tips = (
-        '<div class="tip"><b>direction @number</b> correlation @correlation{0.00}'
+        f'<div style="{TIP}"><b>direction @number</b> correlation @correlation{0.00}'
         "<br><b>one end</b> @low<br><b>other end</b> @high</div>"
     )
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips, limit=1))

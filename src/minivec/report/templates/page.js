@@ -17,8 +17,8 @@
   };
 
   // ---- charts: one Bokeh document, dressed in the colours of the page's theme ----
-  const plots = {}, points = {};
-  let focus, link, colorBy = "space", chosen = null;
+  const plots = {}, count = { A: data.rank.length };
+  let points, focus, link, colorBy = "space", chosen = null;
 
   const dress = () => {
     const ink = css("--ink"), soft = css("--soft"), grid = css("--grid");
@@ -42,10 +42,8 @@
           for (const key of ["line_color", "fill_color"]) {
             if (key in glyph && glyph[key].value !== null) glyph[key] = { value: color };
           }
-        } else if (name.startsWith("points")) {
-          const own = { value: name.endsWith("A") ? series[0] : series[1] };
-          const field = { field: "color" };
-          glyph.fill_color = colorBy === "space" ? own : field;
+        } else if (name === "points") {
+          glyph.fill_color = { field: "color" };
         } else if (name === "link line") {
           glyph.line_color = { value: css("--focus") };
         } else if (name === "focus mark") {
@@ -53,10 +51,9 @@
         }
       }
     }
-    for (const source of Object.values(points)) {
-      const color = Array.from(source.data.cluster, (c) => palette[c]);
-      source.data = { ...source.data, color };
-    }
+    const own = (i) => series[i < count.A ? 0 : 1];
+    const color = Array.from(points.data.cluster, (c, i) => (colorBy === "space" ? own(i) : palette[c]));
+    points.data = { ...points.data, color };
     if (chosen !== null) show(...chosen);
   };
 
@@ -67,19 +64,23 @@
     for (const plot of doc.roots()) plots[plot.name] = plot;
     for (const renderer of plots.after.renderers) {
       const name = renderer.glyph.name;
-      if (name.startsWith("points")) points[name.slice(-1)] = renderer.data_source;
+      if (name === "points") points = renderer.data_source;
       if (name === "focus mark") focus = renderer.data_source;
       if (name === "link line") link = renderer.data_source;
     }
-    for (const [name, side] of [["A", A], ["B", B]]) {
-      const source = points[name], n = source.data.x0.length;
-      const ids = Array.from({ length: n }, (_, i) => i);
-      source.data = { ...source.data, text: ids.map((i) => label(side, i)), side: ids.fill(name) };
-      source.selected.properties.indices.change.connect(() => {
-        const [picked] = source.selected.indices;
-        if (picked !== undefined) show(name, picked, true);
-      });
-    }
+    const all = Array.from({ length: points.data.x0.length }, (_, i) => i);
+    const isA = (i) => i < count.A;
+    points.data = {
+      ...points.data,
+      text: all.map((i) => (isA(i) ? label(A, i) : label(B, i - count.A))),
+      side: all.map((i) => (isA(i) ? "A" : "B")),
+      marker: all.map((i) => (isA(i) ? "circle" : "square")),
+      color: all.map(() => "gray"),
+    };
+    points.selected.properties.indices.change.connect(() => {
+      const [picked] = points.selected.indices;
+      if (picked !== undefined) show(isA(picked) ? "A" : "B", isA(picked) ? picked : picked - count.A, true);
+    });
     const touch = matchMedia("(pointer: coarse)").matches;
     for (const plot of [plots.before, plots.after]) {
       if (touch) plot.toolbar.tools.filter((tool) => tool.type === "PanTool").forEach((tool) => { tool.active = false; });
@@ -109,7 +110,7 @@
     const places = [["A", a], ["B", b]].filter(([, row]) => row !== null);
     const marks = { x0: [], y0: [], x1: [], y1: [], color: [] }, line = {};
     for (const [name, row] of places) {
-      for (const key of ["x0", "y0", "x1", "y1"]) marks[key].push(points[name].data[key][row]);
+      for (const key of ["x0", "y0", "x1", "y1"]) marks[key].push(points.data[key][name === "A" ? row : count.A + row]);
       marks.color.push(css(name === "A" ? "--a" : "--b"));
     }
     for (const step of [0, 1]) {
