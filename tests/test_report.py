@@ -74,6 +74,15 @@ def test_a_map_that_does_not_work_shows_it(aligner, paired):
     assert "speak against" not in " ".join(words.reasons(paired))
 
 
+def test_stages_tell_what_they_recorded():
+    """Two runs of iterations, and a diagnostic of another name than the objective."""
+    steps = [{"stage": "refine1", "step": i, "objective": v} for i, v in ((1, 0.1), (2, 0.2), (1, 0.3))]
+    steps.append({"stage": "anchors", "step": 1, "agreement": 0.5})
+    found = facts_module._stages({"seconds": {"anchors": 1.0, "refine1": 2.0, "frame": 0.1}, "steps": steps})
+    assert [stage.runs for stage in found] == [[], [[0.1, 0.2], [0.3]], []]
+    assert found[0].told == {"agreement": 0.5} and found[1].told == {} and found[1].steps == 3
+
+
 def test_hubs_are_counted(paired):
     assert paired.occurrences.sum() == 10 * 400
     assert paired.orphans == (paired.occurrences == 0).mean()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,12 +75,13 @@ class Direction:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage of the fit did: its time, iterations, and per run of them the objectives."""
+    """What a stage of the fit did: its time, iterations, per run of them the objectives, and what else it last told."""
 
     name: str
     seconds: float
     steps: int
     runs: list[list[float]]
+    told: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -303,5 +305,7 @@ def _stages(history: dict[str, Any]) -> list[Stage]:
                 runs.append([])
             if "objective" in step:
                 runs[-1].append(step["objective"])
-        stages.append(Stage(name, seconds, len(steps), [run for run in runs if run]))
+        last = steps[-1] if steps else {}
+        told = {key: v for key, v in last.items() if isinstance(v, Real) and key not in ("step", "objective")}
+        stages.append(Stage(name, seconds, len(steps), [run for run in runs if run], told))
     return stages

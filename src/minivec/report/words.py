@@ -118,7 +118,7 @@ def title(facts: Facts) -> str:
 
 
 def stage_rows(facts: Facts) -> list[dict[str, Any]]:
-    """A line for every stage: time, iterations and how the objective went in its last run."""
+    """A line for every stage: time, iterations, how the objective went in its last run, and what else it told."""
     meanings = {
         "frame": "centre by the mean, scale to the unit sphere",
         "anchors": "find what both spaces have in common",
@@ -133,7 +133,10 @@ def stage_rows(facts: Facts) -> list[dict[str, Any]]:
             "meaning": meanings.get(stage.name, ""),
             "seconds": f"{stage.seconds:.1f}",
             "steps": stage.steps or "",
-            "objective": f"{stage.runs[-1][0]:.3f} → {stage.runs[-1][-1]:.3f}" if stage.runs else "",
+            "told": ", ".join(
+                [f"objective {run[0]:.3f} → {run[-1]:.3f}" for run in stage.runs[-1:]]
+                + [f"{name} {value:.3g}" for name, value in stage.told.items()]
+            ),
         }
         for stage in facts.stages
     ]
