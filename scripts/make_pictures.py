@@ -49,7 +49,7 @@ def matching(A: np.ndarray, B: np.ndarray, path: Path) -> None:
 
 
 def refinement(history: dict, frames: tuple, pairs: tuple, path: Path) -> None:
-    """The objective over the iterations, and top-1 of the held-out pairs after the first level and at the end."""
+    """The objective over the iterations, and top-1 of the held-out pairs before and after."""
     figure = Figure(figsize=(9, 3.3), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     runs: list[list[float]] = []
@@ -68,7 +68,7 @@ def refinement(history: dict, frames: tuple, pairs: tuple, path: Path) -> None:
     left.set_title("Objective of each run", loc="left", color=INK)
     left.set(xlabel="iteration", ylabel="mean cosine under the plan")
     X, Y = (frame.apply(rows) for frame, rows in zip(frames, pairs, strict=True))
-    stages = {"in 64\ndirections": "initial_W", "in all\ndirections": "final_W"}
+    stages = {"from anchors\nalone": "initial_W", "refined": "final_W"}
     heights = [100 * (partner_ranks(unit(X @ history[name]), Y)[1] == 1).mean() for name in stages.values()]
     bars = right.bar(list(stages), heights, color=BLUE, width=0.55)
     right.bar_label(bars, [f"{height:.0f}%" for height in heights], padding=2, color=INK)
