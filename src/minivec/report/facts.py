@@ -306,6 +306,6 @@ def _stages(history: dict[str, Any]) -> list[Stage]:
             if "objective" in step:
                 runs[-1].append(step["objective"])
         last = steps[-1] if steps else {}
-        told = {key: v for key, v in last.items() if isinstance(v, Real) and key not in ("step", "objective")}
+        told = {key: float(v) for key, v in last.items() if isinstance(v, Real) and key not in ("step", "objective")}
         stages.append(Stage(name, seconds, len(steps), [run for run in runs if run], told))
     return stages
