@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from minivec.frame import unit
-from minivec.picture import _agreeing, before_after
+from minivec.picture import agreeing_view, before_after
 
 rng = np.random.default_rng(0)
 B = unit(rng.normal(size=(300, 12)) * np.linspace(3, 1, 12)).astype(np.float32)
@@ -33,6 +33,6 @@ def test_directions_in_which_pairs_agree():
     P, Q = 0.1 * NOISE, 0.1 * rng.normal(size=B.shape)
     P[:, 5:7] = Q[:, 5:7] = rng.normal(size=(300, 2))
     P[:, 0], Q[:, 1] = 3 * NOISE[:, 0], 3 * NOISE[:, 1]
-    view = _agreeing(P, Q)
+    view = agreeing_view(P, Q)
     shared = np.linalg.norm(view[5:7], axis=0) / np.linalg.norm(view, axis=0)
     assert (shared > 0.95).all()

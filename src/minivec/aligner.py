@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,9 +13,13 @@ from keras import ops
 from minivec import __version__
 from minivec.backend import compiled
 from minivec.confidence import AlignmentWarning
+from minivec.history import History
 from minivec.record import Callback, Record
 from minivec.settings import FIT_ROWS, resolve, whole_number
 from minivec.validation import as_array, as_pairs, as_rows, frame_of
+
+if TYPE_CHECKING:
+    from minivec.report import Report
 
 
 class NotAlignedError(ValueError):
@@ -156,7 +160,7 @@ class MiniVec2VecAligner(keras.Model):
         refine1_neighbors: int | None = None,
         refine2_clusters: int | None = None,
         smoothing_alpha: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> History:
         """Fit the map from raw embeddings of A, ``XA`` (nA, dA), and of B, ``XB`` (nB, dB), not paired.
 
         ``preset`` is "auto" or "paper" (the published procedure); a hyperparameter given here wins over it.
@@ -165,11 +169,11 @@ class MiniVec2VecAligner(keras.Model):
         True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``verbose=1`` shows each
         stage's progress. The result depends on the inputs, the settings and ``seed`` only.
 
-        Returns the run's history: ``initial_W``, ``refine1_W``, ``final_W``, ``confidence``, ``verdict``,
-        ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``, ``settings``, number of
-        ``pairs``, ``data`` (shapes and fingerprints) and ``versions``. A result that is probably wrong comes with an
-        AlignmentWarning. Bad input is a ValueError or TypeError
-        before any work; the model stays as it was until the new map is there, also when interrupted.
+        Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
+        ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
+        ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints) and ``versions``. A result that is
+        probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work; the model
+        stays as it was until the new map is there, also when interrupted.
         """
         settings = resolve(
             preset,
@@ -204,7 +208,7 @@ class MiniVec2VecAligner(keras.Model):
             "stopped": record.stopped,
             "settings": asdict(settings),
             "pairs": 0 if pairs is None else len(pairs),
-            "data": {"XA": _fingerprint(XA), "XB": _fingerprint(XB)},
+            "data": {"XA": fingerprint(XA), "XB": fingerprint(XB)},
             "versions": {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()},
         }
         self._set(
@@ -220,7 +224,7 @@ class MiniVec2VecAligner(keras.Model):
         if result.verdict.verdict != "reliable":
             what = f"this alignment is {result.verdict.verdict}: {'; '.join(result.verdict.causes)}"
             warnings.warn(what, AlignmentWarning, stacklevel=2)
-        return {"initial_W": result.initial_W, "refine1_W": result.refine1_W, "final_W": result.W, **history}
+        return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **history)
 
     def inverse(self) -> "MiniVec2VecAligner":
         """The model from B to A: the same frames and the map fitted the other way (W^T if orthogonal)."""
@@ -237,6 +241,20 @@ class MiniVec2VecAligner(keras.Model):
             expected_cosine=self.expected_cosine,
         )
         return model
+
+    def report(
+        self, A: Any, B: Any, *, source_texts: Any = None, target_texts: Any = None, paired: bool = False
+    ) -> "Report":
+        """Explain the map on raw rows of A (n, dA) and of B (m, dB): a page that notebooks show and ``save`` writes.
+
+        ``source_texts`` and ``target_texts`` name the rows, one text each. ``paired`` says that row i of both is the
+        same item (the source's texts then serve for both), and adds what only true pairs tell. At most 10,000 rows a
+        side, drawn evenly, are shown. Needs ``pip install 'minivec[report]'``. Raises as ``align`` does for what is no
+        embedding, and ValueError for fewer than 20 rows, texts or pairs of another number than the rows.
+        """
+        from minivec.report import Report
+
+        return Report.of(self, A, B, source_texts=source_texts, target_texts=target_texts, paired=paired)
 
     def _check_aligned(self) -> None:
         if not self.aligned:
@@ -266,7 +284,7 @@ class MiniVec2VecAligner(keras.Model):
         return {**super().get_config(), **own}
 
 
-def _fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
+def fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
     """The shape of raw rows ``X`` (n, d), and a hash of 1,024 of them, evenly spaced: was it this data?"""
     some = np.ascontiguousarray(X[:: -(-len(X) // rows)], "<f4")
     return {"shape": list(X.shape), "blake2b": blake2b(some.tobytes(), digest_size=16).hexdigest()}

@@ -42,6 +42,16 @@ def evaluate_alignment(
         raise ValueError(f"the aligner returned shape {mapped.shape} for A, but B has shape {B.shape}")
     U, V = unit(mapped), unit(np.asarray(B, np.float32))
 
+    return retrieval_metrics(*partner_ranks(U, V, block_size))
+
+
+def partner_ranks(U: np.ndarray, V: np.ndarray, block_size: int = 4096) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each row of ``U`` (n, d) finds its partner, the same row of ``V`` (n, d), both of unit rows.
+
+    Returns the partners' cosines (n,), their ranks among all of ``V`` by cosine and their ranks by CSLS, 1 the best,
+    ties as ``evaluate_alignment`` counts them.
+    """
+    starts = range(0, len(U), block_size)
     own = np.einsum("ij,ij->i", U, V)
     hubs = hubness(V, U, NEIGHBORS)
     rank, csls_rank = np.ones(len(U), int), np.ones(len(U), int)
@@ -55,6 +65,11 @@ def evaluate_alignment(
             rank[rows] += (cosine >= own[rows, None] - TIE).sum(1)
             corrected = cosine - hubs[columns] / 2
             csls_rank[rows] += (corrected >= (own - hubs / 2)[rows, None] - TIE).sum(1)
+    return own, rank, csls_rank
+
+
+def retrieval_metrics(own: np.ndarray, rank: np.ndarray, csls_rank: np.ndarray) -> dict[str, float]:
+    """The metrics of ``evaluate_alignment`` from what ``partner_ranks`` found."""
     return {
         "top1_accuracy": float((rank == 1).mean()),
         "recall_at_5": float((rank <= 5).mean()),

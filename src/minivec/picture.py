@@ -31,11 +31,8 @@ def before_after(aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Pa
     mapped = ops.convert_to_numpy(aligner(A))
     A, B = unit(np.asarray(A, np.float32)), unit(np.asarray(B, np.float32))
     drawn = np.linspace(0, len(A) - 1, min(PAIRS, len(A) // 2)).astype(int)
-    if A.shape[1] == B.shape[1]:
-        raw = [*np.split(_leading(np.concatenate([A, B])), 2)]
-    else:
-        raw = [_leading(A), _leading(B)]
-    view = _agreeing(np.delete(mapped, drawn, axis=0), np.delete(B, drawn, axis=0))
+    raw = raw_views(A, B)
+    view = agreeing_view(np.delete(mapped, drawn, axis=0), np.delete(B, drawn, axis=0))
 
     figure = Figure(figsize=(12, 7.4), dpi=90, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -50,12 +47,22 @@ def before_after(aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Pa
     figure.savefig(path)
 
 
-def _leading(X: np.ndarray) -> np.ndarray:
+def raw_views(A: np.ndarray, B: np.ndarray) -> list[np.ndarray]:
+    """Rows of A (n, dA) and of B (m, dB) before any map, in two directions each: (n, 2) and (m, 2).
+
+    They are the leading principal directions of both together, or where the widths differ of each.
+    """
+    if A.shape[1] == B.shape[1]:
+        return np.split(leading_view(np.concatenate([A, B])), [len(A)])
+    return [leading_view(A), leading_view(B)]
+
+
+def leading_view(X: np.ndarray) -> np.ndarray:
     """Rows in their two leading principal directions, (n, 2)."""
     return (X - X.mean(0)) @ np.linalg.eigh(np.cov(X.T))[1][:, :-3:-1]
 
 
-def _agreeing(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
+def agreeing_view(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
     """Two directions (d, 2) with the largest covariance between paired rows for the variance on both sides.
 
     The ridge, the mean variance, keeps them among the directions that matter.

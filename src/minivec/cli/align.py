@@ -25,6 +25,7 @@ from minivec.cli.common import (
     save,
     verdict,
 )
+from minivec.cli.report import Texts, prepare
 from minivec.files import SUFFIXES, check_output, map_rows
 
 STEPS = "Hyperparameters (each wins over the preset)"
@@ -49,6 +50,10 @@ def align(
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Below it write nothing and exit with code 3.")
     ] = 0.0,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a report of this fit, .html, .png or .svg.", show_default=False)
+    ] = None,
+    texts: Texts = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
     approx_clusters: Annotated[int | None, _hyperparameter("Anchors per run.")] = None,
     approx_runs: Annotated[int | None, _hyperparameter("Runs of the anchors' ensemble.")] = None,
@@ -62,6 +67,9 @@ def align(
     """Fit the map from SOURCE's space into TARGET's and save it."""
     check_output(output, (".keras",))
     A, B = open_all([source, target], column)
+    if texts and not report:
+        raise ValueError("--texts are the texts of a report: name its file with --report")
+    reports, given = prepare(report, None, texts, A, B) if report else ([], {})
     from minivec import MiniVec2VecAligner
 
     def with_names(message: str) -> str:  # the library's own are those of its arguments
@@ -92,6 +100,8 @@ def align(
     if history["confidence"] < min_confidence:
         fail(f"{verdict(history)}, below {min_confidence}: {output} is not written", 3)
     save(aligner, output)
+    for path in reports:
+        aligner.report(A.array(), B.array(), **given).save(path)
     if history["verdict"] != "reliable":
         print(f"minivec: warning: {verdict(history)}", file=sys.stderr)
     if not quiet:

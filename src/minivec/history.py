@@ -1,0 +1,83 @@
+"""What ``align`` returns: a dict of the run that reads as a short summary in a terminal or a notebook."""
+
+from html import escape
+from typing import Any
+
+from minivec.confidence import FEW_ROWS
+
+HEADLINES = {
+    "reliable": "This map can be relied on.",
+    "doubtful": "This map is doubtful: check it before you use it.",
+    "failed": "This map failed: do not use it.",
+}
+
+
+class History(dict[str, Any]):
+    """A run's history, key by key; printed, or shown by a notebook, it is a summary of a few lines.
+
+    ``dict(history)`` prints in full.
+    """
+
+    def __repr__(self) -> str:
+        facts = summary(self)
+        width = max(map(len, facts))
+        lines = [headline(self), *(f"  {name:<{width}}  {value}" for name, value in facts.items())]
+        return "\n".join([*lines, *(f"  - {line}" for line in [*self["causes"], *advice(self)])])
+
+    def _repr_html_(self) -> str:
+        """The same facts, for notebooks."""
+        rows = "".join(
+            f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
+            f'<td style="text-align:left">{escape(value)}</td></tr>'
+            for name, value in summary(self).items()
+        )
+        items = "".join(f"<li>{escape(line)}</li>" for line in [*self["causes"], *advice(self)])
+        return f"<p><strong>{escape(headline(self))}</strong></p><table>{rows}</table><ul>{items}</ul>"
+
+
+def headline(history: dict[str, Any]) -> str:
+    """The verdict as a sentence."""
+    return HEADLINES[history["verdict"]]
+
+
+def summary(history: dict[str, Any]) -> dict[str, str]:
+    """A run in a few named facts, in words."""
+    settings, data, seconds = history["settings"], history["data"], history["seconds"]
+    (nA, dA), (nB, dB) = data["XA"]["shape"], data["XB"]["shape"]
+    slowest = sorted(seconds.items(), key=lambda stage: -stage[1])
+    counts: dict[str, int] = {}
+    for step in history["steps"]:
+        counts[step["stage"]] = counts.get(step["stage"], 0) + 1
+    facts = {
+        "confidence": f"{history['confidence']:.2f} of 1 ({history['verdict']})",
+        "map": f"{dA} -> {dB} dimensions, {settings['mapping']}",
+        "rows": f"{nA:,} of A, {nB:,} of B, {history['pairs']:,} known pairs",
+        "expected cosine": f"{history['expected_cosine']:.2f} of a mapped row with its partner",
+        "settings": f'preset "{settings["preset"]}", seed {settings["seed"]}',
+        "time": f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{name} {s:.1f}" for name, s in slowest),
+        "steps": ", ".join(f"{name} {n}" for name, n in counts.items()) or "none",
+    }
+    if history["stopped"]:
+        facts["stopped"] = "early, by a callback"
+    if "final_W" in history:
+        facts["arrays"] = f"final_W, refine1_W, initial_W, each {history['final_W'].shape}"
+    return facts
+
+
+def advice(history: dict[str, Any]) -> list[str]:
+    """What to do next, given the verdict; one sentence each."""
+    if history["verdict"] == "reliable":
+        return ["The verdict needs no labels; where you have a few true pairs, measure on them too (minivec evaluate)."]
+    lines = []
+    if history["settings"]["preset"] == "paper":
+        lines.append('Fit with preset="auto": it tells right maps from wrong ones, and finds more right ones.')
+    if min(history["data"][name]["shape"][0] for name in ("XA", "XB")) < FEW_ROWS:
+        lines.append(f"Give more rows, {FEW_ROWS:,} a side at least: nothing helps as much.")
+    if not history["pairs"]:
+        lines.append("If some rows are known to belong together, pass them as pairs=.")
+    return [
+        *lines,
+        "Fit again with other seeds: right maps send the same row to the same place, wrong ones do not.",
+        "Make sure that both sides hold the same kind of content, in about the same proportions.",
+        "Look up some true pairs, however few, before anything depends on this map (minivec evaluate).",
+    ]
