@@ -1,9 +1,7 @@
 """Fit, apply, measure, inspect."""
 
-import json
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +24,7 @@ from minivec.cli.common import (
     verdict,
 )
 from minivec.files import SUFFIXES, check_output, map_rows
+from minivec.persistence import saved_on
 
 STEPS = "Hyperparameters (each wins over the preset)"
 
@@ -160,23 +159,21 @@ def info(
     """Tell what an aligner maps, how it was made and how far it can be trusted."""
     model = load(file)
     history = model.history
-    with zipfile.ZipFile(file) as archive:
-        saved = json.loads(archive.read("metadata.json"))["date_saved"]
-    given = {name: value for name, value in history["settings"].items() if value is not None}
+    given = {name: value for name, value in history.get("settings", {}).items() if value is not None}
     facts = {
         "source_dim": model.embedding_dim,
         "target_dim": model.W.shape[1],
-        "verdict": history["verdict"],
+        "verdict": history.get("verdict", "unknown"),
         "confidence": round(model.confidence, 6),
-        "causes": history["causes"],
-        "expected_cosine": round(history["expected_cosine"], 6),
+        "causes": history.get("causes", []),
+        "expected_cosine": round(float(model.expected_cosine), 6),
         "source_norm": round(float(model.source_norm), 6),
         "target_norm": round(float(model.target_norm), 6),
-        "seconds": round(sum(history["seconds"].values()), 2),
-        "pairs": history["pairs"],
+        "seconds": round(sum(history.get("seconds", {}).values()), 2),
+        "pairs": history.get("pairs", 0),
         **given,
-        **{f"{name}_{key}": value for name, facts in history["data"].items() for key, value in facts.items()},
-        **{f"{name}_version" if name != "backend" else name: v for name, v in history["versions"].items()},
-        "date_saved": saved,
+        **{f"{name}_{key}": value for name, facts in history.get("data", {}).items() for key, value in facts.items()},
+        **{f"{name}_version" if name != "backend" else name: v for name, v in history.get("versions", {}).items()},
+        "date_saved": saved_on(file),
     }
     print_facts(facts, as_json)
