@@ -74,6 +74,8 @@ def _members(path: Path) -> dict[str, bytes]:
         for name, member in listed.items():
             if member.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{name} is compressed, which Keras never does")
+            if member.file_size > path.stat().st_size:
+                raise ValueError(f"{name} claims {member.file_size:,} bytes, more than the file has")
             if name != H5 and member.file_size > LARGEST_JSON:
                 raise ValueError(f"{name} has {member.file_size:,} bytes, more than {LARGEST_JSON:,}")
         return {name: archive.read(member) for name, member in listed.items()}

@@ -106,4 +106,5 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
         shown = f"{value:.4f}" if isinstance(value, float) else value
         if isinstance(value, list):
             shown = "; ".join(map(str, value)) or "none"
+        shown = "".join(c if c.isprintable() else "?" for c in str(shown))  # a file's words may not rule the terminal
         print(f"{name.replace('_', ' '):<24}{shown}")
