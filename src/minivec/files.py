@@ -65,14 +65,6 @@ class Rows(ABC):
             what = " ".join(str(error).split())
             raise ValueError(f"{self}: damaged, or not a {self.path.suffix} file: {what}") from error
 
-    def _refuse(self, what: str, bad: Any, first: int) -> None:
-        """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
-        rows = np.flatnonzero(bad) + first
-        if len(rows):
-            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-            listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
-            raise ValueError(f"{self}: {what} {listed}")
-
     @abstractmethod
     def _read(self, size: int) -> Iterator[Block]:
         """Blocks of at most ``size`` rows, in order, not yet checked."""
@@ -81,10 +73,7 @@ class Rows(ABC):
         """Blocks of at most ``size`` rows, in order; ValueError naming the rows that are no embeddings."""
         first = 0
         for vectors, batch in self._read(size):
-            with np.errstate(over="ignore"):
-                vectors = np.array(vectors, np.float32)
-            self._refuse("NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
-            self._refuse("one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
+            vectors = checked(vectors, self, first)
             first += len(vectors)
             if first > self.shape[0]:
                 break
@@ -209,26 +198,48 @@ class ParquetRows(Rows):
             if first is None:
                 raise ValueError(f"{path}: damaged, it claims {n} rows and has none")
             self._width = len(first[0].as_py() or ())
-            self._vectors(first, 0)
+            float_lists(first, self._width, self)
         self._describe((n, self._width), np.dtype(kind.value_type.to_pandas_dtype()))
 
     def _read(self, size: int) -> Iterator[Block]:
         first = 0
         with self._damage_named(*self._errors):
             for batch in self._file.iter_batches(size):
-                yield self._vectors(batch[self.column], first), batch
+                yield float_lists(batch[self.column], self._width, self, first), batch
                 first += len(batch)
 
-    def _vectors(self, column: Any, first: int) -> np.ndarray:
-        """A list array as an (m, d) array; ValueError on nulls and on other lengths, naming the rows."""
-        lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
-        values = column.flatten()
-        nulls = values.is_null().to_numpy(zero_copy_only=False)
-        self._refuse("null instead of a vector in", column.is_null(), first)
-        self._refuse(f"another length than {self._width} in", lengths != self._width, first)
-        values = values.to_numpy(zero_copy_only=False).reshape(len(column), self._width)
-        self._refuse("null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
-        return values
+
+def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
+    """A PyArrow list array as an array (m, width); ValueError on nulls and on other lengths, naming the rows.
+
+    ``where`` says whose rows they are, ``first`` is the number of the first.
+    """
+    lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
+    values = column.flatten()
+    nulls = values.is_null().to_numpy(zero_copy_only=False)
+    _refuse(where, "null instead of a vector in", column.is_null(), first)
+    _refuse(where, f"another length than {width} in", lengths != width, first)
+    values = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    _refuse(where, "null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
+    return values
+
+
+def checked(vectors: np.ndarray, where: Any, first: int = 0) -> np.ndarray:
+    """A float32 copy of rows (m, d); ValueError naming those that are no embeddings."""
+    with np.errstate(over="ignore"):
+        vectors = np.array(vectors, np.float32)
+    _refuse(where, "NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
+    _refuse(where, "one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
+    return vectors
+
+
+def _refuse(where: Any, what: str, bad: Any, first: int) -> None:
+    """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
+    rows = np.flatnonzero(bad) + first
+    if len(rows):
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
+        raise ValueError(f"{where}: {what} {listed}")
 
 
 def open_rows(path: str | Path, column: str | None = None) -> Rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 WEIGHTS = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine")
 
@@ -69,7 +70,7 @@ class QueryAdapter:
         """The widths (dA, dB) of both spaces."""
         return self._W.shape[0], self._W.shape[1]
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, x: ArrayLike) -> np.ndarray:
         """Raw vectors (dA,) or (n, dA) of A to unit vectors (dB,) or (n, dB) to be compared with raw ones of B."""
         x = np.asarray(x, np.float32)
         if x.ndim not in (1, 2) or x.shape[-1] != len(self._W):

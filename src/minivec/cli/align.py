@@ -109,8 +109,16 @@ def transform(
     column: Columns = None,
     inverse: Annotated[bool, typer.Option("--inverse", help="Map from B to A.")] = False,
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: from a Parquet file or a folder of them, to a new folder.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of --engine ray.")] = 2,
 ) -> None:
     """Map the rows of INPUT into space B, in bounded memory."""
+    if engine == "ray":
+        return _transform_with_ray(input, aligner, output, column, inverse, block_size, workers)
+    if engine != "local":
+        raise ValueError(f"--engine must be local or ray; got {engine!r}")
     check_output(output, SUFFIXES, input)
     (rows,) = open_all([input], column)
     model = load(aligner)
@@ -131,6 +139,29 @@ def transform(
 
         map_rows(mapped, rows, output, block_size)
     print(f"{rows.shape[0]:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
+
+
+def _transform_with_ray(
+    input: Path, aligner: Path, output: Path, columns: list[str] | None, inverse: bool, block_size: int, workers: int
+) -> None:
+    """``transform`` of a Parquet file, or of a folder of them, by Ray."""
+    files = sorted(input.glob("*.parquet")) if input.is_dir() else [input]
+    if not files or files[0].suffix.lower() != ".parquet":
+        raise ValueError(f"{input}: --engine ray maps a Parquet file or a folder of them")
+    (rows,) = open_all(files[:1], columns)
+    model = load(aligner)
+    model = model.inverse() if inverse else model
+    check_width(rows, model.embedding_dim, aligner)
+    try:
+        from minivec import distributed
+    except ImportError as error:
+        raise ImportError("--engine ray needs Ray: pip install 'minivec[ray]'") from error
+    from minivec.runtime import QueryAdapter
+
+    start = time.perf_counter()
+    adapter = QueryAdapter.of(model)
+    n = distributed.transform(input, adapter, output, str(rows.column), workers, block_size)
+    print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
 
 
 @app.command()

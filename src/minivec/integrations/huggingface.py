@@ -78,7 +78,9 @@ def save(
 
 def _facts(history: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]:
     """What the card tells: verdict, figures, data, settings and versions, as far as they are known."""
-    facts = {name: history[name] for name in ("verdict", "confidence", "expected_cosine") if name in history}
+    facts: dict[str, Any] = {
+        name: history[name] for name in ("verdict", "confidence", "expected_cosine") if name in history
+    }
     if history.get("causes"):
         facts["causes of doubt"] = "; ".join(history["causes"])
     facts |= metrics

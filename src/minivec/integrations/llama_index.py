@@ -15,7 +15,7 @@ class AlignedEmbedding(BaseEmbedding):
 
     def __init__(self, base: BaseEmbedding, adapter: QueryAdapter, **kwargs: Any):
         kwargs = {"model_name": base.model_name, "embed_batch_size": base.embed_batch_size, **kwargs}
-        super().__init__(base=base, adapter=adapter, **kwargs)
+        super().__init__(base=base, adapter=adapter, **kwargs)  # type: ignore[call-arg]
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self.adapter(self.base.get_query_embedding(query)).tolist()

@@ -42,7 +42,7 @@ class EmbeddingAligner(TransformerMixin, BaseEstimator):
             raise ValueError("no second space: give y, or target at construction")
         Y = check_array(Y, dtype=np.float32, ensure_min_samples=2, ensure_min_features=2, input_name="y")
         self.aligner_ = MiniVec2VecAligner(X.shape[1])
-        settings = {"preset": self.preset, "mapping": self.mapping, "seed": self.random_state}
+        settings: dict[str, Any] = {"preset": self.preset, "mapping": self.mapping, "seed": self.random_state}
         self.history_ = self.aligner_.align(X, Y, **settings, **(self.options or {}))
         self._forward = QueryAdapter.of(self.aligner_)
         self._backward = QueryAdapter.of(self.aligner_.inverse())

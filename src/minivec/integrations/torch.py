@@ -11,6 +11,12 @@ class TorchAdapter(torch.nn.Module):
     The weights are buffers, not parameters: they move with ``.to(...)``, and no optimizer changes them.
     """
 
+    source_mean: torch.Tensor
+    target_mean: torch.Tensor
+    expected_cosine: torch.Tensor
+    W: torch.Tensor
+    beyond: torch.Tensor
+
     def __init__(self, adapter: QueryAdapter):
         super().__init__()
         for name, value in adapter.weights.items():
