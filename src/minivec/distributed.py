@@ -1,6 +1,7 @@
 """Beyond one machine: Ray workers that map Parquet datasets, and fits on rows that lie in shards (``minivec[ray]``)."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -123,13 +124,12 @@ def _results(tasks: list[Any]) -> list[Any]:
 
 
 def _cause(error: Exception) -> Exception:
-    """The ValueError or OSError that a worker raised, or Ray's own error."""
-    cause: Any = error
-    while cause is not None:
-        cause = getattr(cause, "cause", None) or cause.__cause__
-        if isinstance(cause, ValueError | OSError) and not isinstance(cause, ray.exceptions.RayError):
-            return type(cause)(str(cause))
-    return error
+    """The ValueError that a worker raised (of which Ray Data keeps but the traceback's text), or Ray's own error."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, ValueError | OSError):
+        return cause
+    found = re.findall(r"^ValueError: (.+)$", str(error), re.MULTILINE)
+    return ValueError(found[-1]) if found else error
 
 
 @ray.remote

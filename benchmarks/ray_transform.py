@@ -1,0 +1,98 @@
+"""Rows a second through Ray with 1 and 2 workers, and the memory they hold: ``python -m benchmarks.ray_transform``.
+
+Writes ``--rows`` rows of ``--dim`` float16 numbers as Parquet shards into ``--folder``, maps them to as many dimensions,
+and prints a line of Markdown per number of workers. Memory is the largest sum, over Ray's processes, of what is theirs
+alone (proportional set size), sampled every half second; ``--store`` megabytes bound the object store.
+"""
+
+import argparse
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from minivec import distributed
+from minivec.runtime import QueryAdapter
+
+
+def shards(folder: Path, rows: int, dim: int, size: int) -> None:
+    """Write random rows, ``size`` a file."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number, start in enumerate(range(0, rows, size)):
+        count = min(size, rows - start)
+        values = pa.array(rng.standard_normal(count * dim, np.float32).astype(np.float16))
+        table = pa.table({"id": np.arange(start, start + count), "v": pa.FixedSizeListArray.from_arrays(values, dim)})
+        pq.write_table(table, folder / f"part-{number:05}.parquet", row_group_size=50_000, compression="none")
+
+
+def adapter(dim: int) -> QueryAdapter:
+    """A rotation between two spaces with means."""
+    rng = np.random.default_rng(1)
+    W = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    mean = rng.standard_normal(dim) / dim
+    weights = {"source_mean": mean, "target_mean": mean, "target_norm": np.sqrt(dim), "W": W, "expected_cosine": 0.9}
+    return QueryAdapter({name: np.float32(value) for name, value in weights.items()})
+
+
+class Memory(threading.Thread):
+    """The largest memory that Ray's processes have held since the start, in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak, self.done = 0, False
+
+    def run(self) -> None:
+        """Sample until ``done``."""
+        while not self.done:
+            held = 0
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    if b"ray::" in (process / "cmdline").read_bytes():
+                        lines = (process / "smaps_rollup").read_text().splitlines()
+                        held += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+                except (OSError, ValueError):
+                    continue
+            self.peak = max(self.peak, held)
+            time.sleep(0.5)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--shard", type=int, default=500_000, help="rows a file")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--store", type=int, default=500, help="megabytes of Ray's object store")
+    parser.add_argument("--folder", type=Path, default=Path("ray-benchmark"))
+    args = parser.parse_args()
+    source, output = args.folder / "source", args.folder / "output"
+    if not source.exists():
+        shards(source, args.rows, args.dim, args.shard)
+    stored = sum(file.stat().st_size for file in source.iterdir()) / 1e9
+    print(f"{args.rows:,} x {args.dim} float16, {stored:.1f} GB in {len(list(source.iterdir()))} files\n")
+    print("| workers | s | rows/s | peak memory of the workers, MB |\n| --- | --- | --- | --- |", flush=True)
+    for workers in args.workers:
+        options = {"include_dashboard": False, "log_to_driver": False, "object_store_memory": args.store << 20}
+        ray.init(num_cpus=max(args.workers), **options)
+        ray.get([ray.remote(os.getpid).remote() for _ in range(workers)])  # processes start before the clock does
+        memory = Memory()
+        memory.start()
+        start = time.perf_counter()
+        rows = distributed.transform(source, adapter(args.dim), output, "v", workers)
+        seconds = time.perf_counter() - start
+        memory.done = True
+        print(f"| {workers} | {seconds:.0f} | {rows / seconds:,.0f} | {memory.peak / 1e6:,.0f} |", flush=True)
+        ray.shutdown()
+        shutil.rmtree(output)
+
+
+if __name__ == "__main__":
+    main()
