@@ -1,8 +1,9 @@
 """Rows a second through Ray with 1 and 2 workers, and the memory they hold: ``python -m benchmarks.ray_transform``.
 
-Writes ``--rows`` rows of ``--dim`` float16 numbers as Parquet shards into ``--folder``, maps them to as many dimensions,
-and prints a line of Markdown per number of workers. Memory is the largest sum, over Ray's processes, of what is theirs
-alone (proportional set size), sampled every half second; ``--store`` megabytes bound the object store.
+Writes a Parquet shard of random float16 numbers into ``--folder``, links it as often as ``--rows`` asks, maps the shards
+to as many dimensions, and prints a line of Markdown per number of workers. Memory is the largest sum, over Ray's
+processes, of what is theirs (proportional set size), sampled every half second; ``--store`` megabytes bound the object
+store.
 """
 
 import argparse
@@ -22,14 +23,14 @@ from minivec.runtime import QueryAdapter
 
 
 def shards(folder: Path, rows: int, dim: int, size: int) -> None:
-    """Write random rows, ``size`` a file."""
-    rng = np.random.default_rng(0)
+    """Write ``size`` random rows, and as many links to that file as make up ``rows``."""
     folder.mkdir(parents=True)
-    for number, start in enumerate(range(0, rows, size)):
-        count = min(size, rows - start)
-        values = pa.array(rng.standard_normal(count * dim, np.float32).astype(np.float16))
-        table = pa.table({"id": np.arange(start, start + count), "v": pa.FixedSizeListArray.from_arrays(values, dim)})
-        pq.write_table(table, folder / f"part-{number:05}.parquet", row_group_size=50_000, compression="none")
+    values = pa.array(np.random.default_rng(0).standard_normal(size * dim, np.float32).astype(np.float16))
+    table = pa.table({"id": np.arange(size), "v": pa.FixedSizeListArray.from_arrays(values, dim)})
+    first = folder / "part-00000.parquet"
+    pq.write_table(table, first, row_group_size=50_000, compression="none")
+    for number in range(1, rows // size):
+        os.link(first, folder / f"part-{number:05}.parquet")
 
 
 def adapter(dim: int) -> QueryAdapter:
