@@ -1,7 +1,7 @@
 """Rows a second through Ray with 1 and 2 workers, and the memory they hold: ``python -m benchmarks.ray_transform``.
 
-Writes a Parquet shard of random float16 numbers into ``--folder``, links it as often as ``--rows`` asks, maps the shards
-to as many dimensions, and prints a line of Markdown per number of workers. Memory is the largest sum, over Ray's
+Writes a Parquet shard of random float16 numbers into ``--folder``, links it as often as ``--rows`` asks, maps the
+shards to as many dimensions, and prints a line of Markdown per number of workers. Memory is the largest sum, over Ray's
 processes, of what is theirs (proportional set size), sampled every half second; ``--store`` megabytes bound the object
 store.
 """
