@@ -64,6 +64,12 @@ class Memory(threading.Thread):
             time.sleep(0.5)
 
 
+@ray.remote
+def _start() -> None:
+    """Wait until every worker has such a task."""
+    time.sleep(1)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,7 +89,7 @@ def main() -> None:
     for workers in args.workers:
         options = {"include_dashboard": False, "log_to_driver": False, "object_store_memory": args.store << 20}
         ray.init(num_cpus=max(args.workers), **options)
-        ray.get([ray.remote(os.getpid).remote() for _ in range(workers)])  # processes start before the clock does
+        ray.get([_start.remote() for _ in range(2 * workers)])  # processes start before the clock does
         memory = Memory()
         memory.start()
         start = time.perf_counter()
