@@ -75,5 +75,8 @@ def test_the_oldest_dependencies_that_are_allowed(tmp_path):
         check=True,
         env=clean,
     )
-    tests = [ROOT / "tests" / f"test_{name}.py" for name in ("runtime", "files", "pipeline", "refinement", "settings")]
-    subprocess.run([python, "-m", "pytest", "-p", "no:cacheprovider", *tests], check=True, cwd=ROOT, env=clean)
+    tests = [ROOT / "tests" / f"test_{name}.py" for name in ("runtime", "files", "aligner", "hostile", "settings")]
+    only = "not any_array and not nulls_and_ragged"  # torch is not there, and PyArrow 15 cannot write such a file
+    subprocess.run(
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "-k", only, *tests], check=True, cwd=ROOT, env=clean
+    )
