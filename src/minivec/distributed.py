@@ -59,7 +59,7 @@ def transform(
     unordered, options.preserve_order = options.preserve_order, True
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        # A function, not the class: Ray then reads, maps and writes in one task, and no block travels.
+        # A function, not the class: its actors would hold the processors that reading and writing need.
         dataset = ray.data.read_parquet(str(Path(source).resolve())).map_batches(
             MapColumn(adapter, column).__call__, batch_format="pyarrow", batch_size=block_size, concurrency=workers
         )
