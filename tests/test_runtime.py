@@ -1,5 +1,6 @@
 """The NumPy map: the same vectors as the Keras model's, without loading Keras."""
 
+import pickle
 import subprocess
 import sys
 
@@ -30,6 +31,7 @@ def test_it_maps_as_the_model_does(fitted, tmp_path):
     np.testing.assert_allclose(adapter(A), expected, atol=1e-6)
     np.testing.assert_allclose(adapter(A[7]), expected[7], atol=1e-6)
     assert adapter(A[7].tolist()).dtype == np.float32
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(QueryAdapter.of(aligner)))(A), adapter(A))
 
 
 def test_without_keras(fitted, tmp_path):

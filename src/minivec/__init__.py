@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from minivec.aligner import MiniVec2VecAligner, NotAlignedError
     from minivec.confidence import AlignmentWarning
     from minivec.metrics import evaluate_alignment
+    from minivec.persistence import load
 
 __version__ = "0.1.0"
-__all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment"]
+__all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment", "load"]
 
 _MODULES = {
     "AlignmentWarning": "confidence",
     "MiniVec2VecAligner": "aligner",
     "NotAlignedError": "aligner",
     "evaluate_alignment": "metrics",
+    "load": "persistence",
 }
 
 

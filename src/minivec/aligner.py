@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,6 +16,7 @@ from minivec.backend import compiled
 from minivec.confidence import AlignmentWarning
 from minivec.history import History
 from minivec.record import Callback, Record
+from minivec.runtime import QueryAdapter
 from minivec.settings import FIT_ROWS, resolve, whole_number
 from minivec.validation import as_array, as_pairs, as_rows, frame_of
 
@@ -76,6 +78,16 @@ class MiniVec2VecAligner(keras.Model):
         self.history = dict(history or {})
         self._width = self.target_dim or self.embedding_dim
         self._is_aligned = False
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """What ``align`` returned, but for the maps, and what it was run on; empty before."""
+        return self._record
+
+    @history.setter
+    def history(self, value: Any) -> None:
+        if isinstance(value, dict):  # Keras 3.8 puts its own History here whenever it predicts
+            self._record = dict(value)
 
     @property
     def aligned(self) -> bool:
@@ -225,6 +237,41 @@ class MiniVec2VecAligner(keras.Model):
             what = f"this alignment is {result.verdict.verdict}: {'; '.join(result.verdict.causes)}"
             warnings.warn(what, AlignmentWarning, stacklevel=2)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **history)
+
+    def export(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Write the map for use without Keras: as ``bridge.safetensors`` or ``bridge.onnx``.
+
+        The first is what ``minivec.runtime.QueryAdapter`` loads, the second a graph from rows ``x`` (n, dA) to ``y``
+        (n, dB). With another suffix, or with arguments of Keras's own ``export``, this is Keras's own.
+        """
+        suffix = Path(filepath).suffix.lower()
+        if args or kwargs or suffix not in (".safetensors", ".onnx"):
+            super().export(filepath, *args, **kwargs)
+        elif suffix == ".onnx":
+            from minivec.integrations import onnx
+
+            onnx.save(QueryAdapter.of(self), filepath)
+        else:
+            QueryAdapter.of(self).save(filepath)
+
+    def to_torch(self) -> Any:
+        """The map as a ``torch.nn.Module``, whatever Keras's backend: ``minivec.integrations.torch.TorchAdapter``."""
+        from minivec.integrations.torch import TorchAdapter
+
+        return TorchAdapter(QueryAdapter.of(self))
+
+    def save_pretrained(self, folder: str | Path, **names: Any) -> None:
+        """Write a folder in Hugging Face's layout, model card included: ``minivec.integrations.huggingface.save``."""
+        from minivec.integrations import huggingface
+
+        huggingface.save(self, folder, **names)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "MiniVec2VecAligner":
+        """The aligner that ``save_pretrained`` wrote; ValueError or OSError for anything else."""
+        from minivec.persistence import load
+
+        return load(folder)
 
     def inverse(self) -> "MiniVec2VecAligner":
         """The model from B to A: the same frames and the map fitted the other way (W^T if orthogonal)."""

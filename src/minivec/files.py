@@ -17,6 +17,10 @@ from numpy.lib import format as npy
 SUFFIXES = (".npy", ".npz", ".parquet")
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
 
+# Rows may take this many times the bytes of their file, or this many bytes: more is a decompression bomb, and real
+# embeddings compress at most a few times.
+EXPANSION, ALWAYS_FINE = 100, 256 << 20
+
 STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 # Some rows as float32 (m, d), and for Parquet the record batch that they come from.
@@ -41,7 +45,13 @@ class Rows(ABC):
             raise ValueError(f"{self}: expected floats, got {dtype}")
         if size is not None and size < shape[0] * shape[1] * dtype.itemsize:
             raise ValueError(f"{self}: truncated, {size} bytes cannot hold {shape[0]} x {shape[1]} {dtype}")
+        self._bounded(shape[0] * shape[1] * dtype.itemsize, self.path.stat().st_size)
         self.shape, self.dtype = shape, dtype
+
+    def _bounded(self, size: int, stored: int) -> None:
+        """ValueError for ``size`` bytes that come out of fewer ``stored`` ones than embeddings ever do."""
+        if size > max(EXPANSION * stored, ALWAYS_FINE):
+            raise ValueError(f"{self}: refused, {stored:,} bytes that claim to hold {size:,}")
 
     def __str__(self) -> str:
         return str(self.path) if self.column is None else f"{self.path} ({self.column})"
@@ -55,14 +65,6 @@ class Rows(ABC):
             what = " ".join(str(error).split())
             raise ValueError(f"{self}: damaged, or not a {self.path.suffix} file: {what}") from error
 
-    def _refuse(self, what: str, bad: Any, first: int) -> None:
-        """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
-        rows = np.flatnonzero(bad) + first
-        if len(rows):
-            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-            listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
-            raise ValueError(f"{self}: {what} {listed}")
-
     @abstractmethod
     def _read(self, size: int) -> Iterator[Block]:
         """Blocks of at most ``size`` rows, in order, not yet checked."""
@@ -71,12 +73,13 @@ class Rows(ABC):
         """Blocks of at most ``size`` rows, in order; ValueError naming the rows that are no embeddings."""
         first = 0
         for vectors, batch in self._read(size):
-            with np.errstate(over="ignore"):
-                vectors = np.array(vectors, np.float32)
-            self._refuse("NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
-            self._refuse("one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
-            yield vectors, batch
+            vectors = checked(vectors, self, first)
             first += len(vectors)
+            if first > self.shape[0]:
+                break
+            yield vectors, batch
+        if first != self.shape[0]:
+            raise ValueError(f"{self}: damaged, it claims {self.shape[0]} rows and has {first}")
 
     def blocks(self, size: int) -> Iterator[np.ndarray]:
         """The vectors of ``batches``: float32 arrays of at most ``size`` rows."""
@@ -153,9 +156,15 @@ class NpzRows(_NumpyRows):
         with self._damage_named(*STREAM_ERRORS), zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             self.column = _choose(path, column, names, "array", "arrays")
+            member = archive.getinfo(f"{self.column}.npy")
+            if ".." in self.column.split("/") or self.column.startswith("/") or "\\" in self.column:
+                raise ValueError(f"{self}: refused, an array whose name leads out of the archive")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{self}: refused, compressed as NumPy never does (type {member.compress_type})")
+            self._bounded(member.file_size, min(member.compress_size, path.stat().st_size))
             with self._stream() as file:
                 shape, _, dtype = self._header(file)
-                self._describe(shape, dtype, archive.getinfo(f"{self.column}.npy").file_size - file.tell())
+                self._describe(shape, dtype, member.file_size - file.tell())
 
     def _stream(self) -> IO[bytes]:
         return zipfile.ZipFile(self.path).open(f"{self.column}.npy")
@@ -173,7 +182,10 @@ class ParquetRows(Rows):
         self._errors = (_pyarrow().lib.ArrowException, OSError)
         with self._damage_named(*self._errors):  # unbuffered it would hold whole row groups in memory
             self._file = _pyarrow().parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-        fields = {field.name: field.type for field in self._file.schema_arrow}
+            schema = self._file.schema_arrow
+        fields = {field.name: field.type for field in schema}
+        if len(fields) < len(schema):
+            raise ValueError(f"{path}: several columns of one name")
         vectors = [name for name, kind in fields.items() if _is_vector(kind)]
         if column in fields and column not in vectors:
             raise ValueError(f"{path}: column {column!r} is of type {fields[column]}, not a list of floats")
@@ -182,28 +194,52 @@ class ParquetRows(Rows):
         self._width = getattr(kind, "list_size", 0)
         if n and not self._width:
             with self._damage_named(*self._errors):
-                first = next(self._file.iter_batches(1, columns=[self.column]))[0]
+                first = next(self._file.iter_batches(1, columns=[self.column]), [None])[0]
+            if first is None:
+                raise ValueError(f"{path}: damaged, it claims {n} rows and has none")
             self._width = len(first[0].as_py() or ())
-            self._vectors(first, 0)
-        self._describe((n, self._width), np.dtype(kind.value_type.to_pandas_dtype()))
+            float_lists(first, self._width, self)
+        self._describe((n, self._width), np.dtype(f"f{kind.value_type.bit_width // 8}"))
 
     def _read(self, size: int) -> Iterator[Block]:
         first = 0
         with self._damage_named(*self._errors):
             for batch in self._file.iter_batches(size):
-                yield self._vectors(batch[self.column], first), batch
+                yield float_lists(batch[self.column], self._width, self, first), batch
                 first += len(batch)
 
-    def _vectors(self, column: Any, first: int) -> np.ndarray:
-        """A list array as an (m, d) array; ValueError on nulls and on other lengths, naming the rows."""
-        lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
-        values = column.flatten()
-        nulls = values.is_null().to_numpy(zero_copy_only=False)
-        self._refuse("null instead of a vector in", column.is_null(), first)
-        self._refuse(f"another length than {self._width} in", lengths != self._width, first)
-        values = values.to_numpy(zero_copy_only=False).reshape(len(column), self._width)
-        self._refuse("null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
-        return values
+
+def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
+    """A PyArrow list array as an array (m, width); ValueError on nulls and on other lengths, naming the rows.
+
+    ``where`` says whose rows they are, ``first`` is the number of the first.
+    """
+    lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
+    values = column.flatten()
+    nulls = values.is_null().to_numpy(zero_copy_only=False)
+    _refuse(where, "null instead of a vector in", column.is_null(), first)
+    _refuse(where, f"another length than {width} in", lengths != width, first)
+    values = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    _refuse(where, "null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
+    return values
+
+
+def checked(vectors: np.ndarray, where: Any, first: int = 0) -> np.ndarray:
+    """A float32 copy of rows (m, d); ValueError naming those that are no embeddings."""
+    with np.errstate(over="ignore"):
+        vectors = np.array(vectors, np.float32)
+    _refuse(where, "NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
+    _refuse(where, "one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
+    return vectors
+
+
+def _refuse(where: Any, what: str, bad: Any, first: int) -> None:
+    """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
+    rows = np.flatnonzero(bad) + first
+    if len(rows):
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
+        raise ValueError(f"{where}: {what} {listed}")
 
 
 def open_rows(path: str | Path, column: str | None = None) -> Rows:
@@ -218,6 +254,8 @@ def open_rows(path: str | Path, column: str | None = None) -> Rows:
         raise IsADirectoryError(f"{path}: a folder, not a file of embeddings")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: not a regular file")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: no permission to read it")
     if suffix == ".npz":
@@ -291,8 +329,9 @@ def _write_npy(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
 
 
 def _write_npz(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+    name = (rows.column or NAME).replace("/", "_").replace("\\", "_")  # another file's: it must not lead anywhere
     with zipfile.ZipFile(file, "w") as archive:
-        with archive.open(f"{rows.column or NAME}.npy", "w", force_zip64=True) as member:
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
             _write_npy(member, blocks, rows)
 
 
@@ -321,7 +360,7 @@ def _choose(path: Path, column: str | None, names: list[str], one: str, many: st
         return column
     if not names:
         raise ValueError(f"{path}: no {one} in it")
-    listed = ", ".join(names)
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     if column is None:
         raise ValueError(f"{path}: several {many}, name one with column (--column): {listed}")
     raise ValueError(f"{path}: no {one} named {column!r}; there is {listed}")

@@ -14,7 +14,9 @@ LABELS = 6  # of them with their text
 BLUE, ORANGE, INK = "#0072b2", "#d55e00", "#333333"  # told apart with any colour vision (Okabe and Ito)
 
 
-def before_after(aligner: Callable, A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str]) -> None:
+def before_after(
+    aligner: Callable[[np.ndarray], Any], A: np.ndarray, B: np.ndarray, path: str | Path, texts: Sequence[str]
+) -> None:
     """Draw true pairs, row i of ``A`` (n, dA) and of ``B`` (n, dB), before and after ``aligner``, to a PNG.
 
     Before: the raw coordinates in the two leading principal directions of both spaces together, or where the

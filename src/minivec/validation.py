@@ -1,11 +1,33 @@
 """Embeddings in: any array-like to rows that the steps can work on, or one clear error."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from minivec.frame import Frame
+
+
+class Streamed(ABC):
+    """Rows that stay where they lie, in place of an array: their shape (n, d), some of them by number, their frame.
+
+    Whoever makes one checks the rows as ``as_rows`` does.
+    """
+
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The rows of a slice, or of rising numbers (m,), as (m, d) float32."""
+
+    @abstractmethod
+    def frame(self) -> Frame:
+        """Where all rows lie."""
+
 
 # Rows looked at together: small enough for a memory map of any length, and to stay in the processor's cache.
 BLOCK = 4096
@@ -34,12 +56,14 @@ def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> n
     """Check embeddings and return them as a (rows, width) array.
 
     In memory they become C-contiguous float32; a memory map stays one, in its own dtype, and is read in
-    blocks. Raises TypeError and ValueError that name the argument, the first offending rows and their values:
+    blocks; ``Streamed`` rows are passed on.
+
+    Raises TypeError and ValueError that name the argument, the first offending rows and their values:
     not 2-D, empty, another ``width``, fewer than ``min_rows``, NaN or infinity in float32, rows of one
     repeated value (as all zero).
     """
-    rows = as_array(a, name)
-    if rows.ndim != 2:
+    rows = cast(np.ndarray, a) if isinstance(a, Streamed) else as_array(a, name)
+    if len(rows.shape) != 2:
         raise ValueError(f"{name} must be 2-D (rows, dimensions); got shape {rows.shape}")
     if 0 in rows.shape:
         raise ValueError(f"{name} is empty: shape {rows.shape}")
@@ -49,6 +73,8 @@ def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> n
         raise ValueError(f"{name} must have {width} dimensions a row; got {rows.shape[1]} (shape {rows.shape})")
     if len(rows) < min_rows:
         raise ValueError(f"{name} must have at least {min_rows} rows; got {len(rows)}")
+    if isinstance(a, Streamed):
+        return rows
     if not isinstance(rows, np.memmap):
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(rows, np.float32)
@@ -59,9 +85,11 @@ def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> n
 
 def frame_of(rows: np.ndarray, name: str) -> Frame:
     """The frame of rows that ``as_rows`` returned; ValueError where it is meaningless for some of them."""
-    frame = Frame.of(rows)
+    frame = rows.frame() if isinstance(rows, Streamed) else Frame.of(rows)
     if not 1e-9 < frame.norm < 1e15:
         raise ValueError(f"{name} has rows of length {frame.norm:.3g}; rescale them, to about 1, for float32")
+    if isinstance(rows, Streamed):
+        return frame
     near = 1e-6 * frame.norm
 
     def at_mean(block: np.ndarray) -> np.ndarray:

@@ -1,9 +1,7 @@
 """Fit, apply, measure, inspect."""
 
-import json
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +25,7 @@ from minivec.cli.common import (
 )
 from minivec.cli.report import Texts, prepare
 from minivec.files import SUFFIXES, check_output, map_rows
+from minivec.persistence import saved_on
 
 STEPS = "Hyperparameters (each wins over the preset)"
 
@@ -120,8 +119,16 @@ def transform(
     column: Columns = None,
     inverse: Annotated[bool, typer.Option("--inverse", help="Map from B to A.")] = False,
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: from a Parquet file or a folder of them, to a new folder.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of --engine ray.")] = 2,
 ) -> None:
     """Map the rows of INPUT into space B, in bounded memory."""
+    if engine == "ray":
+        return _transform_with_ray(input, aligner, output, column, inverse, block_size, workers)
+    if engine != "local":
+        raise ValueError(f"--engine must be local or ray; got {engine!r}")
     check_output(output, SUFFIXES, input)
     (rows,) = open_all([input], column)
     model = load(aligner)
@@ -142,6 +149,29 @@ def transform(
 
         map_rows(mapped, rows, output, block_size)
     print(f"{rows.shape[0]:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
+
+
+def _transform_with_ray(
+    input: Path, aligner: Path, output: Path, columns: list[str] | None, inverse: bool, block_size: int, workers: int
+) -> None:
+    """``transform`` of a Parquet file, or of a folder of them, by Ray."""
+    files = sorted(input.glob("*.parquet")) if input.is_dir() else [input]
+    if not files or files[0].suffix.lower() != ".parquet":
+        raise ValueError(f"{input}: --engine ray maps a Parquet file or a folder of them")
+    (rows,) = open_all(files[:1], columns)
+    model = load(aligner)
+    model = model.inverse() if inverse else model
+    check_width(rows, model.embedding_dim, aligner)
+    try:
+        from minivec import distributed
+    except ImportError as error:
+        raise ImportError("--engine ray needs Ray: pip install 'minivec[ray]'") from error
+    from minivec.runtime import QueryAdapter
+
+    start = time.perf_counter()
+    adapter = QueryAdapter.of(model)
+    n = distributed.transform(input, adapter, output, str(rows.column), workers, block_size)
+    print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
 
 
 @app.command()
@@ -170,23 +200,21 @@ def info(
     """Tell what an aligner maps, how it was made and how far it can be trusted."""
     model = load(file)
     history = model.history
-    with zipfile.ZipFile(file) as archive:
-        saved = json.loads(archive.read("metadata.json"))["date_saved"]
-    given = {name: value for name, value in history["settings"].items() if value is not None}
+    given = {name: value for name, value in history.get("settings", {}).items() if value is not None}
     facts = {
         "source_dim": model.embedding_dim,
         "target_dim": model.W.shape[1],
-        "verdict": history["verdict"],
+        "verdict": history.get("verdict", "unknown"),
         "confidence": round(model.confidence, 6),
-        "causes": history["causes"],
-        "expected_cosine": round(history["expected_cosine"], 6),
+        "causes": history.get("causes", []),
+        "expected_cosine": round(float(model.expected_cosine), 6),
         "source_norm": round(float(model.source_norm), 6),
         "target_norm": round(float(model.target_norm), 6),
-        "seconds": round(sum(history["seconds"].values()), 2),
-        "pairs": history["pairs"],
+        "seconds": round(sum(history.get("seconds", {}).values()), 2),
+        "pairs": history.get("pairs", 0),
         **given,
-        **{f"{name}_{key}": value for name, facts in history["data"].items() for key, value in facts.items()},
-        **{f"{name}_version" if name != "backend" else name: v for name, v in history["versions"].items()},
-        "date_saved": saved,
+        **{f"{name}_{key}": value for name, facts in history.get("data", {}).items() for key, value in facts.items()},
+        **{f"{name}_version" if name != "backend" else name: v for name, v in history.get("versions", {}).items()},
+        "date_saved": saved_on(file),
     }
     print_facts(facts, as_json)

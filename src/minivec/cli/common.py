@@ -3,13 +3,13 @@
 import json
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from minivec.files import Rows, open_rows, replacing
+from minivec.persistence import load as load
 
 if TYPE_CHECKING:
     from minivec.aligner import MiniVec2VecAligner
@@ -91,30 +91,6 @@ def save(aligner: "MiniVec2VecAligner", path: Path) -> None:
         aligner.save(temporary)
 
 
-def load(path: Path) -> "MiniVec2VecAligner":
-    """The aligner in ``path``; ValueError or OSError for anything else."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder, not a .keras file")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: not a .keras file, or a truncated one")
-    import keras
-
-    from minivec import MiniVec2VecAligner
-
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever a damaged archive leads to
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path}: not a readable model: {reason}") from error
-    if not isinstance(model, MiniVec2VecAligner):
-        raise ValueError(f"{path}: it holds a {type(model).__name__}, not a MiniVec2VecAligner")
-    if not model.aligned:
-        raise ValueError(f"{path}: its model has not been aligned")
-    return model
-
-
 def check_width(rows: Rows, width: int, aligner: Path) -> None:
     """Refuse (ValueError) rows that the aligner cannot map."""
     if rows.shape[1] != width:
@@ -130,4 +106,5 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
         shown = f"{value:.4f}" if isinstance(value, float) else value
         if isinstance(value, list):
             shown = "; ".join(map(str, value)) or "none"
+        shown = "".join(c if c.isprintable() else "?" for c in str(shown))  # a file's words may not rule the terminal
         print(f"{name.replace('_', ' '):<24}{shown}")

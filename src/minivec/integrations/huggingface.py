@@ -1,0 +1,98 @@
+"""A folder in Hugging Face's layout: config.json, model.safetensors and a model card that tells of the fit."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minivec.files import replacing
+from minivec.persistence import ALL_WEIGHTS, TENSORS
+from minivec.runtime import write_tensors
+
+if TYPE_CHECKING:
+    from minivec.aligner import MiniVec2VecAligner
+
+CARD = """\
+---
+library_name: minivec
+tags:
+- embeddings
+- alignment
+- mini-vec2vec
+---
+
+# {source} to {target}
+
+A linear map from the embedding space of {source} ({dA} dimensions) into that of {target} ({dB} dimensions), found by
+[minivec](https://arxiv.org/abs/2510.02348) {how}.
+
+{facts}
+
+## Use
+
+```python
+from minivec import MiniVec2VecAligner
+
+aligner = MiniVec2VecAligner.from_pretrained("this/folder")
+mapped = aligner(rows)  # raw vectors (n, {dA}) of {source} in, unit vectors (n, {dB}) comparable with {target}'s out
+```
+
+Without Keras: `minivec.runtime.QueryAdapter.load("this/folder/{tensors}")(rows)`. Vectors must be made as those of
+the fit were: same model, same prompt or prefix, same pooling.
+"""
+
+
+def save(
+    aligner: "MiniVec2VecAligner",
+    folder: str | Path,
+    source: str = "space A",
+    target: str = "space B",
+    metrics: dict[str, float] | None = None,
+) -> None:
+    """Write ``aligner`` to ``folder``, which ``minivec.load`` and ``from_pretrained`` read again.
+
+    ``source`` and ``target`` name the encoders in the card, ``metrics`` are figures for it, as ``evaluate_alignment``
+    returns them. Raises NotAlignedError for a model without a map. Push the folder with Hugging Face's own tools.
+    """
+    aligner._check_aligned()
+    history, (dA, dB) = aligner.history, aligner.W.shape
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / TENSORS, {name: np.asarray(getattr(aligner, name)) for name in ALL_WEIGHTS}, history)
+    config = {"model_type": "minivec", "embedding_dim": dA, "target_dim": dB}
+    known = history.get("pairs", 0)
+    card = CARD.format(
+        source=source,
+        target=target,
+        dA=dA,
+        dB=dB,
+        how=f"from {known:,} known pairs" if known else "without a single known pair",
+        facts=_table(_facts(history, metrics or {})),
+        tensors=TENSORS,
+    )
+    for name, text in (("config.json", json.dumps(config, indent=2) + "\n"), ("README.md", card)):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text)
+
+
+def _facts(history: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]:
+    """What the card tells: verdict, figures, data, settings and versions, as far as they are known."""
+    facts: dict[str, Any] = {
+        name: history[name] for name in ("verdict", "confidence", "expected_cosine") if name in history
+    }
+    if history.get("causes"):
+        facts["causes of doubt"] = "; ".join(history["causes"])
+    facts |= metrics
+    for name, data in history.get("data", {}).items():
+        facts[f"{name}: shape, fingerprint"] = f"{data.get('shape')}, `{data.get('blake2b')}`"
+    facts |= {name: value for name, value in history.get("settings", {}).items() if value is not None}
+    return facts | {f"{name} version": value for name, value in history.get("versions", {}).items()}
+
+
+def _table(facts: dict[str, Any]) -> str:
+    rows = ["| fact | value |", "| --- | --- |"]
+    for name, value in facts.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else value
+        rows.append(f"| {name.replace('_', ' ')} | {shown} |")
+    return "\n".join(rows)

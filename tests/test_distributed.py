@@ -1,0 +1,123 @@
+"""Ray: the same vectors and the same fit as on one machine, and blocks that are mapped again when a worker dies."""
+
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import supervised
+from minivec import MiniVec2VecAligner, cli
+from minivec.runtime import QueryAdapter
+
+pytestmark = pytest.mark.slow
+ray = pytest.importorskip("ray")
+
+from minivec import distributed  # noqa: E402
+
+A, B = supervised.spaces(8, 6, rows=3000)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init(num_cpus=2, object_store_memory=200 << 20, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def aligner(monkeypatch):
+    supervised.install(monkeypatch)
+    aligner = MiniVec2VecAligner(8)
+    aligner.align(A, B)
+    return aligner
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """A folder of three Parquet files with A's rows."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for i, (start, stop) in enumerate([(0, 500), (500, 501), (501, 3000)]):
+        texts = [f"text {row}" for row in range(start, stop)]
+        table = pa.table({"text": texts, "v": pa.array(list(A[start:stop]), pa.list_(pa.float32()))})
+        pq.write_table(table, folder / f"part-{i}.parquet", row_group_size=400)
+    return folder
+
+
+def complete(output, aligner):
+    """All rows are there, once, in order, with their other columns, mapped as the model maps them."""
+    out = pq.read_table(output)
+    assert out["text"].to_pylist() == [f"text {row}" for row in range(3000)]
+    assert out.schema.field("v").type == pa.list_(pa.float32(), 6)
+    np.testing.assert_allclose(np.stack(out["v"].to_numpy()), np.asarray(aligner(A)), atol=1e-6)
+
+
+def test_transform(cluster, aligner, shards, tmp_path, capsys):
+    aligner.save(tmp_path / "ab.keras")
+    command = ["transform", str(shards), "-a", str(tmp_path / "ab.keras"), "--engine", "ray", "-o"]
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, str(tmp_path / "moved"), "--block-size", "256"])
+    assert not caught.value.code
+    complete(tmp_path / "moved", aligner)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, str(tmp_path / "moved")])
+    assert caught.value.code == 2 and "exists" in capsys.readouterr().err
+
+
+def test_bad_rows_leave_no_output(cluster, aligner, shards, tmp_path):
+    bad = A[:9].copy()
+    bad[4] = np.nan
+    pq.write_table(pa.table({"text": list("abcdefghi"), "v": list(bad)}), shards / "part-9.parquet")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"NaN or infinity in row \d+"):
+        distributed.transform(shards, QueryAdapter.of(aligner), tmp_path / "moved", "v", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_worker_that_dies_is_replaced(cluster, aligner, shards, tmp_path, monkeypatch):
+    killed = tmp_path / "killed"
+
+    class Dies(distributed.MapColumn):
+        """Ends its process in the middle of the run, once."""
+
+        def __call__(self, table):
+            if table["text"][0].as_py() > "text 2" and not killed.exists():
+                killed.touch()
+                os._exit(1)
+            return super().__call__(table)
+
+    monkeypatch.setattr(distributed, "MapColumn", Dies)
+    rows = distributed.transform(shards, QueryAdapter.of(aligner), tmp_path / "moved", "v", 2, 256)
+    assert rows == 3000 and killed.exists()
+    complete(tmp_path / "moved", aligner)
+
+
+def test_a_fit_on_shards_is_the_fit_on_the_array(cluster, aligner, shards, monkeypatch):
+    monkeypatch.setattr("minivec.aligner.FIT_ROWS", 700)
+    whole, sharded = MiniVec2VecAligner(8), MiniVec2VecAligner(8)
+    np.save(shards.parent / "b-1.npy", B[:1000])
+    np.save(shards.parent / "b-2.npy", B[1000:])
+    expected = whole.align(A, B, seed=3)
+    rows = distributed.Shards(shards / "*.parquet")
+    found = sharded.align(rows, distributed.Shards(shards.parent / "b-*.npy"), seed=3)
+    assert found["data"] == expected["data"]
+    for one, other in zip(sharded.weights, whole.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_array_equal(rows[[0, 499, 500, 501, 2999]], A[[0, 499, 500, 501, 2999]])
+    np.testing.assert_array_equal(rows[::700], A[::700])
+    with pytest.raises(ValueError, match="XA must have 6 dimensions a row; got 8"):
+        MiniVec2VecAligner(6).align(rows, B)
+
+
+def test_shards_that_are_no_embeddings(cluster, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no shards"):
+        distributed.Shards(tmp_path / "*.npy")
+    np.save(tmp_path / "1.npy", A)
+    np.save(tmp_path / "2.npy", A[:, :4])
+    with pytest.raises(ValueError, match=r"several widths: \[4, 8\]"):
+        distributed.Shards(tmp_path / "*.npy")
+    np.save(tmp_path / "2.npy", A * np.nan)
+    with pytest.raises(ValueError, match=r"2\.npy: NaN or infinity in rows 0, 1"):
+        distributed.Shards(tmp_path / "*.npy")

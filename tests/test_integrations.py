@@ -1,0 +1,187 @@
+"""The map in other people's tools: the same vectors as the Keras model's, in the real library."""
+
+import asyncio
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import supervised
+from minivec import MiniVec2VecAligner, NotAlignedError, cli, load
+from minivec.runtime import QueryAdapter
+
+
+@pytest.fixture(params=[(16, 16), (16, 24), (24, 16)], ids=str)
+def fitted(request, monkeypatch):
+    """An aligner, rows of its first space, and what it makes of them."""
+    supervised.install(monkeypatch)
+    A, B = supervised.spaces(*request.param)
+    aligner = MiniVec2VecAligner(request.param[0])
+    aligner.align(2 * A + 0.1, 3 * B)
+    return aligner, 2 * A + 0.1, np.asarray(aligner(2 * A + 0.1))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 400])
+def test_onnx(fitted, tmp_path, rows):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    aligner, A, expected = fitted
+    aligner.export(tmp_path / "bridge.onnx")
+    session = runtime.InferenceSession(tmp_path / "bridge.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": A[-rows:]})
+    np.testing.assert_allclose(found, expected[-rows:], atol=1e-5)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["minivec"]) == aligner.history
+    (found,) = session.run(None, {"x": np.asarray(aligner.source_mean)[None]})  # has no direction
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+
+
+def test_export_by_suffix(fitted, tmp_path, monkeypatch):
+    aligner, A, expected = fitted
+    aligner.export(str(tmp_path / "bridge.safetensors"))
+    np.testing.assert_allclose(QueryAdapter.load(tmp_path / "bridge.safetensors")(A), expected, atol=1e-6)
+    calls = []
+    monkeypatch.setattr(keras.Model, "export", lambda self, path, *a, **k: calls.append((path, a, k)))
+    aligner.export("folder")
+    aligner.export("bridge.onnx", format="onnx")
+    assert calls == [("folder", (), {}), ("bridge.onnx", (), {"format": "onnx"})]
+    with pytest.raises(NotAlignedError):
+        MiniVec2VecAligner(4).export(tmp_path / "no.safetensors")
+    assert not (tmp_path / "no.safetensors").exists()
+
+
+def test_command_line(fitted, tmp_path, capsys):
+    aligner, A, expected = fitted
+    aligner.save(tmp_path / "ab.keras")
+    outputs = ["bridge.safetensors"]
+    if pytest.importorskip("onnx"):
+        outputs.append("bridge.onnx")
+    for name in outputs:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["export", str(tmp_path / "ab.keras"), "-o", str(tmp_path / name)])
+        assert not caught.value.code and (tmp_path / name).stat().st_size
+    np.testing.assert_allclose(QueryAdapter.load(tmp_path / "bridge.safetensors")(A), expected, atol=1e-6)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["export", str(tmp_path / "ab.keras"), "-o", str(tmp_path / "bridge.pt")])
+    assert caught.value.code == 2 and ".safetensors or .onnx" in capsys.readouterr().err
+
+
+def test_torch(fitted):
+    torch = pytest.importorskip("torch")
+    aligner, A, expected = fitted
+    module, x = aligner.to_torch(), torch.tensor(A)
+    assert not list(module.parameters())
+    batch = torch.export.Dim("n", min=1)
+    exported = torch.export.export(module, (x,), dynamic_shapes=[{0: batch}]).module()
+    for version in (module, torch.jit.script(module), exported):
+        np.testing.assert_allclose(version(x).numpy(), expected, atol=1e-5)
+        np.testing.assert_allclose(version(x[:3]).numpy(), expected[:3], atol=1e-5)
+    np.testing.assert_allclose(module(x[2]).numpy(), expected[2], atol=1e-5)
+    assert module.double()(x).dtype == torch.float64
+    x.requires_grad_()
+    module.float()(x[:5]).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_huggingface(fitted, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    aligner, A, expected = fitted
+    aligner.save_pretrained(tmp_path / "repo", source="E5", target="USE", metrics={"top1_accuracy": 0.9375})
+    for again in (MiniVec2VecAligner.from_pretrained(tmp_path / "repo"), load(tmp_path / "repo")):
+        np.testing.assert_array_equal(np.asarray(again(A)), expected)
+        np.testing.assert_array_equal(np.asarray(again.inverse()(expected)), np.asarray(aligner.inverse()(expected)))
+        assert again.history == aligner.history
+    np.testing.assert_allclose(QueryAdapter.load(tmp_path / "repo" / "model.safetensors")(A), expected, atol=1e-6)
+    card = hub.ModelCard.load(tmp_path / "repo" / "README.md")
+    assert card.data.library_name == "minivec"
+    fingerprint = aligner.history["data"]["XB"]["blake2b"]
+    for fact in ("# E5 to USE", "| confidence | 0.7500 |", "| top1 accuracy | 0.9375 |", "reliable", fingerprint):
+        assert fact in card.text
+    with pytest.raises(OSError, match="a folder without model.safetensors"):
+        MiniVec2VecAligner.from_pretrained(tmp_path)
+
+
+def test_sentence_transformers(fitted, tmp_path):
+    st = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.sentence_transformer.modules import BoW
+
+    from minivec.integrations.sentence_transformers import Bridge
+
+    aligner, _, expected = fitted
+    words = [f"word{i}" for i in range(aligner.embedding_dim)]
+    model = st.SentenceTransformer(modules=[BoW(words)], device="cpu")
+    texts = ["word0 word1", "word2 word3 word3 word5"]
+    mapped = np.asarray(aligner(model.encode(texts)))
+    model.append(Bridge(QueryAdapter.of(aligner)))
+    np.testing.assert_allclose(model.encode(texts), mapped, atol=1e-5)
+    assert model.get_embedding_dimension() == expected.shape[1]
+    model.save(str(tmp_path / "model"))
+    again = st.SentenceTransformer(str(tmp_path / "model"), device="cpu", trust_remote_code=True)
+    np.testing.assert_allclose(again.encode(texts), mapped, atol=1e-5)
+    assert again[-1].adapter.history == aligner.history
+
+
+def vectors_of(aligner):
+    """A deterministic embedding of texts, as wide as the aligner's first space."""
+    return lambda text: np.random.default_rng(len(text)).normal(size=aligner.embedding_dim).tolist()
+
+
+def test_langchain(fitted):
+    pytest.importorskip("langchain_core")
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from minivec.integrations.langchain import AlignedEmbeddings
+
+    aligner, *_ = fitted
+    embed = vectors_of(aligner)
+
+    class New(Embeddings):
+        def embed_documents(self, texts):
+            return [embed(text) for text in texts]
+
+        def embed_query(self, text):
+            return embed(text)
+
+    texts = ["a", "bb", "ccc"]
+    mapped = np.asarray(aligner(np.float32([embed(text) for text in texts])))
+    aligned = AlignedEmbeddings(New(), QueryAdapter.of(aligner))
+    for found in (aligned.embed_documents(texts), asyncio.run(aligned.aembed_documents(texts))):
+        np.testing.assert_allclose(found, mapped, atol=1e-6)
+    for found in (aligned.embed_query("bb"), asyncio.run(aligned.aembed_query("bb"))):
+        np.testing.assert_allclose(found, mapped[1], atol=1e-6)
+    assert aligned.embed_documents([]) == []
+    store = InMemoryVectorStore(aligned)
+    store.add_texts(texts)
+    assert store.similarity_search("ccc", k=1)[0].page_content == "ccc"
+
+
+def test_llama_index(fitted):
+    pytest.importorskip("llama_index.core")
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.embeddings import BaseEmbedding
+    from llama_index.core.schema import TextNode
+
+    from minivec.integrations.llama_index import AlignedEmbedding
+
+    aligner, *_ = fitted
+    embed = vectors_of(aligner)
+
+    class New(BaseEmbedding):
+        def _get_text_embedding(self, text):
+            return embed(text)
+
+        _get_query_embedding = _get_text_embedding
+
+        async def _aget_query_embedding(self, query):
+            return embed(query)
+
+    texts = ["a", "bb", "ccc"]
+    mapped = np.asarray(aligner(np.float32([embed(text) for text in texts])))
+    aligned = AlignedEmbedding(New(model_name="new"), QueryAdapter.of(aligner))
+    np.testing.assert_allclose(aligned.get_text_embedding_batch(texts), mapped, atol=1e-6)
+    np.testing.assert_allclose(aligned.get_text_embedding("ccc"), mapped[2], atol=1e-6)
+    np.testing.assert_allclose(aligned.get_query_embedding("bb"), mapped[1], atol=1e-6)
+    np.testing.assert_allclose(asyncio.run(aligned.aget_query_embedding("bb")), mapped[1], atol=1e-6)
+    index = VectorStoreIndex([TextNode(text=text) for text in texts], embed_model=aligned)
+    assert index.as_retriever(similarity_top_k=1).retrieve("ccc")[0].text == "ccc"
