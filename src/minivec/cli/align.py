@@ -25,7 +25,7 @@ from minivec.cli.common import (
     save,
     verdict,
 )
-from minivec.files import SUFFIXES, check_output, map_rows
+from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
 
 STEPS = "Hyperparameters (each wins over the preset)"
 
@@ -43,6 +43,10 @@ def align(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
     column: Columns = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="CSV of known pairs: row numbers of SOURCE and of TARGET, from 0; a header may come first."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="auto, or paper for the published procedure.")] = "auto",
     mapping: Annotated[str, typer.Option(help="orthogonal, or whitened to retrieve better.")] = "orthogonal",
     seed: Seed = 0,
@@ -62,10 +66,12 @@ def align(
     """Fit the map from SOURCE's space into TARGET's and save it."""
     check_output(output, (".keras",))
     A, B = open_all([source, target], column)
+    known = None if pairs is None else read_pairs(pairs)
     from minivec import MiniVec2VecAligner
 
     def with_names(message: str) -> str:  # the library's own are those of its arguments
-        return message.replace("XA", str(source)).replace("XB", str(target))
+        message = message.replace("XA", str(source)).replace("XB", str(target))
+        return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
 
     aligner = MiniVec2VecAligner(A.shape[1])
     try:
@@ -77,6 +83,7 @@ def align(
             mapping=mapping,
             seed=seed,
             verbose=0 if quiet else 1,
+            pairs=known,
             approx_clusters=approx_clusters,
             approx_runs=approx_runs,
             approx_neighbors=approx_neighbors,
