@@ -67,9 +67,8 @@ def judge(ranks: np.ndarray, pairs: int, width: int) -> tuple[Verdict, dict[str,
     held_out = {"pairs": n, "top1_accuracy": float((ranks == 1).mean()), "mean_rank": float(ranks.mean())}
     if confidence >= RELIABLE:
         return Verdict(confidence, "reliable", []), held_out
-    causes = [
-        f"partners of {n} held-out rows have mean rank {ranks.mean():.1f}: wrong pairs, or spaces that share little"
-    ]
+    rank = f"{ranks.mean():.1f} of {n}"
+    causes = [f"held-out partners have mean rank {rank}: wrong pairs, or spaces that share little"]
     if pairs < width:
         causes.insert(0, f"few pairs ({pairs}, for {width} dimensions)")
     return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes), held_out

@@ -95,7 +95,7 @@ def low_rank(X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> tuple[np
 
 
 def _residual(X: np.ndarray, Y: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scaled Procrustes (dA, dB), the ridge regression of its residual, and that one's directions (dB, dB), loudest first."""
+    """Scaled Procrustes (dA, dB), the ridge regression of its residual, and directions (dB, dB), loudest first."""
     Q = polar(X.T @ Y)
     mapped = X @ Q
     cQ = Q * (np.vdot(mapped, Y) / np.vdot(mapped, mapped))
