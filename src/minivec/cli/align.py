@@ -25,6 +25,7 @@ from minivec.cli.common import (
     save,
     verdict,
 )
+from minivec.cli.words import open_lexicon
 from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
 
 STEPS = "Hyperparameters (each wins over the preset)"
@@ -147,9 +148,22 @@ def evaluate(
     test_b: Annotated[Path, typer.Argument(metavar="TEST_B", help="The same items, row by row, in space B.")],
     aligner: Aligner,
     column: Columns = None,
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(
+            help="True translations, a pair of words a line (MUSE's format): measure precision at 1, 5 and 10 between "
+            "the words of TEST_A and TEST_B, which are then no pairs."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how well the map finds the true partners of held-out pairs."""
+    """Measure how well the map finds the true partners of held-out pairs, or the translations in a dictionary."""
+    if dictionary is not None:
+        from minivec.lexicon import read_dictionary
+
+        true = read_dictionary(dictionary)
+        print_facts(open_lexicon(test_a, test_b, aligner, column, False, None).evaluate(true), as_json)
+        return
     A, B = open_all([test_a, test_b], column)
     model = load(aligner)
     check_width(A, model.embedding_dim, aligner)

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EMBEDDINGS = "a .npy, .npz or .parquet file"
+EMBEDDINGS = "a .npy, .npz, .parquet or word2vec (.vec, .bin) file"
 
 Aligner = Annotated[Path, typer.Option("--aligner", "-a", help="The .keras file that `minivec align` made.")]
 Columns = Annotated[
@@ -61,7 +61,7 @@ def fail(message: str, code: int = 2) -> NoReturn:
 def open_all(paths: list[Path], columns: list[str] | None) -> list[Rows]:
     """Open the input files, giving each that can have one its --column."""
     columns = columns or []
-    named = [path for path in paths if path.suffix.lower() != ".npy"]
+    named = [path for path in paths if path.suffix.lower() in (".npz", ".parquet")]
     if len(columns) == 1 and named:
         columns = columns * len(named)
     if columns and len(columns) != len(named):

@@ -1,0 +1,78 @@
+"""Words of one language in another."""
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minivec.cli.common import Aligner, Columns, app, check_width, load, open_all
+from minivec.files import check_output, read_words, replacing
+
+if TYPE_CHECKING:
+    from minivec.lexicon import Lexicon
+
+WORDS = "a .vec or .bin file, or Parquet with a column of words"
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help=f"Words and vectors of language A: {WORDS}.")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Those of language B.")]
+Inverse = Annotated[bool, typer.Option("--inverse", help="SOURCE is in space B, TARGET in space A.")]
+Vocabulary = Annotated[
+    int, typer.Option(min=1, help="Words read of each file, from the first; the frequent ones come first in most.")
+]
+Count = Annotated[int, typer.Option("--number", "-n", min=1, help="Translations of each word.")]
+BLOCK = 4096
+
+
+def open_lexicon(
+    source: Path, target: Path, aligner: Path, column: list[str] | None, inverse: bool, vocabulary: int | None
+) -> "Lexicon":
+    """The vocabularies of both files in one space."""
+    A, B = open_all([source, target], column)
+    model = load(aligner)
+    model = model.inverse() if inverse else model
+    check_width(A, model.embedding_dim, aligner)
+    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
+    from minivec.lexicon import Lexicon
+
+    return Lexicon(model, *read_words(A, vocabulary), *read_words(B, vocabulary))
+
+
+@app.command()
+def translate(
+    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words that SOURCE has.")],
+    source: Source,
+    target: Target,
+    aligner: Aligner,
+    column: Columns = None,
+    number: Count = 5,
+    vocabulary: Vocabulary = 50_000,
+    inverse: Inverse = False,
+) -> None:
+    """Translate each WORD: the words of TARGET nearest to it by CSLS."""
+    lexicon = open_lexicon(source, target, aligner, column, inverse, vocabulary)
+    for word, found in zip(words, lexicon.translate(words, number), strict=True):
+        print(f"{word}:", ", ".join(f"{translation} {csls:.2f}" for translation, csls in found))
+
+
+@app.command()
+def dictionary(
+    source: Source,
+    target: Target,
+    aligner: Aligner,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tsv file to write: word, translation, CSLS.")],
+    column: Columns = None,
+    number: Count = 1,
+    vocabulary: Vocabulary = 50_000,
+    inverse: Inverse = False,
+) -> None:
+    """Induce a bilingual lexicon: every word of SOURCE with its nearest in TARGET by CSLS."""
+    check_output(output, (".tsv",), source, target)
+    lexicon = open_lexicon(source, target, aligner, column, inverse, vocabulary)
+    words = iter(dict.fromkeys(lexicon.source))
+    count = 0
+    with replacing(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        while block := list(islice(words, BLOCK)):
+            for word, found in zip(block, lexicon.translate(block, number), strict=True):
+                file.writelines(f"{word}\t{translation}\t{csls:.4f}\n" for translation, csls in found)
+            count += len(block)
+    print(f"{output}: {count:,} words")
