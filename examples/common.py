@@ -52,10 +52,8 @@ def sweep(
         history = aligner.align(np.concatenate([KA[:size], XA]), np.concatenate([KB[:size], XB]), pairs=pairs)
         seconds = time.perf_counter() - start
         fits = {"align": aligner}
-        if size:
-            fits |= {
-                mapping: MiniVec2VecAligner.from_pairs(KA[:size], KB[:size], mapping=mapping) for mapping in CLOSED
-            }
+        for mapping in CLOSED if size else ():
+            fits[mapping] = MiniVec2VecAligner.from_pairs(KA[:size], KB[:size], mapping=mapping)
         for name, score in scores.items():
             row = {"known pairs": size, "confidence": history["confidence"], "verdict": history["verdict"]}
             row |= {method: score(fit) for method, fit in fits.items()}
