@@ -40,7 +40,7 @@ def main() -> None:
             cells += [f"{found['top1_accuracy']:.3f}", f"{found['csls_top1_accuracy']:.3f}"]
             cells += [f"{found['mean_cosine_similarity']:.2f}", f"{aligner.confidence:.2f}", f"{seconds:.1f}"]
         settings = aligner.history["settings"]
-        chosen = f"rank {settings['rank']}, ridge {settings['ridge']:.3g}"
+        chosen = f"rank {settings['rank']}, ridge {settings['ridge']}"
         print(f"| {pairs} | {one} -> {other} |", " | ".join(cells), f"| {chosen} |", flush=True)
 
 

@@ -22,7 +22,7 @@ def options(description: str | None) -> argparse.Namespace:
     """The command line of an example: how many rows to use, and where the picture goes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--rows", type=int, default=4_000, help="rows a side at most: fewer are quicker, and align worse"
+        "--rows", type=int, default=3_000, help="rows a side at most: fewer are quicker, and align worse"
     )
     parser.add_argument("--output", type=Path, default=Path("."), help="folder for the picture")
     arguments = parser.parse_args()

@@ -23,7 +23,7 @@ from minivec.files import open_rows, read_words
 from minivec.lexicon import Lexicon
 
 TEST = 0.4  # of the dictionary's words; pairs come from the others
-WIDTH, EPOCHS, SEED = 100, 10, 0  # of the word vectors
+WIDTH, EPOCHS, SEED = 100, 5, 0  # of the word vectors
 
 
 def main() -> None:

@@ -90,7 +90,9 @@ def low_rank(X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> tuple[np
             if found > best:
                 best, chosen = found, (rank, ridge)
     rank, ridge = chosen
-    cQ, B, V = _residual(X, Y, ridge or 1.0)
+    if rank == 0:
+        return polar(X.T @ Y), {"rank": 0, "ridge": None}
+    cQ, B, V = _residual(X, Y, ridge)
     return (cQ + B @ V[:, :rank] @ V[:, :rank].T).astype(np.float32), {"rank": rank, "ridge": ridge}
 
 

@@ -21,11 +21,11 @@ from minivec.cli.common import (
     fail,
     load,
     open_all,
+    open_lexicon,
     print_facts,
     save,
     verdict,
 )
-from minivec.cli.words import open_lexicon
 from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
 
 STEPS = "Hyperparameters (each wins over the preset)"

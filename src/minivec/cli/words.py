@@ -1,16 +1,12 @@
 """Words of one language in another."""
 
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from minivec.cli.common import Aligner, Columns, app, check_width, load, open_all
-from minivec.files import check_output, read_words, replacing
-
-if TYPE_CHECKING:
-    from minivec.lexicon import Lexicon
+from minivec.cli.common import Aligner, Columns, app, open_lexicon
+from minivec.files import check_output, replacing
 
 WORDS = "a .vec or .bin file, or Parquet with a column of words"
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help=f"Words and vectors of language A: {WORDS}.")]
@@ -20,21 +16,6 @@ Vocabulary = Annotated[
     int, typer.Option(min=1, help="Words read of each file, from the first; the frequent ones come first in most.")
 ]
 Count = Annotated[int, typer.Option("--number", "-n", min=1, help="Translations of each word.")]
-BLOCK = 4096
-
-
-def open_lexicon(
-    source: Path, target: Path, aligner: Path, column: list[str] | None, inverse: bool, vocabulary: int | None
-) -> "Lexicon":
-    """The vocabularies of both files in one space."""
-    A, B = open_all([source, target], column)
-    model = load(aligner)
-    model = model.inverse() if inverse else model
-    check_width(A, model.embedding_dim, aligner)
-    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
-    from minivec.lexicon import Lexicon
-
-    return Lexicon(model, *read_words(A, vocabulary), *read_words(B, vocabulary))
 
 
 @app.command()
@@ -68,11 +49,8 @@ def dictionary(
     """Induce a bilingual lexicon: every word of SOURCE with its nearest in TARGET by CSLS."""
     check_output(output, (".tsv",), source, target)
     lexicon = open_lexicon(source, target, aligner, column, inverse, vocabulary)
-    words = iter(dict.fromkeys(lexicon.source))
-    count = 0
+    words = list(dict.fromkeys(lexicon.source))
     with replacing(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        while block := list(islice(words, BLOCK)):
-            for word, found in zip(block, lexicon.translate(block, number), strict=True):
-                file.writelines(f"{word}\t{translation}\t{csls:.4f}\n" for translation, csls in found)
-            count += len(block)
-    print(f"{output}: {count:,} words")
+        for word, found in zip(words, lexicon.translate(words, number), strict=True):
+            file.writelines(f"{word}\t{translation}\t{csls:.4f}\n" for translation, csls in found)
+    print(f"{output}: {len(words):,} words")
