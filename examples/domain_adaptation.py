@@ -56,7 +56,7 @@ def domains(title: str, A1, B1, first: np.ndarray, A2, B2, second: np.ndarray, r
     half = min(TEST, len(first) // 8, len(second) // 8) // 2
     tests = first[:half], second[half : 2 * half] if same else second[:half]
     test_A, test_B = (np.concatenate([X1[tests[0]], X2[tests[1]]]) for X1, X2 in ((A1, A2), (B1, B2)))
-    known, rest = np.split(first[2 * half :], [min(KNOWN, 2 * half)])  # known: texts of the first domain
+    known, rest = np.split(first[2 * half :], [min(KNOWN, len(first) // 8)])  # known: texts of the first domain
     other = rest[rows:] if same else second[2 * half :]
     XA, XB = A1[rest[:rows]], B2[other[:rows]]
     print(f"{title}: {len(XA):,} and {len(XB):,} rows, {len(test_A):,} to test", flush=True)
