@@ -125,7 +125,8 @@ def test_command_line(folder, run):
 
 
 def test_transform_keeps_the_words(folder, run, aligner):
-    assert run("transform", "en.vec", "-a", "en_de.keras", "-o", "moved.bin")[0] == 0
+    code, _, err = run("transform", "en.vec", "-a", "en_de.keras", "-o", "moved.bin")
+    assert (code, err) == (0, "")
     map_rows(lambda X: np.asarray(aligner(X)), open_rows("en.vec"), "expected.bin", 400)
     assert Path("moved.bin").read_bytes()[:10] == b"400 6\nen0 "
     np.testing.assert_allclose(open_rows("moved.bin").array(), open_rows("expected.bin").array(), atol=1e-6)
