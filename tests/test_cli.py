@@ -86,6 +86,26 @@ def test_align_saves_what_the_library_fits(folder, run):
     np.testing.assert_allclose(np.asarray(saved(A)), np.asarray(aligner(A)), atol=1e-5)
 
 
+def test_align_takes_known_pairs(folder, run, monkeypatch):
+    pipeline = supervised.install(monkeypatch)
+    Path("pairs.csv").write_text("source, target\n0,1\n 2 ,3\n\n")
+    assert run("align", "a.npy", "b.npy", "-o", "ab.keras", "--pairs", "pairs.csv", "-q")[0] == 0
+    np.testing.assert_array_equal(pipeline.fit.seen[2], [[0, 1], [2, 3]])
+    assert keras.models.load_model("ab.keras").history["pairs"] == 2
+    bad = {
+        "0,400\n": "bad.csv: pairs[0] names row 400 of b.npy, which has 400 rows",
+        "0,1\n2\n": "bad.csv: line 2 has 1 columns, expected 2",
+        "0,1\n2,x\n": "bad.csv: line 2 has no two row numbers: 2,x",
+        "-1,5\n": "bad.csv: line 1 has no two row numbers: -1,5",
+        "source,target\n": "bad.csv: no pairs in it",
+    }
+    for text, message in bad.items():
+        Path("bad.csv").write_text(text)
+        code, _, err = run("align", "a.npy", "b.npy", "-o", "out.keras", "--pairs", "bad.csv", "-q")
+        assert code == 2 and message in err and err.count("\n") == 1, (text, err)
+    assert "No such file" in run("align", "a.npy", "b.npy", "-o", "out.keras", "--pairs", "none.csv")[2]
+
+
 def test_quiet_still_warns(folder, run, fails):
     code, out, err = run("align", "a.npy", "b.npy", "-o", "ab.keras", "--quiet")
     assert (code, out) == (0, "")

@@ -14,6 +14,7 @@ from keras import ops
 from minivec import __version__
 from minivec.backend import compiled
 from minivec.confidence import AlignmentWarning
+from minivec.frame import Frame
 from minivec.history import History
 from minivec.record import Callback, Record
 from minivec.runtime import QueryAdapter
@@ -212,14 +213,69 @@ class MiniVec2VecAligner(keras.Model):
         from minivec.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
 
         result = fit(X, Y, settings, record, pairs)
+        known = 0 if pairs is None else len(pairs)
+        self._adopt(result, source, target, record, asdict(settings), known, XA, XB)
+        return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
+
+    @classmethod
+    def from_pairs(
+        cls, XA: Any, XB: Any, *, mapping: str = "orthogonal", seed: int = 0, verbose: int = 0, **kwargs: Any
+    ) -> "MiniVec2VecAligner":
+        """A model fitted to raw rows ``XA`` (m, dA) whose partners are the rows of ``XB`` (m, dB), one by one.
+
+        ``mapping`` is a closed form: "orthogonal" (Procrustes: the first choice), "ridge" (linear; better with fewer
+        pairs than dimensions) or "low-rank" (Procrustes and a low-rank correction, as in Drift-Adapter, arXiv
+        2509.23471). The model is of the kind that ``align`` fits, and ``inverse()`` the fit the other way. Its
+        ``history`` has what ``align`` records, with the ridge and the rank that were chosen among the settings;
+        confidence, verdict and expected cosine come from a fifth of the pairs, held out and then used: ``held_out`` has
+        their number, top-1 and mean rank among each other. ``kwargs`` are those of a Keras model.
+
+        Of more than 60,000 pairs a uniform sample is used. Raises ValueError or TypeError as ``align`` does, for
+        fewer than 10 pairs, and for XA and XB of different lengths.
+        """
+        from minivec import paired
+
+        if mapping not in paired.MAPPINGS:
+            raise ValueError(f"mapping must be one of {', '.join(map(repr, paired.MAPPINGS))}; got {mapping!r}")
+        seed = whole_number("seed", seed, 0)
+        record = Record(verbose=verbose)
+        with record.stage("frame"):
+            XA = as_rows(XA, "XA", min_rows=paired.FEWEST)
+            XB = as_rows(XB, "XB", min_rows=paired.FEWEST)
+            if len(XA) != len(XB):
+                raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
+            source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
+            rows = np.arange(len(XA))
+            if len(rows) > FIT_ROWS:
+                rows = np.sort(np.random.default_rng(seed).choice(rows, FIT_ROWS, replace=False))
+            X, Y = source.apply(XA[rows]), target.apply(XB[rows])
+        result = paired.fit(X, Y, mapping, seed, record)
+        settings = {"preset": "pairs", "mapping": mapping, "seed": seed, **result.chosen}
+        model = cls(XA.shape[1], **kwargs)
+        model._adopt(result, source, target, record, settings, len(rows), XA, XB)
+        model.history["held_out"] = result.held_out
+        return model
+
+    def _adopt(
+        self,
+        result: Any,
+        source: Frame,
+        target: Frame,
+        record: Record,
+        settings: dict[str, Any],
+        pairs: int,
+        XA: np.ndarray,
+        XB: np.ndarray,
+    ) -> None:
+        """Take over a fit's map, between the frames it was made in, and its history; warn if it is not reliable."""
         history = {
             **asdict(result.verdict),
             "expected_cosine": result.expected_cosine,
             "seconds": record.seconds,
             "steps": record.steps,
             "stopped": record.stopped,
-            "settings": asdict(settings),
-            "pairs": 0 if pairs is None else len(pairs),
+            "settings": settings,
+            "pairs": pairs,
             "data": {"XA": fingerprint(XA), "XB": fingerprint(XB)},
             "versions": {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()},
         }
@@ -235,8 +291,7 @@ class MiniVec2VecAligner(keras.Model):
         )
         if result.verdict.verdict != "reliable":
             what = f"this alignment is {result.verdict.verdict}: {'; '.join(result.verdict.causes)}"
-            warnings.warn(what, AlignmentWarning, stacklevel=2)
-        return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **history)
+            warnings.warn(what, AlignmentWarning, stacklevel=3)
 
     def export(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
         """Write the map for use without Keras: as ``bridge.safetensors`` or ``bridge.onnx``.

@@ -1,12 +1,14 @@
-"""Where embeddings come from and go to: .npy, .npz and Parquet files, read and written in blocks of rows."""
+"""Where embeddings come from and go to: .npy, .npz, Parquet and word2vec files, read and written in blocks of rows."""
 
+import csv
 import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -14,8 +16,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-SUFFIXES = (".npy", ".npz", ".parquet")
+WORD_SUFFIXES = (".vec", ".bin")
+SUFFIXES = (".npy", ".npz", ".parquet", *WORD_SUFFIXES)
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
+WORD = "word"  # the column of a Parquet file that holds the words of its rows
 
 # Rows may take this many times the bytes of their file, or this many bytes: more is a decompression bomb, and real
 # embeddings compress at most a few times.
@@ -23,7 +27,7 @@ EXPANSION, ALWAYS_FINE = 100, 256 << 20
 
 STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
-# Some rows as float32 (m, d), and for Parquet the record batch that they come from.
+# Some rows as float32 (m, d), and what else there is of them: the record batch of a Parquet file, or their words.
 Block = tuple[np.ndarray, Any]
 
 
@@ -80,6 +84,10 @@ class Rows(ABC):
             yield vectors, batch
         if first != self.shape[0]:
             raise ValueError(f"{self}: damaged, it claims {self.shape[0]} rows and has {first}")
+
+    def words(self, batch: Any) -> list[str]:
+        """The words of the rows of one of ``batches``; ValueError where the file has none."""
+        raise ValueError(f"{self}: its rows have no words; .vec, .bin and Parquet files with a column {WORD!r} have")
 
     def blocks(self, size: int) -> Iterator[np.ndarray]:
         """The vectors of ``batches``: float32 arrays of at most ``size`` rows."""
@@ -208,6 +216,15 @@ class ParquetRows(Rows):
                 yield float_lists(batch[self.column], self._width, self, first), batch
                 first += len(batch)
 
+    def words(self, batch: Any) -> list[str]:
+        """Those in the column "word"."""
+        if WORD not in batch.schema.names or not _pyarrow().types.is_string(batch.schema.field(WORD).type):
+            return super().words(batch)
+        words: list[str] = batch[WORD].to_pylist()
+        if None in words:
+            raise ValueError(f"{self}: null in the column {WORD!r}")
+        return words
+
 
 def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
     """A PyArrow list array as an array (m, width); ValueError on nulls and on other lengths, naming the rows.
@@ -242,8 +259,60 @@ def _refuse(where: Any, what: str, bad: Any, first: int) -> None:
         raise ValueError(f"{where}: {what} {listed}")
 
 
+class WordRows(Rows):
+    """A word2vec file, text (.vec) or binary (.bin): each row a word and its vector. Streamed, words included."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._binary = path.suffix.lower() == ".bin"
+        with open(path, "rb") as file:
+            header = file.readline(64).split()
+        if len(header) != 2 or not all(map(bytes.isdigit, header)):
+            raise ValueError(f"{self}: a word2vec file starts with a line of two numbers, of words and of dimensions")
+        n, width = map(int, header)
+        self._describe((n, width), np.dtype("<f4"), path.stat().st_size if self._binary else None)
+
+    def words(self, batch: Any) -> list[str]:
+        """Those that stand before the vectors."""
+        return list(batch)
+
+    def _read(self, size: int) -> Iterator[Block]:
+        n = self.shape[0]
+        with self._damage_named(EOFError, OSError), open(self.path, "rb") as file:
+            file.readline()
+            rows = self._binary_rows(file) if self._binary else self._text_rows(file)
+            for start in range(0, n, size):
+                block = list(islice(rows, min(size, n - start)))
+                if len(block) < min(size, n - start):
+                    raise EOFError(f"the data end before row {n}")
+                words, vectors = zip(*block, strict=True)
+                yield np.stack(vectors), [word.decode(errors="replace") for word in words]
+
+    def _text_rows(self, file: IO[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
+        width = self.shape[1]
+        for number, line in enumerate(file):
+            word, *values = line.rsplit(None, width) or [b""]  # from the right: a word may hold a space
+            try:
+                vector = np.array(values, np.float32)
+            except ValueError:
+                values = []
+            if len(values) != width:
+                raise ValueError(f"{self}: row {number} (line {number + 2}) is not a word and {width} numbers")
+            yield word, vector
+
+    def _binary_rows(self, file: IO[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
+        length, data = 4 * self.shape[1], b""
+        while chunk := file.read(1 << 20):
+            data, place = data + chunk, 0
+            while (space := data.find(b" ", place)) >= 0 and space + length < len(data):
+                vector = np.frombuffer(data, "<f4", self.shape[1], space + 1)
+                yield data[place:space].lstrip(b"\n"), vector  # some writers end each row with a newline
+                place = space + 1 + length
+            data = data[place:]
+
+
 def open_rows(path: str | Path, column: str | None = None) -> Rows:
-    """The rows of ``path``, a .npy, .npz or .parquet file.
+    """The rows of ``path``, a .npy, .npz, .parquet, .vec or .bin file, the last two word2vec's text and binary.
 
     ``column`` names the array of an .npz or the column of a Parquet file, needed only where it has several.
     Raises FileNotFoundError, IsADirectoryError, or ValueError saying what is wrong with the file.
@@ -262,25 +331,70 @@ def open_rows(path: str | Path, column: str | None = None) -> Rows:
         return NpzRows(path, column)
     if suffix == ".parquet":
         return ParquetRows(path, column)
-    if suffix != ".npy":
+    if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
     if column is not None:
-        raise ValueError(f"{path}: a .npy file holds one array without a name, got column {column!r}")
-    return NpyRows(path)
+        raise ValueError(f"{path}: a {suffix} file holds one array without a name, got column {column!r}")
+    return NpyRows(path) if suffix == ".npy" else WordRows(path)
+
+
+def read_words(rows: Rows, limit: int | None = None, block: int = 16384) -> tuple[list[str], np.ndarray]:
+    """The words and the vectors (n, d) float32 of ``rows``, or of the first ``limit`` of them.
+
+    Raises ValueError where the file has no words for its rows.
+    """
+    n = min(rows.shape[0], limit or rows.shape[0])
+    words: list[str] = []
+    X = np.empty((n, rows.shape[1]), np.float32)
+    for vectors, batch in rows.batches(min(block, n)):
+        X[len(words) : len(words) + len(vectors)] = vectors[: n - len(words)]
+        words += rows.words(batch)[: n - len(words)]
+        if len(words) == n:
+            break
+    return words, X
+
+
+def read_pairs(path: str | Path) -> np.ndarray:
+    """Known pairs (m, 2) of a CSV file: two columns of row numbers, from 0; a header may come first.
+
+    Raises OSError for no such file, and ValueError naming the line that holds anything else.
+    """
+    path, pairs = Path(path), []
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            for fields in filter(None, reader := csv.reader(file)):
+                if len(fields) != 2:
+                    raise ValueError(f"{path}: line {reader.line_num} has {len(fields)} columns, expected 2: {fields}")
+                if all(field.strip().isdecimal() for field in fields):
+                    pairs.append([int(field) for field in fields])
+                elif reader.line_num > 1 or not all(field.strip()[:1].isalpha() for field in fields):
+                    raise ValueError(f"{path}: line {reader.line_num} has no two row numbers: {','.join(fields)}")
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a CSV file: {error}") from error
+    if not pairs:
+        raise ValueError(f"{path}: no pairs in it")
+    return np.array(pairs)
 
 
 def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str | Path, size: int) -> None:
     """Write ``function(block)``, (m, d) -> (m, width) float32, of each block of ``size`` rows to ``path``.
 
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
-    and the column keeps its name as a fixed-size list. Memory holds a few blocks, however large the file.
+    and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin and
+    Parquet (column "word"); .npy and .npz have no place for them. Memory holds a few blocks, however large the file.
     ``path`` appears when everything is written, or not at all.
     """
     path = Path(path)
-    write = {".npy": _write_npy, ".npz": _write_npz, ".parquet": _write_parquet}[path.suffix.lower()]
+    write: dict[str, Callable[[IO[bytes], Iterator[Block], Rows], None]] = {
+        ".npy": _write_npy,
+        ".npz": _write_npz,
+        ".parquet": _write_parquet,
+        ".vec": partial(_write_words, binary=False),
+        ".bin": partial(_write_words, binary=True),
+    }
     mapped = ((np.ascontiguousarray(function(X), np.float32), batch) for X, batch in rows.batches(size))
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        write(file, mapped, rows)
+        write[path.suffix.lower()](file, mapped, rows)
 
 
 def check_output(path: str | Path, suffixes: tuple[str, ...], *inputs: Path) -> None:
@@ -335,18 +449,35 @@ def _write_npz(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
             _write_npy(member, blocks, rows)
 
 
+def _write_words(file: IO[bytes], blocks: Iterator[Block], rows: Rows, binary: bool) -> None:
+    first = next(blocks)
+    width = first[0].shape[1]
+    file.write(f"{rows.shape[0]} {width}\n".encode())
+    line = " ".join(["%.7g"] * width) + "\n"
+    for vectors, batch in chain([first], blocks):
+        for word, vector in zip(rows.words(batch), vectors, strict=True):
+            name = word.encode()
+            if name.split() != [name]:
+                raise ValueError(
+                    f"{rows}: the word {word!r} is empty or holds white space, which word2vec files cannot"
+                )
+            file.write(name + b" " + (vector.astype("<f4").tobytes() if binary else (line % tuple(vector)).encode()))
+
+
 def _write_parquet(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
     pa, parquet = _pyarrow(), _pyarrow().parquet
     first = next(blocks)
     width = first[0].shape[1]
     schema = pa.schema([pa.field(rows.column or NAME, pa.list_(pa.float32(), width))])
     place = 0
+    if isinstance(rows, WordRows):
+        schema, place = schema.insert(0, pa.field(WORD, pa.string())), 1
     if isinstance(rows, ParquetRows):
         place = first[1].schema.get_field_index(rows.column)
         schema = first[1].schema.set(place, first[1].schema.field(place).with_type(schema.field(0).type))
     with parquet.ParquetWriter(file, schema) as writer:
         for vectors, batch in chain([first], blocks):
-            columns = [None] if batch is None else batch.columns
+            columns = [None] if batch is None else batch.columns if isinstance(rows, ParquetRows) else [batch, None]
             columns[place] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
             # A row group of its own: write_batch would keep a million rows in memory for the next one.
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))

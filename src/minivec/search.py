@@ -27,13 +27,16 @@ def hubness(base: np.ndarray, Q: np.ndarray, neighbors: int) -> np.ndarray:
     return top_k(base, Q, min(neighbors, len(Q)))[0].mean(1)
 
 
-def csls_top_k(Q: np.ndarray, base: np.ndarray, k: int, neighbors: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def csls_top_k(
+    Q: np.ndarray, base: np.ndarray, k: int, neighbors: int = 10, crowd: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """As ``top_k``, by cross-domain similarity local scaling (Conneau et al., 2018, section 2.3).
 
     CSLS(x, y) = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine to the ``neighbors`` nearest rows of
-    the other side. Both sides must be unit rows. The queries correct each other: give all of them at once.
+    the other side. Both sides must be unit rows. The queries correct each other: give all of them at once, or as
+    ``crowd`` (m, d) rows of their kind.
     """
-    hubs = hubness(base, Q, neighbors)
+    hubs = hubness(base, Q if crowd is None else crowd, neighbors)
     # One more coordinate makes CSLS an inner product, so that the flat search finds it exactly.
     similarity, near = top_k(np.c_[2 * Q, -np.ones_like(Q[:, :1])], np.c_[base, hubs], k)
     return similarity - hubness(Q, base, neighbors)[:, None], near

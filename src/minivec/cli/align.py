@@ -19,12 +19,13 @@ from minivec.cli.common import (
     fail,
     load,
     open_all,
+    open_lexicon,
     print_facts,
     save,
     verdict,
 )
 from minivec.cli.report import Texts, prepare
-from minivec.files import SUFFIXES, check_output, map_rows
+from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
 from minivec.persistence import saved_on
 
 STEPS = "Hyperparameters (each wins over the preset)"
@@ -43,6 +44,10 @@ def align(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
     column: Columns = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="CSV of known pairs: row numbers of SOURCE and of TARGET, from 0; a header may come first."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="auto, or paper for the published procedure.")] = "auto",
     mapping: Annotated[str, typer.Option(help="orthogonal, or whitened to retrieve better.")] = "orthogonal",
     seed: Seed = 0,
@@ -69,10 +74,12 @@ def align(
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
+    known = None if pairs is None else read_pairs(pairs)
     from minivec import MiniVec2VecAligner
 
     def with_names(message: str) -> str:  # the library's own are those of its arguments
-        return message.replace("XA", str(source)).replace("XB", str(target))
+        message = message.replace("XA", str(source)).replace("XB", str(target))
+        return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
 
     aligner = MiniVec2VecAligner(A.shape[1])
     try:
@@ -84,6 +91,7 @@ def align(
             mapping=mapping,
             seed=seed,
             verbose=0 if quiet else 1,
+            pairs=known,
             approx_clusters=approx_clusters,
             approx_runs=approx_runs,
             approx_neighbors=approx_neighbors,
@@ -180,9 +188,22 @@ def evaluate(
     test_b: Annotated[Path, typer.Argument(metavar="TEST_B", help="The same items, row by row, in space B.")],
     aligner: Aligner,
     column: Columns = None,
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(
+            help="True translations, a pair of words a line (MUSE's format): measure precision at 1, 5 and 10 between "
+            "the words of TEST_A and TEST_B, which are then no pairs."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how well the map finds the true partners of held-out pairs."""
+    """Measure how well the map finds the true partners of held-out pairs, or the translations in a dictionary."""
+    if dictionary is not None:
+        from minivec.lexicon import read_dictionary
+
+        true = read_dictionary(dictionary)
+        print_facts(open_lexicon(test_a, test_b, aligner, column, False, None).evaluate(true), as_json)
+        return
     A, B = open_all([test_a, test_b], column)
     model = load(aligner)
     check_width(A, model.embedding_dim, aligner)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from minivec.files import Rows, open_rows, replacing
+from minivec.files import Rows, open_rows, read_words, replacing
 from minivec.persistence import load as load
 
 if TYPE_CHECKING:
     from minivec.aligner import MiniVec2VecAligner
+    from minivec.lexicon import Lexicon
 
 app = typer.Typer(
     epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence, 130 interrupted.",
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EMBEDDINGS = "a .npy, .npz or .parquet file"
+EMBEDDINGS = "a .npy, .npz, .parquet or word2vec (.vec, .bin) file"
 
 Aligner = Annotated[Path, typer.Option("--aligner", "-a", help="The .keras file that `minivec align` made.")]
 Columns = Annotated[
@@ -61,7 +62,7 @@ def fail(message: str, code: int = 2) -> NoReturn:
 def open_all(paths: list[Path], columns: list[str] | None) -> list[Rows]:
     """Open the input files, giving each that can have one its --column."""
     columns = columns or []
-    named = [path for path in paths if path.suffix.lower() != ".npy"]
+    named = [path for path in paths if path.suffix.lower() in (".npz", ".parquet")]
     if len(columns) == 1 and named:
         columns = columns * len(named)
     if columns and len(columns) != len(named):
@@ -95,6 +96,20 @@ def check_width(rows: Rows, width: int, aligner: Path) -> None:
     """Refuse (ValueError) rows that the aligner cannot map."""
     if rows.shape[1] != width:
         raise ValueError(f"{rows}: rows of {rows.shape[1]} dimensions where {aligner} has {width}")
+
+
+def open_lexicon(
+    source: Path, target: Path, aligner: Path, column: list[str] | None, inverse: bool, vocabulary: int | None
+) -> "Lexicon":
+    """The first ``vocabulary`` words (None: all) of both files in one space."""
+    A, B = open_all([source, target], column)
+    model = load(aligner)
+    model = model.inverse() if inverse else model
+    check_width(A, model.embedding_dim, aligner)
+    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
+    from minivec.lexicon import Lexicon
+
+    return Lexicon(model, *read_words(A, vocabulary), *read_words(B, vocabulary))
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
