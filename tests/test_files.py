@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from minivec.files import SUFFIXES, check_output, map_rows, open_rows, replacing
 
@@ -22,6 +23,8 @@ def save(path, X, dtype=np.float32, order="C", kind="fixed"):
         np.save(path, X)
     elif path.suffix == ".npz":
         np.savez(path, vectors=X)
+    elif path.suffix == ".safetensors":
+        save_file({"vectors": np.ascontiguousarray(X)}, path)
     else:
         value = pa.from_numpy_dtype(dtype)
         lists = {"fixed": pa.list_(value, X.shape[1]), "list": pa.list_(value), "large": pa.large_list(value)}
@@ -187,7 +190,7 @@ def test_missing_files_folders_and_unknown_formats(tmp_path):
     with pytest.raises(IsADirectoryError, match="folder"):
         open_rows(tmp_path)
     (tmp_path / "x.csv").touch()
-    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.parquet"):
+    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.safetensors, \.parquet"):
         open_rows(tmp_path / "x.csv")
 
 
@@ -287,7 +290,7 @@ def test_outputs_that_cannot_be_written(tmp_path):
     check_output(source, SUFFIXES)
     (tmp_path / "folder.npy").mkdir()
     for path, error, word in [
-        (tmp_path / "y.csv", ValueError, "must end in .npy or .npz or .parquet"),
+        (tmp_path / "y.csv", ValueError, "must end in .npy or .npz or .safetensors or .parquet"),
         (tmp_path / "folder.npy", IsADirectoryError, "folder"),
         (tmp_path / "missing" / "y.npy", NotADirectoryError, "no such folder"),
         (tmp_path / "x.npy" / "y.npy", NotADirectoryError, "no such folder"),

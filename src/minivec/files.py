@@ -1,5 +1,6 @@
-"""Where embeddings come from and go to: .npy, .npz and Parquet files, read and written in blocks of rows."""
+"""Where embeddings come from and go to: .npy, .npz, safetensors and Parquet files, in blocks of rows."""
 
+import json
 import os
 import zipfile
 import zlib
@@ -14,8 +15,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-SUFFIXES = (".npy", ".npz", ".parquet")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
+
+SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
@@ -174,7 +177,7 @@ class ParquetRows(Rows):
         with self._damage_named(*self._errors):  # unbuffered it would hold whole row groups in memory
             self._file = _pyarrow().parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         fields = {field.name: field.type for field in self._file.schema_arrow}
-        vectors = [name for name, kind in fields.items() if _is_vector(kind)]
+        vectors = [name for name, kind in fields.items() if is_vector(kind)]
         if column in fields and column not in vectors:
             raise ValueError(f"{path}: column {column!r} is of type {fields[column]}, not a list of floats")
         self.column = _choose(path, column, vectors, "column of float lists", "columns of float lists")
@@ -195,33 +198,73 @@ class ParquetRows(Rows):
                 first += len(batch)
 
     def _vectors(self, column: Any, first: int) -> np.ndarray:
-        """A list array as an (m, d) array; ValueError on nulls and on other lengths, naming the rows."""
-        lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
-        values = column.flatten()
-        nulls = values.is_null().to_numpy(zero_copy_only=False)
-        self._refuse("null instead of a vector in", column.is_null(), first)
-        self._refuse(f"another length than {self._width} in", lengths != self._width, first)
-        values = values.to_numpy(zero_copy_only=False).reshape(len(column), self._width)
-        self._refuse("null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
-        return values
+        return list_vectors(column, self._width, lambda what, bad: self._refuse(f"{what} in", bad, first))
+
+
+class ParquetFolderRows(Rows):
+    """One column of all .parquet files of a folder, in the order of their names."""
+
+    def __init__(self, path: Path, column: str | None):
+        super().__init__(path)
+        files = parquet_parts(path)
+        if not files:
+            raise IsADirectoryError(f"{path}: a folder without .parquet files, not a file of embeddings")
+        self._parts = [ParquetRows(file, column) for file in files]
+        self.column, width = self._parts[0].column, self._parts[0].shape[1]
+        for part in self._parts:
+            if (part.column, part.shape[1]) != (self.column, width):
+                raise ValueError(f"{part}: {part.shape[1]} dimensions where {self._parts[0]} has {width}")
+        self._describe((sum(part.shape[0] for part in self._parts), width), self._parts[0].dtype)
+
+    def _read(self, size: int) -> Iterator[Block]:
+        for part in self._parts:
+            yield from part._read(size)
+
+
+class SafetensorsRows(Rows):
+    """One tensor of a safetensors file, streamed."""
+
+    def __init__(self, path: Path, column: str | None):
+        from safetensors import SafetensorError, safe_open
+
+        super().__init__(path)
+        with self._damage_named(SafetensorError, OSError), safe_open(path, "numpy") as file:
+            self.column = _choose(path, column, list(file.keys()), "tensor", "tensors")
+        with open(path, "rb") as stream:  # safe_open has checked it
+            size = int.from_bytes(stream.read(8), "little")
+            tensor = json.loads(stream.read(size))[self.column]
+        self._start = 8 + size + tensor["data_offsets"][0]
+        if tensor["dtype"] not in SAFETENSORS:
+            raise ValueError(f"{self}: expected floats, got {tensor['dtype']}")
+        self._describe(tuple(tensor["shape"]), np.dtype(SAFETENSORS[tensor["dtype"]]))
+
+    def _read(self, size: int) -> Iterator[Block]:
+        X = self.array()
+        yield from ((X[start : start + size], None) for start in range(0, len(X), size))
+
+    def array(self) -> np.ndarray:
+        """A memory map, (n, d), in the file's own dtype."""
+        return np.memmap(self.path, self.dtype, "r", self._start, self.shape)
 
 
 def open_rows(path: str | Path, column: str | None = None) -> Rows:
-    """The rows of ``path``, a .npy, .npz or .parquet file.
+    """The rows of ``path``: a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files.
 
-    ``column`` names the array of an .npz or the column of a Parquet file, needed only where it has several.
+    ``column`` names the array, tensor or column of a file, needed only where it has several.
     Raises FileNotFoundError, IsADirectoryError, or ValueError saying what is wrong with the file.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder, not a file of embeddings")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: no permission to read it")
+    if path.is_dir():
+        return ParquetFolderRows(path, column)
     if suffix == ".npz":
         return NpzRows(path, column)
+    if suffix == ".safetensors":
+        return SafetensorsRows(path, column)
     if suffix == ".parquet":
         return ParquetRows(path, column)
     if suffix != ".npy":
@@ -239,7 +282,7 @@ def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str
     ``path`` appears when everything is written, or not at all.
     """
     path = Path(path)
-    write = {".npy": _write_npy, ".npz": _write_npz, ".parquet": _write_parquet}[path.suffix.lower()]
+    write = WRITERS[path.suffix.lower()]
     mapped = ((np.ascontiguousarray(function(X), np.float32), batch) for X, batch in rows.batches(size))
     with replacing(path) as temporary, open(temporary, "wb") as file:
         write(file, mapped, rows)
@@ -282,12 +325,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def _write_npy(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
-    first = next(blocks)
-    shape = (rows.shape[0], first[0].shape[1])
+def write_npy_header(file: IO[bytes], shape: tuple[int, int], name: str) -> None:
+    """What comes before the values, in C order, of a float32 array in a .npy file, which has no name."""
     npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    for vectors, _ in chain([first], blocks):
-        file.write(vectors.astype("<f4", copy=False).data)
+
+
+def write_safetensors_header(file: IO[bytes], shape: tuple[int, int], name: str) -> None:
+    """What comes before the values, in C order, of the only tensor, float32, in a safetensors file."""
+    size = 4 * shape[0] * shape[1]
+    header = json.dumps({name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]}}).encode()
+    header += b" " * (-len(header) % 8)  # the values are aligned
+    file.write(len(header).to_bytes(8, "little") + header)
+
+
+def _write_raw(header: Callable[[IO[bytes], tuple[int, int], str], None]) -> Callable[..., None]:
+    def write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+        first = next(blocks)
+        header(file, (rows.shape[0], first[0].shape[1]), rows.column or NAME)
+        for vectors, _ in chain([first], blocks):
+            file.write(vectors.astype("<f4", copy=False).data)
+
+    return write
+
+
+_write_npy = _write_raw(write_npy_header)
 
 
 def _write_npz(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
@@ -313,6 +374,31 @@ def _write_parquet(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
+WRITERS = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".safetensors": _write_raw(write_safetensors_header),
+    ".parquet": _write_parquet,
+}
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """The Parquet files of a folder by name, but for hidden ones, which are still being written."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith((".", "_")))
+
+
+def list_vectors(column: Any, width: int, refuse: Callable[[str, Any], None]) -> np.ndarray:
+    """An Arrow array of lists as an (m, width) array; ``refuse(what, bad)`` hears of nulls and other lengths."""
+    lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    values = column.flatten()
+    nulls = values.is_null().to_numpy(zero_copy_only=False)
+    refuse("null instead of a vector", column.is_null())
+    refuse(f"another length than {width}", lengths != width)
+    values = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    refuse("null inside the vector", nulls.reshape(values.shape).any(axis=1))
+    return values
+
+
 def _choose(path: Path, column: str | None, names: list[str], one: str, many: str) -> str:
     """The named one of ``names``, or the only one."""
     if column is None and len(names) == 1:
@@ -327,7 +413,8 @@ def _choose(path: Path, column: str | None, names: list[str], one: str, many: st
     raise ValueError(f"{path}: no {one} named {column!r}; there is {listed}")
 
 
-def _is_vector(kind: Any) -> bool:
+def is_vector(kind: Any) -> bool:
+    """Whether an Arrow type is a list of floats."""
     types = _pyarrow().types
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     return is_list and types.is_floating(kind.value_type)

@@ -36,9 +36,12 @@ def _hyperparameter(help: str) -> Any:
 
 @app.command()
 def align(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help=f"Embeddings of space A: {EMBEDDINGS}.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help=f"Embeddings of space A: {EMBEDDINGS}, or the URL of a database."),
+    ],
     target: Annotated[
-        Path,
+        str,
         typer.Argument(metavar="TARGET", help="Embeddings of space B, of other texts: no row is paired."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
@@ -65,7 +68,7 @@ def align(
     from minivec import MiniVec2VecAligner
 
     def with_names(message: str) -> str:  # the library's own are those of its arguments
-        return message.replace("XA", str(source)).replace("XB", str(target))
+        return message.replace("XA", str(A)).replace("XB", str(B))
 
     aligner = MiniVec2VecAligner(A.shape[1])
     try:
