@@ -26,7 +26,7 @@ class Denied(StoreError, PermissionError):
 
 
 class Refused(ValueError):
-    """Rows that cannot be migrated."""
+    """A store that has not what is asked for, or rows that cannot be migrated."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Address:
         try:
             parts = urlsplit(url)
             self.port = parts.port
-        except ValueError as error:
-            raise ValueError(redact(f"{url}: not a URL: {error}")) from None
+        except ValueError:  # which quotes what it refuses
+            raise Refused(redact(f"{url}: not a URL")) from None
         self.scheme = parts.scheme
         self.user = unquote(parts.username) if parts.username else None
         self.password = unquote(parts.password) if parts.password else None
@@ -85,7 +85,7 @@ class Address:
         """A folder of the file system and, behind the last slash, the name of a table or collection in it."""
         folder, _, name = self.place.rstrip("/").rpartition("/")
         if not folder or not name:
-            raise ValueError(f"{self}: expected {self.scheme}://FOLDER/NAME")
+            raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
         return Path(folder).expanduser(), name
 
     @property
@@ -97,7 +97,7 @@ class Address:
         """The values of these options; ValueError for any other that is in the URL."""
         unknown = sorted(set(self.options) - set(known))
         if unknown:
-            raise ValueError(f"{self}: unknown option {unknown[0]!r}; known: {', '.join(known)}")
+            raise Refused(f"{self}: unknown option {unknown[0]!r}; known: {', '.join(known)}")
         return [self.options.get(name) for name in known]
 
     def hide(self, text: str) -> str:
@@ -111,7 +111,7 @@ class Address:
 
 def redact(text: str) -> str:
     """``text`` without what looks like the credentials of a URL."""
-    text = re.sub(r"(\w://)\S*@", r"\1***@", text)
+    text = re.sub(r"(\w:/+)\S*@", r"\1***@", text)
     return re.sub(rf"\b({'|'.join(SECRETS)})=[^&\s]+", r"\1=***", text)
 
 
@@ -201,7 +201,7 @@ class Store(ABC):
     def accepts(self, source: "Store") -> None:
         """ValueError where this store cannot take what ``source`` hands on."""
         if self.kind != source.kind:
-            raise ValueError(f"{self}: rows of {source} cannot be kept whole there: {source.kind} to {self.kind}")
+            raise Refused(f"{self}: rows of {source} cannot be kept whole there: {source.kind} to {self.kind}")
 
     def client(self, module: str) -> Any:
         """The vendor's client, or an ImportError that says how to get it."""
@@ -215,7 +215,7 @@ class Store(ABC):
         """Whatever a client raises inside, as a StoreError of one line without credentials."""
         try:
             yield
-        except (StoreError, Refused):
+        except (StoreError, Refused, ImportError):
             raise
         except Exception as error:
             name = type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import MIGRATIONS, Address, Block, Schema, Store
+from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store
 
 PAGE = 5_000  # ids asked for at a time
 
@@ -33,7 +33,7 @@ class ChromaStore(Store):
         if address.local:
             self.folder, self.name = address.split()
         elif not address.host or not address.path or "/" in address.path:
-            raise ValueError(f"{self}: expected chroma:///FOLDER/COLLECTION or chroma://HOST:PORT/COLLECTION")
+            raise Refused(f"{self}: expected chroma:///FOLDER/COLLECTION or chroma://HOST:PORT/COLLECTION")
         else:
             self.name = address.path
 
@@ -72,7 +72,7 @@ class ChromaStore(Store):
     def _collection(self) -> Any:
         found = self._find(self.name)
         if found is None:
-            raise ValueError(f"{self}: no collection {self.name!r}")
+            raise Refused(f"{self}: no collection {self.name!r}")
         return found
 
     def schema(self) -> Schema:
@@ -134,7 +134,7 @@ class ChromaStore(Store):
         if state["place"] is None and empty:  # killed while it was made
             return None
         if state["place"] != str(there.id):
-            raise ValueError(f"{self}: it exists, and no migration has made it; name another collection")
+            raise Refused(f"{self}: it exists, and no migration has made it; name another collection")
         return state
 
     def create(self, source: Store, width: int, state: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minivec import files
 from minivec.stores.arrow import taken, with_vectors
-from minivec.stores.base import Address, Block, Schema, Store, locked
+from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
 
 HEADERS = {".npy": files.write_npy_header, ".safetensors": files.write_safetensors_header}
 
@@ -58,7 +58,7 @@ class FileStore(Store):
         """A file is its size and the time it was changed; another one is not read on."""
         now = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in self._files()]
         if version not in (None, now):
-            raise ValueError(f"{self}: changed since the migration began")
+            raise Refused(f"{self}: changed since the migration began")
         return now
 
     def _files(self) -> list[Path]:
@@ -94,7 +94,7 @@ class FileStore(Store):
         """The state that the migration began with, and the rows that are there."""
         if not self._state.exists():
             if self._exists():
-                raise ValueError(f"{self}: it exists, and no migration has made it; name another destination")
+                raise Refused(f"{self}: it exists, and no migration has made it; name another destination")
             return None
         rows = self._written()
         return {**json.loads(self._state.read_text()), "rows": rows, "position": rows}
@@ -138,9 +138,9 @@ class ArrayStore(FileStore):
     def accepts(self, source: Store) -> None:
         """Only what has no payload that would be lost."""
         if self.path.suffix.lower() not in HEADERS:
-            raise ValueError(f"{self}: a destination is a {' or '.join(HEADERS)} file, or a folder for Parquet files")
+            raise Refused(f"{self}: a destination is a {' or '.join(HEADERS)} file, or a folder for Parquet files")
         if source.schema().payload or source.kind not in ("array", "arrow"):
-            raise ValueError(f"{self}: {source} has more than vectors, which this file cannot keep")
+            raise Refused(f"{self}: {source} has more than vectors, which this file cannot keep")
 
     def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
         with open(self._partial, "wb") as file:
@@ -193,7 +193,7 @@ class ParquetStore(FileStore):
     def accepts(self, source: Store) -> None:
         """Arrow data, and arrays."""
         if self.path.suffix.lower() == ".parquet":
-            raise ValueError(f"{self}: a destination is a folder for Parquet files, so that it can be resumed")
+            raise Refused(f"{self}: a destination is a folder for Parquet files, so that it can be resumed")
         if source.kind != "array":
             super().accepts(source)
 
@@ -228,5 +228,5 @@ def open_file(address: Address, path: str, column: str | None) -> FileStore:
     if place.is_dir() or suffix in ("", ".parquet"):
         return ParquetStore(address, place, column)
     if suffix not in files.SUFFIXES:
-        raise ValueError(f"{path}: expected a file ending in {', '.join(files.SUFFIXES)}, a folder or a store's URL")
+        raise Refused(f"{path}: expected a file ending in {', '.join(files.SUFFIXES)}, a folder or a store's URL")
     return ArrayStore(address, place, column)

@@ -9,7 +9,7 @@ import numpy as np
 
 from minivec.files import is_vector, list_vectors
 from minivec.stores.arrow import rebatched, schema_like, with_vectors
-from minivec.stores.base import Address, Block, Schema, Store, locked
+from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
 
 STATE = b"minivec.migration"  # in the metadata of a destination's schema
 
@@ -37,7 +37,7 @@ class LanceStore(Store):
         if version not in self._tables:
             lancedb = self.client("lancedb")
             if not self._exists():
-                raise ValueError(f"{self}: no table {self.name!r} in {self.folder}")
+                raise Refused(f"{self}: no table {self.name!r} in {self.folder}")
             with self.guard():
                 table = lancedb.connect(str(self.folder)).open_table(self.name)
                 if version is not None:
@@ -64,9 +64,9 @@ class LanceStore(Store):
         if column not in vectors:
             found = ", ".join(vectors) or "none"
             wanted = f"no column of float lists named {column!r}" if column else "name one column of float lists"
-            raise ValueError(f"{self}: {wanted} (column=); there is {found}")
+            raise Refused(f"{self}: {wanted} (column=); there is {found}")
         if self.key is not None and self.key not in fields:
-            raise ValueError(f"{self}: no column {self.key!r} for a key; there is {', '.join(fields)}")
+            raise Refused(f"{self}: no column {self.key!r} for a key; there is {', '.join(fields)}")
         width = getattr(fields[column], "list_size", 0) or self._first_width(column)
         return Schema(column, self.key, width, tuple(name for name in fields if name != column))
 
@@ -90,7 +90,7 @@ class LanceStore(Store):
         for name, bad in (("null", keys.null_count), ("duplicate", len(keys) - len(counts))):
             if bad:
                 twice = "" if name == "null" else f", such as {counts.filter(_many(counts))[0]['values'].as_py()!r}"
-                raise ValueError(f"{self}: key {self.key!r} has {bad} {name} values{twice}")
+                raise Refused(f"{self}: key {self.key!r} has {bad} {name} values{twice}")
 
     def pin(self, version: Any = None) -> Any:
         """The number of the version that is read from now on."""
@@ -152,7 +152,7 @@ class LanceStore(Store):
             return None
         noted = (self.arrow_schema().metadata or {}).get(STATE)
         if noted is None:
-            raise ValueError(f"{self}: it exists, and no migration has made it; name another table")
+            raise Refused(f"{self}: it exists, and no migration has made it; name another table")
         rows = self.count()
         return {**json.loads(noted), "rows": rows, "position": rows}
 
@@ -161,7 +161,7 @@ class LanceStore(Store):
         schema = source.schema()
         name = self.column or schema.column or "vector"
         if name in schema.payload:
-            raise ValueError(f"{self}: {source} has another column {name!r}; name one for the vectors (column=)")
+            raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (column=)")
         state["column"], state["new_column"] = schema.column, name
         arrow = getattr(source, "arrow_schema", lambda: None)()
         like = schema_like(arrow, schema.column, name, width)
@@ -175,7 +175,7 @@ class LanceStore(Store):
         """Append rows, in one commit, to as many as the state counts before them."""
         table, before = self._table(), state["rows"] - len(block.keys)
         if self.count() != before:
-            raise ValueError(f"{self}: {self.count()} rows where the migration has written {before}")
+            raise Refused(f"{self}: {self.count()} rows where the migration has written {before}")
         with self.guard():
             table.add(with_vectors(block.payload, state["column"], block.vectors, state["new_column"]))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import MIGRATIONS, Address, Block, Schema, Store, StoreError
+from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store, StoreError
 
 ITEM = {"vector": ">f4", "halfvec": ">f2"}
 HEADER = 4  # bytes: the width in two, and two that are zero
@@ -64,9 +64,9 @@ class PostgresStore(Store):
         self.column, self.key = options.pop("column", None), options.pop("key", None)
         self.type, self.namespace = options.pop("type", None), options.pop("schema", None)
         if not table:
-            raise ValueError(f"{self}: name the table: ?table=NAME")
+            raise Refused(f"{self}: name the table: ?table=NAME")
         if self.type not in (None, *ITEM):
-            raise ValueError(f"{self}: type must be {' or '.join(ITEM)}, not {self.type!r}")
+            raise Refused(f"{self}: type must be {' or '.join(ITEM)}, not {self.type!r}")
         if self.namespace is None and "." in table:
             self.namespace, _, table = table.partition(".")
         self.table: str = table
@@ -132,18 +132,18 @@ class PostgresStore(Store):
     def schema(self) -> Schema:
         """The only vector column and the primary key, where none are named."""
         if self._oid() is None:
-            raise ValueError(f"{self}: no table {self.table!r}" + (f" in {self.namespace}" if self.namespace else ""))
+            raise Refused(f"{self}: no table {self.table!r}" + (f" in {self.namespace}" if self.namespace else ""))
         columns = self._columns()
         vectors = [name for name, column in columns.items() if column.type in ITEM]
         column = self.column or (vectors[0] if len(vectors) == 1 else None)
         if column not in vectors:
             wanted = f"no vector or halfvec column {column!r}" if column else "name one vector column (column=)"
-            raise ValueError(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
+            raise Refused(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
         key = self.key or next(iter(self._unique()), None)
         if key is None:
-            raise ValueError(f"{self}: no primary key of one column; name a unique column (key=)")
+            raise Refused(f"{self}: no primary key of one column; name a unique column (key=)")
         if key not in columns or key == column:
-            raise ValueError(f"{self}: no column {key!r} for a key; there is {', '.join(columns)}")
+            raise Refused(f"{self}: no column {key!r} for a key; there is {', '.join(columns)}")
         width = columns[column].modifier
         if width < 1:  # the column was declared without one
             first = self._query(
@@ -166,19 +166,19 @@ class PostgresStore(Store):
             **names,
         )[0]
         if keyless:
-            raise ValueError(f"{self}: key {schema.key!r} is NULL in {keyless} rows")
+            raise Refused(f"{self}: key {schema.key!r} is NULL in {keyless} rows")
         if nulls:
             first = self._query(
-                "SELECT {key}::text FROM {table} WHERE {column} IS NULL ORDER BY {key} LIMIT 5", **names
+                "SELECT {key}::text AS minivec_key FROM {table} WHERE {column} IS NULL ORDER BY {key} LIMIT 5", **names
             )
             listed = ", ".join(row[0] for row in first) + (", ..." if nulls > 5 else "")
-            raise ValueError(f"{self}: NULL instead of a vector in {nulls} rows: {schema.key} {listed}")
+            raise Refused(f"{self}: NULL instead of a vector in {nulls} rows: {schema.key} {listed}")
         if schema.key not in self._unique():
             twice = self._query(
                 "SELECT {key}::text, count(*) FROM {table} GROUP BY {key} HAVING count(*) > 1 LIMIT 1", **names
             )
             if twice:
-                raise ValueError(f"{self}: key {schema.key!r} is not unique: {twice[0][0]} is in {twice[0][1]} rows")
+                raise Refused(f"{self}: key {schema.key!r} is not unique: {twice[0][0]} is in {twice[0][1]} rows")
 
     def _select(self, where: str, payload: bool = True) -> Any:
         """Rows as (key as text, key, payload..., vector)."""
@@ -231,7 +231,10 @@ class PostgresStore(Store):
     def keys(self) -> Sequence[str]:
         """The texts of all keys."""
         schema = self._layout
-        return [row[0] for row in self._query("SELECT {key}::text FROM {table} ORDER BY {key}", key=schema.key)]
+        return [
+            row[0]
+            for row in self._query("SELECT {key}::text AS minivec_key FROM {table} ORDER BY {key}", key=schema.key)
+        ]
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these keys."""
@@ -257,8 +260,8 @@ class PostgresStore(Store):
                 self.column, self.key, self._in_place = (found[0][name] for name in ("new_column", "key", "in_place"))
                 return found[0]
         if self.column is None:
-            raise ValueError(f"{self}: the table exists; name its new column (column=)")
-        raise ValueError(f"{self}: column {self.column!r} exists, and no migration has made it; name another one")
+            raise Refused(f"{self}: the table exists; name its new column (column=)")
+        raise Refused(f"{self}: column {self.column!r} exists, and no migration has made it; name another one")
 
     def _id(self) -> str:
         return f"{self.table}.{self.column}"
@@ -272,7 +275,7 @@ class PostgresStore(Store):
         here = self._server() == source._server()
         self._in_place = here and oid is not None and oid == source._oid()
         if oid is not None and not self._in_place:
-            raise ValueError(f"{self}: the table exists, and is not {source}'s own; name a new one")
+            raise Refused(f"{self}: the table exists, and is not {source}'s own; name a new one")
         old = source._columns()[schema.column or ""]
         kind = self._sql.SQL("{}({})").format(
             self._sql.Identifier(old.type_schema, self.type or old.type), self._sql.Literal(width)
@@ -321,7 +324,7 @@ class PostgresStore(Store):
             if name == schema.column:
                 name, type_ = self.column or name, kind
             elif self._query("SELECT to_regtype(%s)", (column.definition,))[0][0] is None:
-                raise ValueError(f"{self}: no type {column.definition} for the column {name!r} of {source}")
+                raise Refused(f"{self}: no type {column.definition} for the column {name!r} of {source}")
             required = self._sql.SQL(" NOT NULL" if column.required else "")
             defined.append(self._sql.SQL("{} {}{}").format(self._sql.Identifier(name), type_, required))
         return self._sql.SQL(", ").join(defined)

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 
-from minivec.stores.base import MIGRATIONS, Address, Block, Schema, Store
+from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store
 
 
 @cache
@@ -38,7 +38,7 @@ class QdrantStore(Store):
         if address.local:
             self.folder, self.name = address.split()
         elif not address.host or not address.path or "/" in address.path:
-            raise ValueError(f"{self}: expected qdrant://HOST:PORT/COLLECTION or qdrant:///FOLDER/COLLECTION")
+            raise Refused(f"{self}: expected qdrant://HOST:PORT/COLLECTION or qdrant:///FOLDER/COLLECTION")
         else:
             self.name = address.path
         self._id = str(uuid5(NAMESPACE_URL, f"{self.name}/{self.column or ''}"))  # of its checkpoint
@@ -61,7 +61,7 @@ class QdrantStore(Store):
     def _parameters(self) -> Any:
         """The collection's settings; ValueError where there is no such collection."""
         if not self._exists(self.name):
-            raise ValueError(f"{self}: no collection {self.name!r}")
+            raise Refused(f"{self}: no collection {self.name!r}")
         with self.guard():
             return self._client.get_collection(self.name).config.params
 
@@ -77,14 +77,14 @@ class QdrantStore(Store):
         vectors = self._parameters().vectors
         if not isinstance(vectors, dict):
             if self.column is not None:
-                raise ValueError(f"{self}: its vectors have no names, got column {self.column!r}")
+                raise Refused(f"{self}: its vectors have no names, got column {self.column!r}")
             if vectors is None:
-                raise ValueError(f"{self}: it has no vectors")
+                raise Refused(f"{self}: it has no vectors")
             return Schema(None, "id", vectors.size, ("payload",))
         column = self.column or (next(iter(vectors)) if len(vectors) == 1 else None)
         if column not in vectors:
             wanted = f"no vector named {column!r}" if column else "name one vector (column=)"
-            raise ValueError(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
+            raise Refused(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
         others = [name for name in vectors if name != column]
         return Schema(column, "id", vectors[column].size, ("payload", *others))
 
@@ -106,15 +106,16 @@ class QdrantStore(Store):
             points, _ = client.scroll(self.name, without, limit=5, with_payload=False)
         if points:
             listed = ", ".join(str(point.id) for point in points)
-            raise ValueError(f"{self}: no vector {column!r} in points {listed}" + (", ..." if len(points) == 5 else ""))
+            raise Refused(f"{self}: no vector {column!r} in points {listed}" + (", ..." if len(points) == 5 else ""))
 
     def _pages(self, size: int, after: Any, **what: Any) -> Iterator[list[Any]]:
         """Points by id, behind ``after``."""
         client, start = self._client, after
         while True:
             with self.guard():
-                points, following = client.scroll(self.name, limit=size, offset=start, **what)
-            if points and points[0].id == after:
+                more = after is not None and start == after  # which is the first of this page, if it is still there
+                points, following = client.scroll(self.name, limit=size + more, offset=start, **what)
+            if more and points and points[0].id == after:
                 points = points[1:]
             if points:
                 yield points
@@ -162,7 +163,7 @@ class QdrantStore(Store):
         with self.guard():
             found = client.retrieve(MIGRATIONS, [self._id]) if client.collection_exists(MIGRATIONS) else []
         if not found:
-            raise ValueError(f"{self}: it exists, and no migration has made it; name another one")
+            raise Refused(f"{self}: it exists, and no migration has made it; name another one")
         state = json.loads(found[0].payload["state"])
         self.column = state["new_column"]
         return state
@@ -173,12 +174,12 @@ class QdrantStore(Store):
             raise TypeError(f"{self}: expected a Qdrant source, got {source}")
         schema, old, models = source.schema(), source._parameters(), self._models
         if self._exists(self.name) and (self._client is not source._client or self.name != source.name):
-            raise ValueError(f"{self}: it exists, and is not {source}'s own collection; name a new one")
+            raise Refused(f"{self}: it exists, and is not {source}'s own collection; name a new one")
         state["in_place"] = self._exists(self.name)
         if not state["in_place"]:
             self.column = self.column or schema.column
         elif schema.column is None:
-            raise ValueError(f"{self}: {source} has vectors without names; name a new collection")
+            raise Refused(f"{self}: {source} has vectors without names; name a new collection")
         state["column"], state["new_column"] = schema.column, self.column
         self._note(state)  # first: a collection without a note would not be known again
         vector = old.vectors[schema.column] if schema.column else old.vectors
