@@ -78,10 +78,11 @@ class PostgresStore(Store):
 
     @cached_property
     def _connection(self) -> Any:
-        psycopg = self.client("psycopg")
+        psycopg, target = self.client("psycopg"), {"application_name": "minivec", **self._target}
         with self.guard():
-            target = {name: value for name, value in self._target.items() if value not in (None, "")}
-            return psycopg.connect(autocommit=True, prepare_threshold=None, application_name="minivec", **target)
+            target = {name: value for name, value in target.items() if value not in (None, "")}
+            conninfo = psycopg.conninfo.make_conninfo("", **target)  # which knows libpq's options, and no others
+            return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)  # for poolers
 
     @cached_property
     def _sql(self) -> Any:
