@@ -245,6 +245,21 @@ def test_other_columns_and_metadata_pass_through(tmp_path):
     np.testing.assert_array_equal(np.stack(out["v"].to_numpy()), -X[:, :3])
 
 
+def test_a_folder_of_parquet_files_is_one_table(tmp_path):
+    (tmp_path / "in").mkdir()
+    table = pa.table({"id": range(25), "v": pa.array(list(X))})
+    for i in range(0, 25, 9):
+        pq.write_table(table.slice(i, 9), tmp_path / "in" / f"{i:02}.parquet")
+    (tmp_path / "in" / ".02.parquet").write_text("half written")
+    rows = open_rows(tmp_path / "in")
+    assert rows.shape == (25, 6)
+    np.testing.assert_array_equal(rows.array(), X)
+    map_rows(lambda block: -block, rows, tmp_path / "out.parquet", 10)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out["id"].to_pylist() == list(range(25))
+    np.testing.assert_array_equal(np.stack(out["v"].to_numpy()), -X)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_interrupted_write_leaves_what_was_there(tmp_path, suffix, error):

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -274,6 +276,26 @@ def test_align_takes_stores(tmp_path, monkeypatch, run):
     assert code == 2 and "no table 'none'" in err
     adapter = run("adapt", "new.npy", "-a", "ab.keras", "--inverse")[1].splitlines()
     assert len(adapter) == 200 and len(json.loads(adapter[0])) == 6
+
+
+def test_the_examples_of_the_docs(tmp_path, monkeypatch, run):
+    pytest.importorskip("lancedb")
+    page = (Path(__file__).parents[1] / "docs" / "vector-databases.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    supervised.install(monkeypatch)
+    A, B = supervised.spaces(6, 8, rows=200)
+    Lance(tmp_path / "data").fill("docs", A)
+    np.save("new.npy", B)
+    np.save("queries.npy", B[:3])
+    ran = 0
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "vector-databases.md", "exec"), {})
+        for line in block.splitlines() if language == "bash" else ():
+            if line.startswith("minivec "):
+                assert run(*shlex.split(line)[1:])[0] == 0, line
+                ran += 1
+    assert ran >= 3 and Path("adapted.npy").exists()
 
 
 def test_adapting_queries_loads_no_keras(tmp_path):

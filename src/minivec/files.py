@@ -363,7 +363,7 @@ def _write_parquet(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None
     width = first[0].shape[1]
     schema = pa.schema([pa.field(rows.column or NAME, pa.list_(pa.float32(), width))])
     place = 0
-    if isinstance(rows, ParquetRows):
+    if first[1] is not None:
         place = first[1].schema.get_field_index(rows.column)
         schema = first[1].schema.set(place, first[1].schema.field(place).with_type(schema.field(0).type))
     with parquet.ParquetWriter(file, schema) as writer:
