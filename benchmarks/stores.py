@@ -103,9 +103,9 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
         return f"chroma://{root}/chroma/docs", f"chroma://{root}/chroma/new"
     from qdrant_client import models
 
-    from minivec.stores.qdrant import _local
+    from minivec.stores.qdrant import local_client
 
-    client = _local(str(root / "qdrant"))
+    client = local_client(str(root / "qdrant"))
     client.create_collection("docs", models.VectorParams(size=WIDTH, distance="Cosine"))
     for ids, texts, X in rows(count):
         client.upsert("docs", models.Batch(ids=ids, payloads=[{"text": t} for t in texts], vectors=X.tolist()))
@@ -218,9 +218,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="minivec-stores-", ignore_cleanup_errors=True) as folder:
             source, destination = fill(store, Path(folder), args.rows)
             if store == "qdrant":  # one process at a time
-                from minivec.stores.qdrant import _local
+                from minivec.stores.qdrant import local_client
 
-                _local(str(Path(folder) / "qdrant")).close()
+                local_client(str(Path(folder) / "qdrant")).close()
             words = [sys.executable, "-W", "ignore", "-m", "benchmarks.stores", "--worker", store, source, destination]
             words += ["--batch", str(args.batch), "--workers", str(args.workers)]
             done = subprocess.run(words, capture_output=True, text=True)

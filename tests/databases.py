@@ -146,10 +146,10 @@ class Chroma:
 class Qdrant:
     def __init__(self, root):
         pytest.importorskip("qdrant_client")
-        from minivec.stores.qdrant import _local
+        from minivec.stores.qdrant import local_client
 
         self.root = root / "qdrant"
-        self.client = _local(str(self.root))
+        self.client = local_client(str(self.root))
 
     def url(self, name):
         return f"qdrant://{self.root}/{name}"

@@ -79,14 +79,13 @@ def migrate(
         state = destination.checkpoint()
         if state is not None and source.column is None:
             source.column = state["column"]  # a column beside it would make it one of several
-        schema, start = source.schema(), time.perf_counter()
+        schema, count, start = source.schema(), source.count(), time.perf_counter()
+        if not count:
+            raise ValueError(f"{source}: it is empty")
         if schema.width != adapter.shape[0]:
             raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {adapter.shape[0]}")
         destination.accepts(source)
         source.check()
-        count = source.count()
-        if not count:
-            raise ValueError(f"{source}: it is empty")
         if state is not None:
             _check_same(source, destination, state, adapter, count, allow_changes)
             source.pin(state["version"])

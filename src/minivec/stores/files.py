@@ -202,12 +202,11 @@ class ParquetStore(FileStore):
 
     def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
         schema = source.schema()
-        state["column"], state["new_column"] = schema.column, self.column or schema.column or files.NAME
-
-    def create(self, source: Store, width: int, state: dict[str, Any]) -> None:
-        """The folder itself, too."""
+        name = self.column or schema.column or files.NAME
+        if name in schema.payload:
+            raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (?column=)")
+        state["column"], state["new_column"] = schema.column, name
         self.path.mkdir(exist_ok=True)
-        super().create(source, width, state)
 
     def _written(self) -> int:
         read = self.client("pyarrow.parquet").read_metadata

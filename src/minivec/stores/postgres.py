@@ -383,7 +383,9 @@ class PostgresStore(Store):
         self._query("ANALYZE {table}")
 
     def close(self) -> None:
-        """Close the connection."""
-        if "_connection" in self.__dict__:
-            self._connection.close()
-            del self._connection
+        """Close the connection, and forget what the table was like."""
+        connection = self.__dict__.pop("_connection", None)
+        for cached in ("_layout", "_item"):
+            self.__dict__.pop(cached, None)
+        if connection is not None:
+            connection.close()

@@ -13,7 +13,7 @@ from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Sto
 
 
 @cache
-def _local(path: str) -> Any:
+def local_client(path: str) -> Any:
     """The client of a folder: there can be but one at a time, and a migration is from and to the same."""
     from qdrant_client import QdrantClient
 
@@ -48,7 +48,7 @@ class QdrantStore(Store):
         qdrant = self.client("qdrant_client")
         with self.guard():
             if self.address.local:
-                return _local(str(self.folder.resolve()))
+                return local_client(str(self.folder.resolve()))
             key = self.address.password or os.environ.get("QDRANT_API_KEY")
             tls = (self.tls or "").lower() in ("true", "1", "yes")
             port = self.address.port or 6333
