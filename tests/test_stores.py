@@ -115,23 +115,23 @@ def test_urls(tmp_path):
     ],
 )
 def test_credentials_are_never_told(url, caplog, capfd):
-    for client in [name for name in ("psycopg", "chromadb", "qdrant_client") if url.startswith((name[:4], "mysql"))]:
-        pytest.importorskip(client)
-    pytest.importorskip("psycopg")
+    clients = {"postgresql": "psycopg", "chroma": "chromadb", "qdrant": "qdrant_client"}
+    if (scheme := url.partition(":")[0]) in clients:
+        pytest.importorskip(clients[scheme])
     caplog.set_level(logging.DEBUG)
     with pytest.raises((ValueError, OSError)) as caught:
         store = open_store(url)
         assert "hunter2" not in str(store)
         store.schema()
-    shown = "".join(traceback.format_exception(caught.value)[:-1][-1:]) + str(caught.value) + caplog.text
     out, err = capfd.readouterr()
-    assert "hunter2" not in str(caught.value) + out + err + caplog.text and "ann" not in str(caught.value), shown
+    assert "hunter2" not in str(caught.value) + out + err + caplog.text and "ann" not in str(caught.value)
     assert "\n" not in str(caught.value)
     printed = "".join(traceback.format_exception(caught.value))  # as a log would have it, the chain of causes too
     assert "hunter2" not in printed.replace(url, "")
 
 
 def test_the_command_line_tells_no_credentials(capsys):
+    pytest.importorskip("psycopg")
     from minivec import cli
 
     url = "postgresql://ann:hunter2@127.0.0.1:1/db?table=docs&connect_timeout=2"
