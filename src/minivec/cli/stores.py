@@ -1,0 +1,157 @@
+"""Vector databases: sample, migrate, and queries mapped into an old space."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from minivec.cli.common import AsJson, Seed, app, load, print_facts
+from minivec.files import check_output, open_rows, replacing
+
+if TYPE_CHECKING:
+    from minivec.runtime import QueryAdapter
+
+STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
+
+Bridge = Annotated[
+    Path, typer.Option("--aligner", "-a", help="A .keras file, or the .safetensors file of a QueryAdapter.")
+]
+Inverse = Annotated[bool, typer.Option("--inverse", help="Map from B to A; for a .keras file.")]
+
+
+def _adapter(path: Path, inverse: bool) -> "QueryAdapter":
+    """The map in a file; Keras is loaded for a .keras file only."""
+    from minivec.runtime import QueryAdapter
+
+    if path.suffix.lower() != ".safetensors":
+        model = load(path)
+        return QueryAdapter.of(model.inverse() if inverse else model)
+    if inverse:
+        raise ValueError(f"{path}: it holds one direction only; give the .keras file for --inverse")
+    return QueryAdapter.load(path)
+
+
+@app.command()
+def sample(
+    store: Annotated[str, typer.Argument(metavar="STORE", help=f"Where the vectors are: {STORE}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many, or all if there are fewer.")] = 50_000,
+    seed: Seed = 0,
+) -> None:
+    """Take a uniform random sample of a store's vectors."""
+    check_output(output, (".npy",))
+    import numpy as np
+
+    from minivec.stores import open_store
+    from minivec.stores import sample as take
+
+    with open_store(store) as opened:
+        X = take(opened, rows, seed)
+    with replacing(output) as temporary:
+        np.save(temporary, X)
+    print(f"{output}: {X.shape[0]:,} rows of {X.shape[1]} dimensions from {opened}")
+
+
+@app.command()
+def migrate(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"The old vectors: {STORE}.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file of the same kind.")
+    ],
+    aligner: Bridge,
+    inverse: Inverse = False,
+    batch: Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")] = 8_192,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and write nothing.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare counts and 1,000 random rows afterwards.")] = False,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Accept the aligner from this confidence on, whatever its verdict."),
+    ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Go on although the source has other rows than when it began.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from minivec.migrate import VERIFIED
+    from minivec.migrate import migrate as run
+
+    adapter, terminal = _adapter(aligner, inverse), Console(stderr=True)
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task("migrate", total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=f"{bar.tasks[0].speed or 0:,.0f} rows/s")
+
+        result = run(
+            source,
+            destination,
+            adapter,
+            batch=batch,
+            workers=workers,
+            dry_run=dry_run,
+            verify=VERIFIED if verify else 0,
+            min_confidence=min_confidence,
+            allow_changes=allow_changes,
+            progress=show,
+        )
+    if as_json:
+        print_facts(asdict(result), as_json)
+        return
+    before = f", {result.rows - result.written:,} of them before" if result.rows > result.written else ""
+    if dry_run:
+        print(f"{result.total:,} rows of {result.source}, {result.widths[0]} -> {result.widths[1]} dimensions")
+        print(f"would be written to {result.destination}; {result.rows:,} are there")
+        return
+    rate = f"{result.written / result.seconds:,.0f} rows/s" if result.written else "nothing to do"
+    print(f"{result.destination}: {result.rows:,} rows{before}; {result.seconds:.1f} s, {rate}")
+    if verify:
+        print(f"counts agree, and {result.verified:,} random rows do")
+
+
+@app.command()
+def adapt(
+    queries: Annotated[
+        list[str],
+        typer.Argument(metavar="QUERY...", help="Files of vectors of the new model, or - for lines of JSON arrays."),
+    ],
+    aligner: Bridge,
+    inverse: Inverse = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .npy file, instead of lines of JSON.")
+    ] = None,
+) -> None:
+    """Map queries of the new model into the old space, and leave the database as it is."""
+    if output is not None:
+        check_output(output, (".npy",))
+    import numpy as np
+
+    inputs = [_lines() if query == "-" else open_rows(query).array() for query in queries]
+    adapter = _adapter(aligner, inverse)
+    mapped = np.concatenate([adapter(np.asarray(X, np.float32)) for X in inputs])
+    if output is None:
+        for row in mapped.tolist():
+            print(json.dumps(row))
+        return
+    with replacing(output) as temporary:
+        np.save(temporary, mapped)
+    print(f"{output}: {len(mapped):,} queries of {mapped.shape[1]} dimensions")
+
+
+def _lines() -> Any:
+    """Vectors from standard input, an array of numbers a line."""
+    import numpy as np
+
+    try:
+        return np.array([json.loads(line) for line in sys.stdin if line.strip()], np.float32)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"standard input: expected a JSON array of numbers a line: {error}") from None

@@ -1,0 +1,101 @@
+"""Vector databases and files behind one small protocol: each a short module, its client an extra."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from minivec.settings import FIT_ROWS, whole_number
+from minivec.stores.base import Address, Block, Denied, Refused, Schema, Store, StoreError, redact
+
+__all__ = [
+    "Block",
+    "Denied",
+    "Refused",
+    "Schema",
+    "Store",
+    "StoreError",
+    "StoreRows",
+    "is_url",
+    "open_store",
+    "redact",
+    "sample",
+]
+
+STORES = {
+    "lance": ("lance", "LanceStore"),
+    "postgresql": ("postgres", "PostgresStore"),
+    "postgres": ("postgres", "PostgresStore"),
+    "chroma": ("chroma", "ChromaStore"),
+    "qdrant": ("qdrant", "QdrantStore"),
+}
+FETCH = 4_096  # rows of a sample asked for together
+
+
+def is_url(text: Any) -> bool:
+    """Whether this names a database rather than a file."""
+    return "://" in str(text)
+
+
+def open_store(url: Any, column: str | None = None) -> Store:
+    """The store at a URL, or at a path; nothing is read, and no client imported, before it is asked for something.
+
+    - ``lance://FOLDER/TABLE?column=...``
+    - ``postgresql://USER:PASSWORD@HOST/DATABASE?table=...&column=...&key=...``
+    - ``chroma:///FOLDER/COLLECTION``, ``chroma://HOST:PORT/COLLECTION``
+    - ``qdrant:///FOLDER/COLLECTION``, ``qdrant://HOST:PORT/COLLECTION?column=...``
+    - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or
+      ``?column=...`` names an array or column
+
+    Raises ValueError for anything else. A ``Store`` is returned as it is.
+    """
+    if isinstance(url, Store):
+        return url
+    if not is_url(url):
+        from minivec.stores.files import open_file
+
+        path, _, named = str(url).partition("?column=")
+        return open_file(Address(""), path, column or named or None)
+    if column is not None:
+        raise ValueError(f"{redact(str(url))}: name the column in the URL (?column=...), not beside it")
+    address = Address(str(url))
+    if address.scheme not in STORES:
+        known = ", ".join(f"{scheme}://" for scheme in STORES)
+        raise ValueError(f"{address}: unknown scheme {address.scheme!r}; known: {known}")
+    module, name = STORES[address.scheme]
+    return getattr(import_module(f"minivec.stores.{module}"), name)(address)
+
+
+def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
+    """A uniform random sample of a store's vectors (a Store, a URL or a path), in key order: (m, d) float32.
+
+    m is ``rows``, or all there are. The same data, ``rows`` and ``seed`` give the same sample.
+    """
+    rows, seed = whole_number("rows", rows, 1), whole_number("seed", seed, 0)
+    store = open_store(store)
+    store.schema()
+    keys = store.keys()
+    if not len(keys):
+        raise ValueError(f"{store}: it is empty")
+    chosen = np.arange(len(keys))
+    if rows < len(keys):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(keys), rows, replace=False))
+    starts = range(0, len(chosen), FETCH)
+    return np.concatenate([store.fetch([keys[i] for i in chosen[s : s + FETCH]]).vectors for s in starts])
+
+
+class StoreRows:
+    """At most FIT_ROWS random vectors of a store, for where a file's rows (``files.Rows``) would do."""
+
+    def __init__(self, url: Any):
+        self._store = open_store(url)
+        with self._store as store:
+            self.shape = min(store.count(), FIT_ROWS), store.schema().width
+
+    def __str__(self) -> str:
+        return str(self._store)
+
+    def array(self) -> np.ndarray:
+        """The sample, (n, d) float32: the same one each time."""
+        with self._store as store:
+            return sample(store, FIT_ROWS)

@@ -1,0 +1,62 @@
+"""What the stores that speak Arrow share: a table with other vectors, and rows picked from batches."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def vector_field(field: Any, name: str, width: int) -> Any:
+    """``field`` (or a new one) under this name, as a list of ``width`` float32."""
+    import pyarrow as pa
+
+    kind = pa.list_(pa.float32(), width)
+    return pa.field(name, kind) if field is None else field.with_name(name).with_type(kind)
+
+
+def schema_like(schema: Any, column: str | None, name: str, width: int) -> Any:
+    """An Arrow schema with the vectors of ``column`` in a field of this name and width in its place."""
+    import pyarrow as pa
+
+    if schema is None:
+        return pa.schema([vector_field(None, name, width)])
+    place = schema.get_field_index(column)
+    return schema.set(place, vector_field(schema.field(place), name, width))
+
+
+def with_vectors(batch: Any, column: str | None, vectors: np.ndarray, name: str) -> Any:
+    """A table of ``batch`` (None for vectors alone) with other ``vectors`` (m, d) in place of ``column``."""
+    import pyarrow as pa
+
+    schema = schema_like(None if batch is None else batch.schema, column, name, vectors.shape[1])
+    columns = [None] if batch is None else list(batch.columns)
+    values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+    columns[schema.get_field_index(name)] = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def taken(batches: list[tuple[Any, np.ndarray]], order: np.ndarray, column: str | None) -> Any:
+    """Rows of batches as one table in this order, without the vectors; None where there are only those."""
+    if not batches or batches[0][0] is None:
+        return None
+    import pyarrow as pa
+
+    tables = [pa.Table.from_batches([batch]).take(rows) for batch, rows in batches]
+    return pa.concat_tables(tables).take(order).drop_columns([column]).replace_schema_metadata(None)
+
+
+def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:
+    """The same rows in batches of ``size`` and a last one: a store's own may be far smaller, or empty."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += len(batch)
+        while rows >= size:
+            (whole,) = pa.Table.from_batches(held).combine_chunks().to_batches()
+            yield whole.slice(0, size)
+            held, rows = [whole.slice(size)], rows - size
+    if rows:
+        yield pa.Table.from_batches(held).combine_chunks().to_batches()[0]

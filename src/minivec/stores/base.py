@@ -1,0 +1,248 @@
+"""What every store can do, how it is addressed, and what its errors look like."""
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+
+import numpy as np
+
+SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
+MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
+
+
+class StoreError(OSError):
+    """The database refused, or went away: one line, without credentials."""
+
+
+class Denied(StoreError, PermissionError):
+    """The database forbids it."""
+
+
+class Refused(ValueError):
+    """A store that has not what is asked for, or rows that cannot be migrated."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Where vectors lie in a store: their column (None where there is but one), its key, and their width.
+
+    ``payload`` names what else a row has.
+    """
+
+    column: str | None
+    key: str | None
+    width: int
+    payload: tuple[str, ...] = ()
+
+
+class Block(NamedTuple):
+    """Some rows of a store, in key order.
+
+    ``vectors`` (m, width) are float32; ``payload`` is the rest of the rows as this kind of store hands it on;
+    ``position``, which is JSON, tells ``blocks`` to go on behind the last of them.
+    """
+
+    keys: Sequence[Any]
+    vectors: np.ndarray
+    payload: Any
+    position: Any
+
+
+class Address:
+    """A store's URL taken apart. Only ``str`` of it is ever shown: it has neither user nor password."""
+
+    def __init__(self, url: str):
+        try:
+            parts = urlsplit(url)
+            self.port = parts.port
+        except ValueError:  # which quotes what it refuses
+            raise Refused(redact(f"{url}: not a URL")) from None
+        self.scheme = parts.scheme
+        self.user = unquote(parts.username) if parts.username else None
+        self.password = unquote(parts.password) if parts.password else None
+        self.host = parts.hostname
+        self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.place = unquote(parts.netloc.rpartition("@")[2] + parts.path)  # of what lies in the file system
+        self.path = unquote(parts.path).strip("/")
+        self._shown = self._without_secrets(parts)
+
+    def _without_secrets(self, parts: SplitResult) -> str:
+        options = {name: value for name, value in self.options.items() if name not in SECRETS}
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return f"{shown}?{urlencode(options, safe='/,')}" if options else shown
+
+    def __str__(self) -> str:
+        return self._shown
+
+    def split(self) -> tuple[Path, str]:
+        """A folder of the file system and, behind the last slash, the name of a table or collection in it."""
+        folder, _, name = self.place.rstrip("/").rpartition("/")
+        if not folder or not name:
+            raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
+        return Path(folder).expanduser(), name
+
+    @property
+    def local(self) -> bool:
+        """Whether a path of the file system, not a host, follows the scheme."""
+        return self.place.startswith(("/", ".", "~"))
+
+    def take(self, *known: str) -> list[str | None]:
+        """The values of these options; ValueError for any other that is in the URL."""
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            raise Refused(f"{self}: unknown option {unknown[0]!r}; known: {', '.join(known)}")
+        return [self.options.get(name) for name in known]
+
+    def hide(self, text: str) -> str:
+        """``text`` on one line, with no credential of this URL or of the environment in it."""
+        secrets = [self.password, *(self.options.get(name) for name in SECRETS)]
+        secrets += [os.environ.get(name) for name in ("PGPASSWORD", "QDRANT_API_KEY", "CHROMA_CLIENT_AUTH_CREDENTIALS")]
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "***")
+        return redact(" ".join(text.split()))
+
+
+def redact(text: str) -> str:
+    """``text`` without what looks like the credentials of a URL."""
+    text = re.sub(r"(\w:/+)\S*@", r"\1***@", text)
+    return re.sub(rf"\b({'|'.join(SECRETS)})=[^&\s]+", r"\1=***", text)
+
+
+class Store(ABC):
+    """Vectors in a database or file, read in blocks by key and written, elsewhere, with a checkpoint.
+
+    A store connects when it is first asked for something, and only then needs its vendor's client. As a source it is
+    never changed. As a destination it may not exist yet; ``checkpoint`` is then None.
+    """
+
+    kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
+    extra: ClassVar[str | None] = None  # of minivec, that brings the client
+    column: str | None = None  # of the vectors, where the address names one
+
+    def __init__(self, address: Address):
+        self.address = address
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """Where the vectors are; ValueError where there is no such table, column or key, or several fit."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """The rows there are now."""
+
+    def check(self) -> None:  # noqa: B027  not every store can have what others must look for
+        """Refuse, before any work, rows without a vector and keys that are missing or not unique."""
+
+    def pin(self, version: Any = None) -> Any:
+        """Read, from now on, the version of the data that this JSON value names, or the newest: its name.
+
+        None where the store has no versions. ValueError where that version is gone.
+        """
+        return None
+
+    @abstractmethod
+    def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
+        """All rows in key order, at most ``size`` at a time, or those behind a block's ``position``.
+
+        Without ``payload`` it need not be read.
+        """
+
+    @abstractmethod
+    def keys(self) -> Sequence[Any]:
+        """All keys, in order."""
+
+    @abstractmethod
+    def fetch(self, keys: Sequence[Any]) -> Block:
+        """The rows with these keys, in their order; without those that are gone."""
+
+    def lock(self) -> None:  # noqa: B027
+        """Keep other migrations out of this destination until ``close``; StoreError where one is at work."""
+
+    @abstractmethod
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The state that was last written here, or None where there is nothing yet.
+
+        ValueError where there is something that no migration has made.
+        """
+
+    @abstractmethod
+    def create(self, source: "Store", width: int, state: dict[str, Any]) -> None:
+        """Make the column, table or collection for rows of ``source`` with vectors of this width.
+
+        The store may add to ``state`` what it has to know later; ``in_place`` is true where the rows are the source's.
+        """
+
+    @abstractmethod
+    def write(self, block: Block, state: dict[str, Any]) -> None:
+        """Write rows, and that ``state`` is now reached: together, or rows that may be written again first."""
+
+    def finish(self) -> None:  # noqa: B027
+        """Do what is left when all rows are written."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of connections and files."""
+
+    def accepts(self, source: "Store") -> None:
+        """ValueError where this store cannot take what ``source`` hands on."""
+        if self.kind != source.kind:
+            raise Refused(f"{self}: rows of {source} cannot be kept whole there: {source.kind} to {self.kind}")
+
+    def client(self, module: str) -> Any:
+        """The vendor's client, or an ImportError that says how to get it."""
+        try:
+            return import_module(module)
+        except ImportError as error:
+            raise ImportError(f"{self}: needs {module}: pip install 'minivec[{self.extra}]'") from error
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Whatever a client raises inside, as a StoreError of one line without credentials."""
+        try:
+            yield
+        except (StoreError, Refused, ImportError):
+            raise
+        except Exception as error:
+            name = type(error).__name__
+            denied = isinstance(error, PermissionError) or name in ("InsufficientPrivilege", "AuthorizationError")
+            what = self.address.hide(f"{self}: {str(error) or name}")
+            raise (Denied if denied else StoreError)(what) from None  # a chained one would show what is hidden
+
+    def refuse(self, what: str, bad: Any, keys: Sequence[Any]) -> None:
+        """Refused (a ValueError) naming the ``keys`` where ``bad`` (m,) is true."""
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+            listed = ", ".join(str(keys[i]) for i in rows[:5])
+            raise Refused(f"{self}: {what} in {'row' if len(rows) == 1 else 'rows'} {listed}{more}")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``; StoreError where another process does. It falls with the process."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"{path}: another migration is writing there") from None
+        yield

@@ -1,0 +1,231 @@
+"""Embeddings in files as a store: row numbers are the keys, and a destination grows beside its final name."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivec import files
+from minivec.stores.arrow import taken, with_vectors
+from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
+
+HEADERS = {".npy": files.write_npy_header, ".safetensors": files.write_safetensors_header}
+
+
+class FileStore(Store):
+    """What files have in common: how they are read, and a checkpoint of two parts.
+
+    The state that a migration began with lies in ``_state``; how far it has come is the number of rows that are there.
+    """
+
+    kind = "array"
+
+    def __init__(self, address: Address, path: Path, column: str | None):
+        super().__init__(address)
+        self.path, self.column = path, column
+        self._opened: files.Rows | None = None
+        self._held = ExitStack()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def _rows(self) -> files.Rows:
+        if self._opened is None:
+            self._opened = files.open_rows(self.path, self.column)
+        return self._opened
+
+    @property
+    def _state(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.migration.json")
+
+    def schema(self) -> Schema:
+        """The width and the column are the file's."""
+        return Schema(self._rows.column, None, self._rows.shape[1], self._payload())
+
+    def _payload(self) -> tuple[str, ...]:
+        return ()
+
+    def count(self) -> int:
+        """The rows that the file says it has."""
+        return self._rows.shape[0]
+
+    def pin(self, version: Any = None) -> Any:
+        """A file is its size and the time it was changed; another one is not read on."""
+        now = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in self._files()]
+        if version not in (None, now):
+            raise Refused(f"{self}: changed since the migration began")
+        return now
+
+    def _files(self) -> list[Path]:
+        return [self.path]
+
+    def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
+        """Rows in order; a position is the number of rows before it."""
+        start, done = 0, after or 0
+        for vectors, batch in self._rows.batches(size):
+            end, cut = start + len(vectors), max(0, done - start)
+            if cut < len(vectors):
+                rest = None if batch is None else batch.slice(cut)
+                yield Block(range(start + cut, end), vectors[cut:], rest, end)
+            start = end
+
+    def keys(self) -> Sequence[int]:
+        """Row numbers."""
+        return range(self.count())
+
+    def fetch(self, keys: Sequence[int]) -> Block:
+        """The rows with these numbers."""
+        numbers = np.asarray(keys, int)
+        order = np.argsort(numbers, kind="stable")
+        wanted, found, batches = numbers[order], [], []
+        for block in self.blocks(16384):
+            here = wanted[(wanted >= block.keys[0]) & (wanted <= block.keys[-1])] - block.keys[0]
+            found.append(block.vectors[here])
+            batches.append((block.payload, here))
+        back = np.argsort(order, kind="stable")
+        return Block(keys, np.concatenate(found)[back], taken(batches, back, self._rows.column), None)
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The state that the migration began with, and the rows that are there."""
+        if not self._state.exists():
+            if self._exists():
+                raise Refused(f"{self}: it exists, and no migration has made it; name another destination")
+            return None
+        rows = self._written()
+        return {**json.loads(self._state.read_text()), "rows": rows, "position": rows}
+
+    def create(self, source: Store, width: int, state: dict[str, Any]) -> None:
+        """Note the state, and what it takes to go on from it."""
+        self._begin(source, width, state)
+        with files.replacing(self._state) as temporary:
+            temporary.write_text(json.dumps(state))
+
+    def lock(self) -> None:
+        """Hold a file beside the destination; an error where none can be made there."""
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        files.check_output(lock, (".lock",))
+        self._held.enter_context(locked(lock))
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._held.close()
+
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+    def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _written(self) -> int:
+        raise NotImplementedError
+
+
+class ArrayStore(FileStore):
+    """A .npy, .npz or .safetensors file: one array, and nothing beside it. An .npz cannot be a destination.
+
+    A destination grows as a hidden file and gets its name when it has all its rows.
+    """
+
+    @property
+    def _partial(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.partial")
+
+    def accepts(self, source: Store) -> None:
+        """Only what has no payload that would be lost."""
+        if self.path.suffix.lower() not in HEADERS:
+            raise Refused(f"{self}: a destination is a {' or '.join(HEADERS)} file, or a folder for Parquet files")
+        if source.schema().payload or source.kind not in ("array", "arrow"):
+            raise Refused(f"{self}: {source} has more than vectors, which this file cannot keep")
+
+    def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
+        with open(self._partial, "wb") as file:
+            HEADERS[self.path.suffix.lower()](file, (state["count"], width), source.schema().column or files.NAME)
+            state["start"], state["row_bytes"] = file.tell(), 4 * width
+
+    def _written(self) -> int:
+        state = json.loads(self._state.read_text())
+        if not self._partial.exists():
+            return state["count"] if self.path.exists() else 0
+        return max(0, self._partial.stat().st_size - state["start"]) // state["row_bytes"]
+
+    def write(self, block: Block, state: dict[str, Any]) -> None:
+        """Append rows behind those that the state counts before them; what lay there is cut off."""
+        rows = block.vectors.astype("<f4", copy=False)
+        with open(self._partial, "rb+") as file:
+            file.truncate(state["start"] + (state["rows"] - len(rows)) * state["row_bytes"])
+            file.seek(0, os.SEEK_END)
+            file.write(np.ascontiguousarray(rows).data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        if self._partial.exists():
+            self._partial.replace(self.path)
+
+
+class ParquetStore(FileStore):
+    """A .parquet file, or a folder of them. A destination is a folder, and a block is a file in it."""
+
+    kind = "arrow"
+    extra = "parquet"
+
+    @property
+    def _state(self) -> Path:
+        return self.path / "_migration.json"
+
+    def _payload(self) -> tuple[str, ...]:
+        names = self.arrow_schema().names
+        return tuple(name for name in names if name != self._rows.column)
+
+    def arrow_schema(self) -> Any:
+        """Of the first file."""
+        return self.client("pyarrow.parquet").read_schema(self._files()[0])
+
+    def _files(self) -> list[Path]:
+        return files.parquet_parts(self.path) if self.path.is_dir() else [self.path]
+
+    def accepts(self, source: Store) -> None:
+        """Arrow data, and arrays."""
+        if self.path.suffix.lower() == ".parquet":
+            raise Refused(f"{self}: a destination is a folder for Parquet files, so that it can be resumed")
+        if source.kind != "array":
+            super().accepts(source)
+
+    def _exists(self) -> bool:
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
+    def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
+        schema = source.schema()
+        name = self.column or schema.column or files.NAME
+        if name in schema.payload:
+            raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (?column=)")
+        state["column"], state["new_column"] = schema.column, name
+        self.path.mkdir(exist_ok=True)
+
+    def _written(self) -> int:
+        read = self.client("pyarrow.parquet").read_metadata
+        return sum(read(path).num_rows for path in self._files())
+
+    def write(self, block: Block, state: dict[str, Any]) -> None:
+        """A file, whole or not at all, named by the number of its first row."""
+        table = with_vectors(block.payload, state["column"], block.vectors, state["new_column"])
+        with files.replacing(self.path / f"part-{state['rows'] - len(block.keys):012d}.parquet") as temporary:
+            self.client("pyarrow.parquet").write_table(table, temporary)
+        self._opened = None
+
+
+def open_file(address: Address, path: str, column: str | None) -> FileStore:
+    """The store for a path: by its suffix, and a folder for Parquet files where it has none."""
+    place = Path(path).expanduser()
+    suffix = place.suffix.lower()
+    if place.is_dir() or suffix in ("", ".parquet"):
+        return ParquetStore(address, place, column)
+    if suffix not in files.SUFFIXES:
+        raise Refused(f"{path}: expected a file ending in {', '.join(files.SUFFIXES)}, a folder or a store's URL")
+    return ArrayStore(address, place, column)

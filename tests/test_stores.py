@@ -1,0 +1,228 @@
+"""Stores: what their URLs mean, what they read, and that they tell no credentials."""
+
+import logging
+import sys
+import traceback
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save_file
+
+from databases import KINDS, MAKERS, Postgres, table, vectors
+from minivec.stores import StoreError, open_store, redact, sample
+
+X = vectors(60)
+
+
+@pytest.fixture(params=KINDS)
+def database(request, tmp_path):
+    return MAKERS[request.param](tmp_path)
+
+
+def test_every_store_reads_in_key_order_and_goes_on_behind_a_position(database):
+    database.fill("docs", X)
+    with open_store(database.url("docs") + "?column=v" * ("qdrant" in database.url(""))) as store:
+        assert store.count() == 60 and store.schema().width == 6
+        blocks = list(store.blocks(25))
+        assert [len(block.keys) for block in blocks] == [25, 25, 10]
+        assert [key for block in blocks for key in block.keys] == list(store.keys())
+        behind = list(store.blocks(25, blocks[0].position))
+        np.testing.assert_array_equal(behind[0].vectors, blocks[1].vectors)
+        whole = np.concatenate([block.vectors for block in blocks])
+        some = [store.keys()[i] for i in (50, 3, 20)]
+        np.testing.assert_array_equal(store.fetch(some).vectors, whole[[50, 3, 20]])
+        assert list(store.fetch(some).keys) == some
+        rows = {tuple(np.round(row, 5)) for row in X.tolist()}
+        assert {tuple(np.round(row, 5)) for row in whole.tolist()} == rows
+
+
+def test_samples_are_uniform_and_reproducible(database):
+    database.fill("docs", X)
+    url = database.url("docs") + "?column=v" * ("qdrant" in database.url(""))
+    one = sample(url, 20, seed=3)
+    assert one.shape == (20, 6) and len(np.unique(one, axis=0)) == 20
+    np.testing.assert_array_equal(one, sample(url, 20, seed=3))
+    assert not np.array_equal(one, sample(url, 20, seed=4))
+    assert sample(url, 1000).shape == (60, 6)
+    firsts = [sample(url, 1, seed=seed)[0, 0] for seed in range(12)]
+    assert len(set(firsts)) > 6
+
+
+def test_files(tmp_path):
+    np.save(tmp_path / "a.npy", X)
+    np.savez(tmp_path / "a.npz", x=X, y=X)
+    save_file({"x": X, "n": X[:, :3].copy()}, tmp_path / "a.safetensors")
+    pq.write_table(table(X), tmp_path / "a.parquet")
+    for name in ("a.npy", "a.npz?column=x", "a.safetensors?column=x", "a.parquet"):
+        with open_store(tmp_path / name) as store:
+            np.testing.assert_array_equal(np.concatenate([b.vectors for b in store.blocks(7)]), X)
+            np.testing.assert_array_equal(store.fetch([59, 0, 7]).vectors, X[[59, 0, 7]])
+    with pytest.raises(ValueError, match="several tensors"):
+        open_store(tmp_path / "a.safetensors").schema()
+    with pytest.raises(ValueError, match="expected a file ending in"):
+        open_store("a.csv")
+    with pytest.raises(FileNotFoundError, match="b.npy"):
+        open_store("b.npy").schema()
+
+
+def test_a_folder_of_parts_that_do_not_fit(tmp_path):
+    pq.write_table(table(X), tmp_path / "1.parquet")
+    pq.write_table(table(vectors(5, width=4)), tmp_path / "2.parquet")
+    with pytest.raises(ValueError, match=r"2.parquet.*4 dimensions.*6"):
+        open_store(tmp_path).schema()
+
+
+def test_urls(tmp_path):
+    store = open_store("postgresql://ann:s%40cret@db.example:5433/shop?table=pub.docs&column=v&key=id&sslmode=require")
+    assert str(store) == "postgresql://db.example:5433/shop?table=pub.docs&column=v&key=id&sslmode=require"
+    assert (store.namespace, store.table, store.column, store.key) == ("pub", "docs", "v", "id")
+    assert store._target["password"] == "s@cret" and store._target["sslmode"] == "require"
+    assert str(open_store("lance://some/folder/docs").folder) == "some/folder"
+    assert str(open_store("chroma:///data/c/docs").folder) == "/data/c"
+    assert str(open_store("qdrant://./q/docs").folder) == "q"
+    assert open_store("chroma://host:8001/docs").address.port == 8001
+    for url, words in {
+        "mysql://host/db": "unknown scheme 'mysql'",
+        "lance://docs": "lance://FOLDER/NAME",
+        "lance://a/docs?colum=v": "unknown option 'colum'",
+        "postgresql://host/db": "name the table",
+        "postgresql://host/db?table=t&type=bit": "type must be",
+        "postgresql://host:port/db?table=t": "not a URL",
+        "chroma://host:8000/": "chroma://HOST:PORT/COLLECTION",
+        "qdrant://host/a/b": "qdrant://HOST:PORT/COLLECTION",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            open_store(url)
+    with pytest.raises(ValueError, match="in the URL"):
+        open_store("lance://a/b", column="v")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:hunter2@127.0.0.1:1/db?table=docs&connect_timeout=2",
+        "postgresql://ann:hunter2@127.0.0.1:1/db?table=docs&nonsense=1",
+        "postgresql://127.0.0.1:1/db?table=docs&password=hunter2&connect_timeout=2",
+        "postgresql://ann:hunter2@127.0.0.1:x/db?table=docs",
+        "postgresql://ann:hunter2@\u2100/db?table=docs",
+        "postgresql://ann:hunter2@127.0.0.1/db",
+        "mysql://ann:hunter2@127.0.0.1/db",
+        pytest.param("qdrant://:hunter2@127.0.0.1:1/docs", marks=pytest.mark.slow),
+        pytest.param("chroma://:hunter2@127.0.0.1:1/docs", marks=pytest.mark.slow),
+        pytest.param("chroma://ann:hunter2@127.0.0.1:1/docs", marks=pytest.mark.slow),
+    ],
+)
+def test_credentials_are_never_told(url, caplog, capfd):
+    clients = {"postgresql": "psycopg", "chroma": "chromadb", "qdrant": "qdrant_client"}
+    if (scheme := url.partition(":")[0]) in clients:
+        pytest.importorskip(clients[scheme])
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises((ValueError, OSError)) as caught:
+        store = open_store(url)
+        assert "hunter2" not in str(store)
+        store.schema()
+    out, err = capfd.readouterr()
+    assert "hunter2" not in str(caught.value) + out + err + caplog.text and "ann" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    printed = "".join(traceback.format_exception(caught.value))  # as a log would have it, the chain of causes too
+    assert "hunter2" not in printed.replace(url, "")
+
+
+def test_the_command_line_tells_no_credentials(capsys):
+    pytest.importorskip("psycopg")
+    from minivec import cli
+
+    url = "postgresql://ann:hunter2@127.0.0.1:1/db?table=docs&connect_timeout=2"
+    for arguments in (
+        ["sample", url, "-o", "x.npy"],
+        ["sample", url, url, "-o", "x.npy"],
+        ["align", url, url, "-o", "x.keras"],
+        ["migrate", url, url, "-a", "nothing.safetensors"],
+        ["transform", url, "-a", "nothing.keras", "-o", "x.npy"],
+        [url],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        out, err = capsys.readouterr()
+        assert caught.value.code == 2 and "hunter2" not in out + err and err.count("\n") == 1
+
+
+def test_redact():
+    assert redact("no postgresql://ann:p@ss@host/db here") == "no postgresql://***@host/db here"
+    assert redact("https://h/?api_key=abc&x=1") == "https://h/?api_key=***&x=1"
+
+
+def test_a_missing_client_says_what_to_install(monkeypatch, tmp_path):
+    (tmp_path / "docs.lance").mkdir()
+    for url, module, extra in [
+        ("postgresql://h/db?table=t", "psycopg", "postgres"),
+        (f"lance://{tmp_path}/docs", "lancedb", "lancedb"),
+        ("chroma://h/docs", "chromadb.errors", "chroma"),
+        ("qdrant://h/docs", "qdrant_client", "qdrant"),
+    ]:
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(ImportError, match=rf"pip install 'minivec\[{extra}\]'"):
+            open_store(url).count()
+
+
+def test_what_is_missing_is_named(database):
+    if isinstance(database, MAKERS["parquet"]):
+        pytest.skip("files have tests of their own")
+    with pytest.raises(ValueError, match="no (table|collection) 'docs'"):
+        open_store(database.url("docs")).schema()
+    database.fill("docs", X)
+    if "chroma" in database.url("docs"):
+        return
+    between = "&" if "table=" in database.url("docs") else "?"
+    with pytest.raises(ValueError, match="'w'.*there is.* ?v"):
+        open_store(f"{database.url('docs')}{between}column=w").schema()
+
+
+def test_lance_keys_and_nulls(tmp_path):
+    database = MAKERS["lance"](tmp_path)
+    database.fill("docs", X, null=7)
+    with pytest.raises(ValueError, match="no column 'nokey'"):
+        open_store(database.url("docs?key=nokey")).schema()
+    with pytest.raises(ValueError, match="null instead of a vector in row"):
+        list(open_store(database.url("docs?key=id")).blocks(100))
+    rows = table(X).set_column(0, "id", pa.array([1, 1, *range(2, 60)]))
+    database.db.create_table("twice", rows)
+    with pytest.raises(ValueError, match="1 duplicate values, such as 1"):
+        open_store(database.url("twice?key=id")).check()
+    assert open_store(database.url("twice")).check() is None
+
+
+@pytest.mark.slow
+def test_postgres_keys_nulls_and_names(tmp_path):
+    database = Postgres(tmp_path)
+    database.fill("docs", X, null=7)
+    missing = table(X)["id"][7].as_py()
+    with pytest.raises(ValueError, match=rf"NULL instead of a vector in 1 rows: id {missing}$"):
+        open_store(database.url("docs")).check()
+    with pytest.raises(ValueError, match=rf"NULL instead of a vector in row {missing}$"):
+        list(open_store(database.url("docs")).blocks(100))
+    with pytest.raises(ValueError, match="no column 'nokey'"):
+        open_store(database.url("docs&key=nokey")).schema()
+    database.run("CREATE TABLE nokey AS SELECT * FROM docs WHERE v IS NOT NULL")
+    with pytest.raises(ValueError, match="no primary key"):
+        open_store(database.url("nokey")).schema()
+    assert open_store(database.url("nokey&key=id")).check() is None
+    database.run("INSERT INTO nokey SELECT * FROM nokey WHERE id = 5")
+    with pytest.raises(ValueError, match="'id' is not unique: 5 is in 2 rows"):
+        open_store(database.url("nokey&key=id")).check()
+    database.run("UPDATE nokey SET id = NULL WHERE id = 5")
+    with pytest.raises(ValueError, match="'id' is NULL in 2 rows"):
+        open_store(database.url("nokey&key=id")).check()
+    database.run('CREATE TABLE "Robert\'); DROP TABLE docs;--" ("k""ey" text PRIMARY KEY, v halfvec(3))')
+    database.run("INSERT INTO \"Robert'); DROP TABLE docs;--\" VALUES ('b\\\"{,}', '[1,2,3]'), ('a', '[3,2,1]')")
+    odd = open_store(f"{database.uri}&table=Robert%27%29%3B+DROP+TABLE+docs%3B--")
+    assert odd.keys() == ["a", 'b\\"{,}']
+    np.testing.assert_array_equal(odd.fetch(['b\\"{,}', "a"]).vectors, [[1, 2, 3], [3, 2, 1]])
+    database.run("CREATE TABLE loose (id int PRIMARY KEY, v vector)")
+    database.run("INSERT INTO loose VALUES (1, '[1,2]'), (2, '[1,2,3]')")
+    with pytest.raises(ValueError, match="another length than 2 in row 2"):
+        list(open_store(database.url("loose")).blocks(10))
+    with pytest.raises(StoreError, match="permission|role|database"):
+        open_store(database.uri.replace("postgres:@", "nobody:@") + "&table=docs").schema()
