@@ -139,9 +139,11 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     for start, *halves in starts(X, Y, principal, s, record, rng, pairs):
         apart = [refine(half, coarse, slice(i, None, 2))[2] for i, half in enumerate(halves)]
         found, objective, w = refine(start, coarse)
+        with record.stage("agreement"):
+            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *apart)
+            record.step(agreement=agree)
         if objective > best:
-            best, initial, W = objective, start, found
-            agreement = mean_cosine(X @ principal[0].directions[:, : len(w)], *apart)
+            best, initial, W, agreement = objective, start, found, agree
         if agreement > CLEAR or record.stopped:
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:

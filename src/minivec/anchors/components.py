@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivec.frame import Principal
-from minivec.procrustes import polar
+from minivec.procrustes import polar, retract
 
 ROWS = 8_192  # more rows than this make the components no better, only later
 ITERATIONS = 40
@@ -58,7 +58,7 @@ def _fastica(Z: np.ndarray, contrast: str, rng: np.random.Generator) -> np.ndarr
             inside = np.clip(S, -3, 3)
             G = inside**3
             slope = 3 * np.mean(np.where(np.abs(S) < 3, inside * inside, 0), 0)
-        previous, B = B, polar(Z.T @ G / len(Z) - B * slope)
+        previous, B = B, retract(Z.T @ G / len(Z) - B * slope)
         if np.max(1 - np.abs(np.einsum("ij,ij->j", previous, B))) < TOLERANCE:
             break
     return B

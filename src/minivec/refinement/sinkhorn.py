@@ -11,7 +11,7 @@ from keras import ops
 
 from minivec.backend import compiled
 from minivec.frame import Principal, unit
-from minivec.procrustes import WHITEN, polar
+from minivec.procrustes import WHITEN, polar, retract
 
 ROUNDS = 3  # of Sinkhorn's normalisation
 FLATTEN = 0.25  # power of the variances taken out: 0.15 loses 2 points of top-1 with E5, 0.2 loses 1
@@ -60,7 +60,7 @@ class Transport:
         source, target = self._leading
         others = cross.sum(0) - cross
         evened = source.evening(WHITEN - FLATTEN)[:, None] * others * target.evening(WHITEN - FLATTEN)
-        return polar(evened), {"objective": objective}
+        return retract(evened), {"objective": objective}
 
     def cross_covariance(self, w: np.ndarray, plans: int) -> tuple[np.ndarray, float]:
         """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` fresh plans under w."""

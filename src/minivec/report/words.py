@@ -123,6 +123,7 @@ def stage_rows(facts: Facts) -> list[dict[str, Any]]:
         "frame": "centre by the mean, scale to the unit sphere",
         "anchors": "find what both spaces have in common",
         "matching": "match the anchors of A with those of B",
+        "agreement": "compare two fits from disjoint halves",
         "refine1": "transport between samples and Procrustes in turn, coarse to fine",
         "refine2": "clusters of A settle among the rows of B",
         "confidence": "judge the result without labels",
