@@ -92,13 +92,13 @@ def paper(X, Y, principal, settings, record, rng, pairs):
     """The published procedure (arXiv 2510.02348), with the polar projection that its code leaves out."""
     s = settings
     with record.stage("anchors", s.approx_runs):
-        runs = []
+        runs: list[tuple[np.ndarray, np.ndarray]] = []
         while pairs is None and len(runs) < s.approx_runs and not record.stopped:
             runs.append(matched_centroids(X, Y, s.approx_clusters, rng))
             record.step()
-        anchors = map(np.concatenate, zip(*runs, strict=True)) if runs else (X[pairs[:, 0]], Y[pairs[:, 1]])
+        a, b = map(np.concatenate, zip(*runs, strict=True)) if runs else (X[pairs[:, 0]], Y[pairs[:, 1]])
     with record.stage("matching"):
-        W = initial = polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors))
+        W = initial = polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors))
     with record.stage("refine1", s.refine1_iterations):
         W = refined = iterate(W, neighbors(X, Y, s, rng), s.refine1_iterations, s.smoothing_alpha, record)
     with record.stage("refine2", 1):
@@ -189,10 +189,10 @@ def from_components(X, Y, principal, settings, record, rng) -> list[np.ndarray]:
             if record.step():
                 break
     with record.stage("matching"):
-        matched = [match_components(*run, rng) for run in runs]
+        matched = [match_components(one, other, rng) for one, other in runs]
         found = [common_map(some, rng) for some in (matched, matched[::2], matched[1::2] or matched)]
         if s.approx_neighbors:
-            return [polar(X.T @ pseudo_targets(X, Y, *anchors, s.approx_neighbors)) for _, anchors in found]
+            return [polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors)) for _, (a, b) in found]
         return [W for W, _ in found]
 
 

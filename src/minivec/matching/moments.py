@@ -4,6 +4,7 @@ Components are uncorrelated, but their energies are not: E[f(s_i) g(s_j)] is the
 are the same, whatever the coordinates. So k nodes, seven weighted graphs on each side, and one graph matching.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from minivec.anchors.components import Components
 from minivec.procrustes import polar
+
+Gains = Callable[[np.ndarray], np.ndarray]  # what each match (k, k) would gain under a soft assignment (k, k)
 
 STEPS = 40  # of annealing
 COLDEST = 0.05  # the temperature at the end, from 1 at first
@@ -117,7 +120,7 @@ def portrait(components: Components) -> Portrait:
 
 def node_terms(one: Portrait, other: Portrait) -> np.ndarray:
     """How alike the components are one by one, (k, k), standardised: their rows of each table, sorted; quantiles."""
-    terms = 0.0
+    terms = np.zeros((len(one.quantiles), len(other.quantiles)))
     for A, B, directed, weight in zip(one.tables, other.tables, DIRECTED, WEIGHTS, strict=True):
         terms = terms - weight * _distances(np.sort(A, 1), np.sort(B, 1))
         if directed:
@@ -157,7 +160,7 @@ def match(
     return max((_settle(soft, gains) for soft in P), key=lambda found: found.score)
 
 
-def _settle(P: np.ndarray, gains) -> Match:
+def _settle(P: np.ndarray, gains: Gains) -> Match:
     """The permutation nearest to the soft assignment ``P`` (k, k), followed uphill while it gains."""
     columns = linear_sum_assignment(-P)[1]
     best = _match(columns, gains)
@@ -171,7 +174,7 @@ def _settle(P: np.ndarray, gains) -> Match:
     return best
 
 
-def _match(columns: np.ndarray, gains) -> Match:
+def _match(columns: np.ndarray, gains: Gains) -> Match:
     k = len(columns)
     hard = np.zeros((k, k), np.float32)
     hard[np.arange(k), columns] = 1

@@ -38,8 +38,9 @@ class Transport:
         sample: int,
         rng: np.random.Generator,
     ):
-        whole = r is None or r >= min(X.shape[1], Y.shape[1])
-        self._leading = [p if whole else p.leading(r) for p in principal]
+        self._leading = principal
+        if r is not None and r < min(X.shape[1], Y.shape[1]):
+            self._leading = principal[0].leading(r), principal[1].leading(r)
         self._rows = X, Y
         self._seen = [unit(Z @ p.directions * p.evening(FLATTEN)) for Z, p in zip((X, Y), self._leading, strict=True)]
         self._beta, self._rng = np.float32(beta), rng
