@@ -66,7 +66,7 @@ CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SMOOTHING = 0.5  # the paper's, for its own steps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
-CLEAR = 0.22  # a start whose halves agree to this mean cosine needs no rival
+CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 PLANS = 2  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
