@@ -9,7 +9,7 @@ from minivec.search import top_k
 
 # Confidence is a logistic function of the agreement of two fits refined on disjoint halves of the rows, from disjoint
 # component runs that have all seen every row: not wholly independent, and some two dozen fits. On real pairs of
-# encoders it was 0.35 to 0.8 where the fit got to 0.6 of the ceiling and more, and at most 0.27 where it got to less than 0.25.
+# encoders it was 0.35 to 0.8 where the fit got to 0.6 of the ceiling and more, at most 0.27 where it got to below 0.25.
 MIDDLE, WIDTH = 0.3, 0.03
 RELIABLE, FAILED = 0.8, 0.3
 FEW_ROWS = 5_000
