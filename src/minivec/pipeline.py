@@ -67,6 +67,7 @@ WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of th
 SMOOTHING = 0.5  # the paper's, for its own steps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
+TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 PLANS = 2  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
@@ -136,7 +137,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
         return even_procrustes(cross, *principal), objective, polar(w.mean(0))
 
     best = -np.inf
-    for start, *halves in starts(X, Y, principal, s, record, rng, pairs):
+    for rivals, (start, *halves) in enumerate(starts(X, Y, principal, s, record, rng, pairs)):
         apart = [refine(half, coarse, slice(i, None, 2))[2] for i, half in enumerate(halves)]
         found, objective, w = refine(start, coarse)
         with record.stage("agreement"):
@@ -144,7 +145,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
             record.step(agreement=agree)
         if objective > best:
             best, initial, W, agreement = objective, start, found, agree
-        if agreement > CLEAR or record.stopped:
+        if record.stopped or agreement > CLEAR and (rivals or best < TIGHT):
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
