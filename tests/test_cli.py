@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner, __version__, cli, datasets, evaluate_alignment
+from minivec import MiniVec2VecAligner, __version__, datasets, evaluate_alignment
 from minivec.confidence import Verdict
 
 A, B = supervised.spaces(8, 6, rows=400)
@@ -51,18 +51,6 @@ def folder(tmp_path, monkeypatch):
     np.save("a.npy", A)
     np.save("b.npy", B)
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        """Exit code, stdout and stderr of the command line."""
-        with pytest.raises(SystemExit) as caught:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def names(folder):

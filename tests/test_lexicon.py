@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner, cli
+from minivec import MiniVec2VecAligner
 from minivec.files import map_rows, open_rows
 from minivec.frame import unit
 from minivec.lexicon import Lexicon, read_dictionary
@@ -32,18 +32,6 @@ def folder(tmp_path, monkeypatch, aligner):
     aligner.save("en_de.keras")
     Path("true.txt").write_text("".join(f"en{i} de{i}\n" for i in range(100)) + "en0 de1\nnot known\n")
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        """Exit code, stdout and stderr of the command line."""
-        with pytest.raises(SystemExit) as caught:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def test_translate_and_evaluate(aligner):

@@ -17,7 +17,6 @@ import pytest
 import databases
 import supervised
 from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
-from minivec import cli
 from minivec.migrate import fingerprint, migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
@@ -216,16 +215,6 @@ def test_fingerprints():
 
 
 # The command line.
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            cli.main([str(argument) for argument in arguments])
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_commands(tmp_path, monkeypatch, run):

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 import supervised
-from minivec import MiniVec2VecAligner, NotAlignedError, cli, evaluate_alignment
+from minivec import MiniVec2VecAligner, NotAlignedError, evaluate_alignment
 from minivec.report import Report, words
 from minivec.report import facts as facts_module
 from minivec.report.facts import gather
@@ -208,17 +208,6 @@ def folder(tmp_path, monkeypatch, aligner):
     (tmp_path / "few.txt").write_text("one\ntwo\n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 BOTH = ("--source", "a.npy", "--target", "b.npy")

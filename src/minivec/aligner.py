@@ -18,7 +18,7 @@ from minivec.frame import Frame
 from minivec.history import History
 from minivec.record import Callback, Record
 from minivec.runtime import QueryAdapter
-from minivec.settings import FIT_ROWS, resolve, whole_number
+from minivec.settings import FIT_ROWS, check_choice, resolve, whole_number
 from minivec.validation import as_array, as_pairs, as_rows, frame_of
 
 if TYPE_CHECKING:
@@ -235,8 +235,7 @@ class MiniVec2VecAligner(keras.Model):
         """
         from minivec import paired
 
-        if mapping not in paired.MAPPINGS:
-            raise ValueError(f"mapping must be one of {', '.join(map(repr, paired.MAPPINGS))}; got {mapping!r}")
+        check_choice("mapping", mapping, paired.MAPPINGS)
         seed = whole_number("seed", seed, 0)
         record = Record(verbose=verbose)
         with record.stage("frame"):
@@ -245,9 +244,7 @@ class MiniVec2VecAligner(keras.Model):
             if len(XA) != len(XB):
                 raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
             source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-            rows = np.arange(len(XA))
-            if len(rows) > FIT_ROWS:
-                rows = np.sort(np.random.default_rng(seed).choice(rows, FIT_ROWS, replace=False))
+            rows = _some(len(XA), np.random.default_rng(seed))
             X, Y = source.apply(XA[rows]), target.apply(XB[rows])
         result = paired.fit(X, Y, mapping, seed, record)
         settings = {"preset": "pairs", "mapping": mapping, "seed": seed, **result.chosen}
@@ -392,6 +389,11 @@ def fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
     return {"shape": list(X.shape), "blake2b": blake2b(some.tobytes(), digest_size=16).hexdigest()}
 
 
+def _some(n: int, rng: np.random.Generator) -> np.ndarray:
+    """The numbers, rising, of all of n rows, or of FIT_ROWS drawn uniformly."""
+    return np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
+
+
 def _sample(
     nA: int, nB: int, pairs: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -403,7 +405,7 @@ def _sample(
         pairs = pairs[rng.choice(len(pairs), FIT_ROWS, replace=False)]
     chosen = []
     for side, n in enumerate((nA, nB)):
-        rows = np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
+        rows = _some(n, rng)
         chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
     if pairs is not None:
         pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)

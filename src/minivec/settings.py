@@ -82,8 +82,8 @@ def resolve(preset: str = "auto", mapping: str = "orthogonal", seed: int = 0, **
     Raises ValueError for an unknown preset or mapping and for a value out of range, TypeError for one of the
     wrong type; the message has the value in it.
     """
-    _check_choice("preset", preset, tuple(PRESETS))
-    _check_choice("mapping", mapping, MAPPINGS)
+    check_choice("preset", preset, tuple(PRESETS))
+    check_choice("mapping", mapping, MAPPINGS)
     values: dict[str, Any] = {"seed": whole_number("seed", seed, 0)}
     for name, default in PRESETS[preset].items():
         value = given.pop(name, None)
@@ -107,7 +107,8 @@ def whole_number(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """A ValueError that names the argument and the value, unless it is one of ``choices``."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 

@@ -18,6 +18,7 @@ from minivec.cli.common import (
     check_width,
     fail,
     load,
+    load_between,
     open_all,
     open_lexicon,
     print_facts,
@@ -208,9 +209,7 @@ def evaluate(
         print_facts(open_lexicon(test_a, test_b, aligner, column, False, None).evaluate(true), as_json)
         return
     A, B = open_all([test_a, test_b], column)
-    model = load(aligner)
-    check_width(A, model.embedding_dim, aligner)
-    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
+    model = load_between(aligner, A, B)
     from minivec import evaluate_alignment
 
     print_facts(evaluate_alignment(model, A.array(), B.array()), as_json)

@@ -103,15 +103,21 @@ def check_width(rows: Rows, width: int, aligner: Path) -> None:
         raise ValueError(f"{rows}: rows of {rows.shape[1]} dimensions where {aligner} has {width}")
 
 
+def load_between(aligner: Path, A: Rows, B: Rows, inverse: bool = False) -> "MiniVec2VecAligner":
+    """The map from A's space into B's, or, of a file from B to A, its ``inverse``; ValueError for other widths."""
+    model = load(aligner)
+    model = model.inverse() if inverse else model
+    check_width(A, model.embedding_dim, aligner)
+    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
+    return model
+
+
 def open_lexicon(
     source: Path, target: Path, aligner: Path, column: list[str] | None, inverse: bool, vocabulary: int | None
 ) -> "Lexicon":
     """The first ``vocabulary`` words (None: all) of both files in one space."""
     A, B = open_all([source, target], column)
-    model = load(aligner)
-    model = model.inverse() if inverse else model
-    check_width(A, model.embedding_dim, aligner)
-    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
+    model = load_between(aligner, A, B, inverse)
     from minivec.lexicon import Lexicon
 
     return Lexicon(model, *read_words(A, vocabulary), *read_words(B, vocabulary))

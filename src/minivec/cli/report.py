@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minivec.cli.common import EMBEDDINGS, Columns, app, check_width, load, open_all
+from minivec.cli.common import EMBEDDINGS, Columns, app, load_between, open_all
 from minivec.files import Rows, check_output
 
 FORMATS = ("html", "png", "svg")
@@ -38,10 +38,7 @@ def report(
     """Write a page that explains the map: one file, to be opened in a browser without any network."""
     A, B = open_all([source, target], column)
     outputs, given = prepare(output, format, texts, A, B, paired)
-    model = load(file)
-    check_width(A, model.embedding_dim, file)
-    check_width(B, model.compute_output_shape(A.shape)[1], file)
-    made = model.report(A.array(), B.array(), paired=paired, **given)
+    made = load_between(file, A, B).report(A.array(), B.array(), paired=paired, **given)
     for path in outputs:
         made.save(path)
     print(f"saved {', '.join(map(str, outputs))}")
