@@ -12,11 +12,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 import databases
 import supervised
 from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from minivec.files import map_rows, open_rows
 from minivec.migrate import fingerprint, migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
@@ -157,6 +161,45 @@ def test_files_of_arrays(tmp_path):
         migrate(tmp_path / "docs", tmp_path / "lost.parquet", ADAPTER)
     with pytest.raises(ValueError, match="a destination is a .npy or .safetensors"):
         migrate(tmp_path / "old.npy", tmp_path / "lost.npz", ADAPTER)
+
+
+@pytest.mark.parametrize("name", ["docs.npy", "docs.npz", "docs.safetensors", "docs.vec", "docs.bin"])
+def test_files_of_arrays_and_words_become_columns(tmp_path, name):
+    """Beside them there is nothing, or the words."""
+    old, words = tmp_path / name, [f"w{i}" for i in range(90)]
+    if name.endswith(".npy"):
+        np.save(old, X)
+    elif name.endswith(".npz"):
+        np.savez(old, x=X)
+    elif name.endswith(".safetensors"):
+        save_file({"x": X}, old)
+    else:
+        pq.write_table(pa.table({"word": words, "v": list(X)}), tmp_path / "w.parquet")
+        map_rows(lambda rows: rows, open_rows(tmp_path / "w.parquet"), old, 50)
+    with pytest.raises(Killed):
+        migrate(old, tmp_path / "new", ADAPTER, batch=20, progress=interrupted_after(2))
+    assert migrate(old, tmp_path / "new", ADAPTER, batch=20, verify=90).written == 50
+    assert not np.array_equal(sample(old, 5, seed=1), sample(old, 5, seed=2))
+    made = pq.read_table(tmp_path / "new")
+    assert made.column_names[:-1] == (["word"] if name in ("docs.vec", "docs.bin") else [])
+    assert made.num_columns == 1 or made["word"].to_pylist() == words
+    np.testing.assert_allclose(made.columns[-1].to_pylist(), ADAPTER(X), atol=1e-5)
+    if made.num_columns == 2:
+        with pytest.raises(ValueError, match="more than vectors"):
+            migrate(old, tmp_path / "lost.npy", ADAPTER)
+        with pytest.raises(ValueError, match="a destination is a .npy or .safetensors"):
+            migrate(old, tmp_path / f"lost{old.suffix}", ADAPTER)
+    pytest.importorskip("lancedb")
+    url = f"lance://{tmp_path}/new"
+    assert migrate(old, url, ADAPTER, batch=40, verify=90).verified == 90
+    with open_store(url) as store:
+        assert store.schema().payload == tuple(made.column_names[:-1])
+
+
+def test_verify_takes_nan_beside_the_vectors_for_itself(tmp_path):
+    rows = databases.table(X).append_column("score", pa.array([np.nan] * 90))
+    pq.write_table(rows, tmp_path / "old.parquet")
+    assert migrate(tmp_path / "old.parquet", tmp_path / "new", ADAPTER, batch=40, verify=90).verified == 90
 
 
 def test_between_parquet_and_lance(tmp_path):

@@ -118,7 +118,7 @@ class LanceStore(Store):
             yield batch
 
     def _vectors(self, column: Any, schema: Schema, keys: Sequence[Any]) -> np.ndarray:
-        vectors = list_vectors(column, schema.width, lambda what, bad: self.refuse(what, bad, keys))
+        vectors = list_vectors(column, schema.width, lambda what, rows: self.refuse(what, rows, keys))
         return np.asarray(vectors, np.float32)
 
     def keys(self) -> Sequence[int]:
