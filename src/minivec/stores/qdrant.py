@@ -1,5 +1,6 @@
 """Qdrant: ``qdrant://HOST:PORT/COLLECTION?column=VECTOR``, or ``qdrant:///FOLDER/COLLECTION`` for its local mode."""
 
+import atexit
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,9 @@ def local_client(path: str) -> Any:
     """The client of a folder: there can be but one at a time, and a migration is from and to the same."""
     from qdrant_client import QdrantClient
 
-    return QdrantClient(path=path)
+    client = QdrantClient(path=path)
+    atexit.register(client.close)  # which it would do too late itself, and say so
+    return client
 
 
 class QdrantStore(Store):
