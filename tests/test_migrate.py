@@ -275,6 +275,10 @@ def test_commands(tmp_path, monkeypatch, run):
     assert code == 0 and "90 rows" in out and "90 random rows" in out and err == ""
     same(database.read("new"), expected(X, ADAPTER))
     assert "nothing to do" in run(*words)[1]
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    err = run("migrate", database.url("docs"), database.url("seen"), "-a", "bridge.safetensors", "--batch", 40)[2]
+    assert "90/90" in err and "rows/s" in err and "0:00:00" in err  # done, the rate, and the time left
+    monkeypatch.delenv("FORCE_COLOR")
     assert json.loads(run(*words, "--json")[1])["verified"] == 90
     np.save("q.npy", X[:3])
     assert run("adapt", "q.npy", "q.npy", "-a", "bridge.safetensors", "-o", "out.npy")[0] == 0
@@ -315,10 +319,6 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch, run):
     page = (Path(__file__).parents[1] / "docs" / "vector-databases.md").read_text()
     monkeypatch.chdir(tmp_path)
     supervised.install(monkeypatch)
-    A, B = supervised.spaces(6, 8, rows=200)
-    Lance(tmp_path / "data").fill("docs", A)
-    np.save("new.npy", B)
-    np.save("queries.npy", B[:3])
     ran = 0
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if language == "python":
@@ -327,7 +327,7 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch, run):
             if line.startswith("minivec "):
                 assert run(*shlex.split(line)[1:])[0] == 0, line
                 ran += 1
-    assert ran >= 3 and Path("adapted.npy").exists()
+    assert ran >= 5 and Path("adapted.npy").exists()
 
 
 def test_adapting_queries_loads_no_keras(tmp_path):
