@@ -56,19 +56,18 @@ class Level(NamedTuple):
 
 LEVELS = (
     Level(64, 14, 1500, 80),
-    Level(128, 20, 2500, 40),
-    Level(256, 30, 3000, 24),
-    Level(None, 42, 3200, 16),
+    Level(128, 20, 1500, 24),
+    Level(256, 30, 2000, 16),
+    Level(None, 42, 4000, 10),
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube"), (112, "tanh"))
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
-SMOOTHING = 0.5  # the paper's, for its own steps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
-PLANS = 2  # that carry a map from one level to the next
+PLANS = 4  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
 
@@ -142,7 +141,8 @@ def auto(X, Y, principal, settings, record, rng, pairs):
         transport = Transport(X[rows], Y[rows], principal, level.r, level.beta, level.sample, rng)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
-            w = iterate(transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or 1.0, record, settled)
+            start, alpha = transport.inside(W), s.smoothing_alpha
+            w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
             cross, objective = transport.cross_covariance(w, PLANS)
         return even_procrustes(cross, *principal), objective, polar(w.mean(0))
 
@@ -163,11 +163,11 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     if s.refine1_neighbors:
         steps = all_levels[-1].steps
         with record.stage("refine1", steps):
-            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha or SMOOTHING, record)
+            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha, record)
     refined = W
     if s.refine2_clusters:
         with record.stage("refine2", 1):
-            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha or SMOOTHING, record)
+            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
     return initial, refined, W, agreement
 
 
