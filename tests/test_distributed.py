@@ -1,6 +1,8 @@
 """Ray: the same vectors and the same fit as on one machine, and blocks that are mapped again when a worker dies."""
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner, cli
+from minivec import AlignmentWarning, MiniVec2VecAligner, cli, evaluate_alignment
+from minivec.datasets import load_sample
 from minivec.runtime import QueryAdapter
 
 pytestmark = pytest.mark.slow
@@ -111,6 +114,23 @@ def test_a_fit_on_shards_is_the_fit_on_the_array(cluster, aligner, shards, monke
         MiniVec2VecAligner(6).align(rows, B)
 
 
+def test_held_out_pairs_in_shards(cluster, aligner, shards):
+    noisy = B + np.random.default_rng(0).normal(scale=0.2, size=B.shape).astype(np.float32)
+    np.save(shards.parent / "b-1.npy", noisy[:1000])
+    np.save(shards.parent / "b-2.npy", noisy[1000:])
+    pairs = distributed.Shards(shards / "*.parquet"), distributed.Shards(shards.parent / "b-*.npy")
+    expected = evaluate_alignment(aligner, A, noisy)
+    adapter = QueryAdapter.of(aligner)
+    found = distributed.evaluate(adapter, *pairs, sample=5000)
+    assert 0.05 < found["top1_accuracy"] < 0.95  # it could be wrong
+    for name, value in found.items():
+        assert value == pytest.approx(expected[name], rel=2e-3), name
+    some = distributed.evaluate(adapter, *pairs, sample=500)
+    assert some["mean_rank"] == pytest.approx(expected["mean_rank"], rel=0.3) and some != found
+    with pytest.raises(ValueError, match="widths"):
+        distributed.evaluate(adapter, *pairs[::-1])
+
+
 def test_shards_that_are_no_embeddings(cluster, tmp_path):
     with pytest.raises(FileNotFoundError, match="no shards"):
         distributed.Shards(tmp_path / "*.npy")
@@ -121,3 +141,73 @@ def test_shards_that_are_no_embeddings(cluster, tmp_path):
     np.save(tmp_path / "2.npy", A * np.nan)
     with pytest.raises(ValueError, match=r"2\.npy: NaN or infinity in rows 0, 1"):
         distributed.Shards(tmp_path / "*.npy")
+
+
+@pytest.mark.parametrize("preset", ["auto", "paper"])
+@pytest.mark.filterwarnings("ignore::minivec.AlignmentWarning")
+def test_a_fit_by_tasks_is_the_fit_here(cluster, preset):
+    sample = load_sample()
+    A, B = sample.source[:1500, :96], sample.target[:1500, :96]
+    small = {"approx_runs": 3, "approx_clusters": 12, "refine1_iterations": 12, "seed": 5, "preset": preset}
+    if preset == "paper":
+        small |= {"refine1_neighbors": 10, "refine2_clusters": 20}
+    here, there = (MiniVec2VecAligner(96).align(A, B, engine=engine, **small) for engine in ("local", "ray"))
+    for name in ("initial_W", "refine1_W", "final_W"):
+        np.testing.assert_allclose(there[name], here[name], atol=1e-4)
+    assert there["confidence"] == pytest.approx(here["confidence"], abs=1e-3)
+    told = [[(step["stage"], step["step"]) for step in history["steps"]] for history in (here, there)]
+    assert told[0] == told[1] and there["seconds"].keys() == here["seconds"].keys()
+
+
+def test_a_callback_stops_a_fit_by_tasks(cluster):
+    seen = []
+    A, B = supervised.spaces(16, 16, rows=300)
+
+    def stop(step):
+        seen.append(step)
+        return len(seen) == 2
+
+    with pytest.warns(AlignmentWarning):
+        history = MiniVec2VecAligner(16).align(A, B, engine="ray", approx_runs=4, callbacks=[stop])
+    assert history["stopped"] and [step["stage"] for step in history["steps"][:2]] == ["anchors"] * 2
+    assert "anchors" not in [step["stage"] for step in history["steps"][2:]]
+    np.testing.assert_allclose(history["final_W"] @ history["final_W"].T, np.eye(16), atol=1e-5)
+
+
+def test_what_a_task_refuses_is_the_error(cluster):
+    def task(record, value):
+        raise ValueError(f"no {value}")
+
+    with pytest.raises(ValueError, match="^no 3$"):
+        list(distributed.TaskRecord().each(task, [3]))
+
+
+def test_the_page(cluster, aligner, tmp_path, monkeypatch):
+    """The Python of docs/scaling.md, as it stands."""
+    monkeypatch.chdir(tmp_path)
+    for folder, rows in (("corpus", A), ("old", A), ("new", B)):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"vector": list(rows)}), tmp_path / folder / "part-0.parquet")
+    (tmp_path / "held-out").mkdir()
+    np.save("held-out/old-0.npy", A)
+    np.save("held-out/new-0.npy", B)
+    aligner.export("bridge.safetensors")
+    page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names = {"aligner": aligner}
+    exec(compile("\n".join(code), "scaling.md", "exec"), names)
+    assert names["moved"].schema().names == ["vector"]
+    found = np.stack(names["moved"].to_pandas()["vector"])
+    np.testing.assert_allclose(found, names["adapter"](A), atol=1e-6)
+
+
+def test_a_task_whose_worker_dies_is_done_again(cluster, tmp_path):
+    killed = tmp_path / "killed"
+
+    def task(record, value):
+        if not killed.exists():
+            killed.touch()
+            os._exit(1)
+        return 2 * value
+
+    assert list(distributed.TaskRecord().each(task, [1, 2])) == [2, 4] and killed.exists()

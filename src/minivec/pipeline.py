@@ -7,7 +7,7 @@ side; every step is a module of its own.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -120,12 +120,11 @@ def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs:
 def paper(X, Y, principal, settings, record, rng, pairs):
     """The published procedure (arXiv 2510.02348), with the polar projection that its code leaves out."""
     s = settings
-    with record.stage("anchors", s.approx_runs):
-        runs: list[tuple[np.ndarray, np.ndarray]] = []
-        while pairs is None and len(runs) < s.approx_runs and not record.stopped:
-            runs.append(matched_centroids(X, Y, s.approx_clusters, rng))
-            record.step()
-        a, b = map(np.concatenate, zip(*runs, strict=True)) if runs else (X[pairs[:, 0]], Y[pairs[:, 1]])
+    if pairs is None:
+        runs = ensemble(lambda record, rng: matched_centroids(X, Y, s.approx_clusters, rng), s, record, rng)
+        a, b = map(np.concatenate, zip(*runs, strict=True))
+    else:
+        a, b = X[pairs[:, 0]], Y[pairs[:, 1]]
     with record.stage("matching"):
         W = initial = polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors))
     with record.stage("refine1", s.refine1_iterations):
@@ -133,6 +132,17 @@ def paper(X, Y, principal, settings, record, rng, pairs):
     with record.stage("refine2", 1):
         W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
     return initial, refined, W, None, None
+
+
+def ensemble(run, settings, record, rng, *items):
+    """What ``approx_runs`` independent runs find, each with a generator of its own; a callback may end them sooner."""
+    found = []
+    with record.stage("anchors", settings.approx_runs):
+        for one in record.each(run, rng.spawn(settings.approx_runs), *items):
+            found.append(one)
+            if record.step():
+                break
+    return found
 
 
 def neighbors(X, Y, settings, rng):
@@ -158,20 +168,20 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     halves = whole.halves()
     coarse, *finer = all_levels = levels(*whole, s)
 
-    def refine(W, level, rows=whole):
+    def refine(record, W, level, rng, rows=whole):
         transport = Transport(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
             w = iterate(transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or 1.0, record, settled)
             cross, objective = transport.cross_covariance(w, PLANS)
-        return even_procrustes(cross, *principal), objective, polar(w.mean(0)), partial(transport.held_out, w)
+        return even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w)
 
     best = -np.inf
     for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
-        apart = [refine(W, coarse, half)[2] for W, half in zip(apart, halves, strict=True)]
-        found, objective, w, held = refine(start, coarse)
+        each = [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole]
+        *apart, (found, objective, w, held) = record.each(refine, *each)
         with record.stage("agreement"):
-            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *apart)
+            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *(half for _, _, half, _ in apart))
             record.step(agreement=agree)
         if objective > best:
             best, initial, W, agreement, held_out = objective, start, found, agree, held
@@ -179,10 +189,10 @@ def auto(X, Y, principal, settings, record, rng, pairs):
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
-            W, *_, held_out = refine(W, level)
+            W, *_, held_out = refine(record, W, level, rng)
     cosine = None
     if len(whole.pairs) >= FEWEST:
-        W, cosine = settle(W, held_out(), *whole.known, rng)
+        W, cosine = settle(W, held_out, *whole.known, rng)
     if s.refine1_neighbors:
         steps = all_levels[-1].steps
         with record.stage("refine1", steps):
@@ -216,20 +226,15 @@ def from_components(whole, halves, principal, settings, record, rng) -> list[np.
     """
     X, Y, _ = whole
     s = settings
-    with record.stage("anchors", s.approx_runs):
-        runs = []
-        for k, contrast in islice(cycle(ENSEMBLE), s.approx_runs):
-            k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
-            runs.append(
-                [independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True)]
-            )
-            if record.step():
-                break
+
+    def run(record, rng, kind, half):
+        k, contrast = kind
+        k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
+        x, y = (independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True))
+        return match_components(x, y, rng, half.known)
+
+    matched = ensemble(run, s, record, rng, cycle(ENSEMBLE), cycle(halves))
     with record.stage("matching"):
-        matched = [
-            match_components(one, other, rng, half.known)
-            for (one, other), half in zip(runs, cycle(halves), strict=False)
-        ]
         found = [common_map(some, rng) for some in (matched, matched[::2], matched[1::2] or matched)]
         if s.approx_neighbors:
             return [polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors)) for _, (a, b) in found]
