@@ -63,7 +63,7 @@ class Matched:
 
 
 def match_components(
-    x: Components, y: Components, rng: np.random.Generator, known: tuple[np.ndarray, np.ndarray]
+    x: Components, y: Components, rng: np.random.Generator, known: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Matched:
     """Match one run's components of both spaces by their moments.
 
@@ -72,7 +72,7 @@ def match_components(
     """
     portraits = portrait(x), portrait(y)
     nodes = node_terms(*portraits)
-    if len(known[0]):
+    if known is not None and len(known[0]):
         nodes = nodes + x.of(known[0]).T @ y.of(known[1]) / np.sqrt(len(known[0]))
     return Matched((x, y), portraits, match(*portraits, nodes, rng, STARTS))
 
