@@ -11,13 +11,15 @@ import numpy as np
 from keras import ops
 
 from minivec.backend import compiled
-from minivec.frame import Principal
-from minivec.procrustes import polar, shared_directions
+from minivec.frame import Principal, unit
+from minivec.procrustes import polar, retract, shared_directions, trust
 
 ROUNDS = 3  # of Sinkhorn's normalisation
 EVENED = 0.3  # power of the variances taken out of the rows that are compared
 SMALL = 1e-3  # of cross-covariances that have no plan yet
 FOLDS = 4  # of the rows of X; 4,000 rows reach 0.50 to 0.79 of the ceiling with them, 0.45 to 0.75 without
+PLANS_WORTH = 700  # known pairs that weigh as much as all plans: top-1 is flat from half to twice as many
+NO_PAIRS = np.empty((0, 2), np.int64)
 
 
 class Transport:
@@ -26,7 +28,8 @@ class Transport:
     ``X`` (nA, dA) and ``Y`` (nB, dB) are framed rows; ``sample`` rows of each side take part in one plan, at inverse
     temperature ``beta``. The rows of X lie in FOLDS folds. What is refined is a stack of cross-covariances
     (FOLDS, rA, rB), in coordinates whose variances are partly evened out: each fold's is of the rows of the others,
-    and says how the rows of this one are compared with those of Y.
+    and says how the rows of this one are compared with those of Y. Known ``pairs`` (m, 2) of row numbers lie in the
+    folds of their rows of X and count beside the plans, each as far as the map that has not seen it agrees.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Transport:
         beta: float,
         sample: int,
         rng: np.random.Generator,
+        pairs: np.ndarray = NO_PAIRS,
     ):
         self._leading = principal
         if r is not None and r < min(X.shape[1], Y.shape[1]):
@@ -47,6 +51,7 @@ class Transport:
         self._seen = X @ source.directions * source.evening(EVENED), Y @ target.directions * target.evening(EVENED)
         self._beta, self._rng = np.float32(beta), rng
         self._folds = np.array_split(rng.permutation(len(X)), FOLDS)
+        self._pairs, self._their_folds = pairs, [np.isin(pairs[:, 0], fold) for fold in self._folds]
         self._samples = min(sample // FOLDS, len(X) // FOLDS), min(sample, len(Y))
 
     def inside(self, W: np.ndarray) -> np.ndarray:
@@ -71,8 +76,19 @@ class Transport:
         found = [self._plan(cross, self._rows) for _ in range(plans)]
         return sum(lifted.sum(0) for lifted, _ in found), float(np.mean([objective for _, objective in found]))
 
+    def held_out(self, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Known rows of X (m, rB), each turned by the map that has not seen it, and their partners: unit rows."""
+        x, y = (unit(Z[rows]) for Z, rows in zip(self._seen, self._pairs.T, strict=True))
+        mapped = np.empty_like(y)
+        for fold, W in zip(self._their_folds, retract(cross), strict=True):
+            mapped[fold] = unit(x[fold] @ W)
+        return mapped, y
+
     def _plan(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
-        """The cross-covariances of ``rows``, (nA, dA) and (nB, dB), under plans of a fresh sample; the mean cosine."""
+        """The cross-covariances of ``rows``, (nA, dA) and (nB, dB), under plans of a fresh sample; the mean cosine.
+
+        Known pairs add their own, and their cosines, each by its weight: 1 where they count as much as all plans.
+        """
         size, candidates = self._samples
         drawn = (
             np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds]),
@@ -80,7 +96,15 @@ class Transport:
         )
         a, b, x, y = (Z[some] for pair in (self._seen, rows) for Z, some in zip(pair, drawn, strict=True))
         found, objective = _coupled(*shared_directions(cross), self._beta, a, b, x, y)
-        return ops.convert_to_numpy(found), float(objective)
+        found, objective, m = ops.convert_to_numpy(found), float(objective), len(self._pairs)
+        if m:
+            mapped, partners = self.held_out(cross)
+            cosine = (mapped * partners).sum(1)
+            x, y = (Z[known] for Z, known in zip(rows, self._pairs.T, strict=True))
+            x = x * (FOLDS / PLANS_WORTH * trust(cosine))[:, None]
+            found = found + np.stack([x[fold].T @ y[fold] for fold in self._their_folds])
+            objective = (PLANS_WORTH * objective + m * float(cosine.mean())) / (PLANS_WORTH + m)
+        return found, objective
 
 
 def _unit(rows: Any) -> Any:
