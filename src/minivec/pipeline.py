@@ -7,7 +7,7 @@ side; every step is a module of its own.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -92,12 +92,11 @@ def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs:
 def paper(X, Y, principal, settings, record, rng, pairs):
     """The published procedure (arXiv 2510.02348), with the polar projection that its code leaves out."""
     s = settings
-    with record.stage("anchors", s.approx_runs):
-        runs: list[tuple[np.ndarray, np.ndarray]] = []
-        while pairs is None and len(runs) < s.approx_runs and not record.stopped:
-            runs.append(matched_centroids(X, Y, s.approx_clusters, rng))
-            record.step()
-        a, b = map(np.concatenate, zip(*runs, strict=True)) if runs else (X[pairs[:, 0]], Y[pairs[:, 1]])
+    if pairs is None:
+        runs = ensemble(lambda record, rng: matched_centroids(X, Y, s.approx_clusters, rng), s, record, rng)
+        a, b = map(np.concatenate, zip(*runs, strict=True))
+    else:
+        a, b = X[pairs[:, 0]], Y[pairs[:, 1]]
     with record.stage("matching"):
         W = initial = polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors))
     with record.stage("refine1", s.refine1_iterations):
@@ -105,6 +104,17 @@ def paper(X, Y, principal, settings, record, rng, pairs):
     with record.stage("refine2", 1):
         W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
     return initial, refined, W, None
+
+
+def ensemble(run, settings, record, rng, *items):
+    """What ``approx_runs`` independent runs find, each with a generator of its own; a callback may end them sooner."""
+    found = []
+    with record.stage("anchors", settings.approx_runs):
+        for one in record.each(run, rng.spawn(settings.approx_runs), *items):
+            found.append(one)
+            if record.step():
+                break
+    return found
 
 
 def neighbors(X, Y, settings, rng):
@@ -128,7 +138,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     s = settings
     coarse, *finer = all_levels = levels(X, Y, s)
 
-    def refine(W, level, rows=slice(None)):
+    def refine(record, W, level, rng, rows=slice(None)):
         transport = Transport(X[rows], Y[rows], principal, level.r, level.beta, level.sample, rng)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
@@ -138,10 +148,10 @@ def auto(X, Y, principal, settings, record, rng, pairs):
 
     best = -np.inf
     for rivals, (start, *halves) in enumerate(starts(X, Y, principal, s, record, rng, pairs)):
-        apart = [refine(half, coarse, slice(i, None, 2))[2] for i, half in enumerate(halves)]
-        found, objective, w = refine(start, coarse)
+        rows = slice(0, None, 2), slice(1, None, 2), slice(None)
+        *apart, (found, objective, w) = record.each(refine, [*halves, start], repeat(coarse), rng.spawn(3), rows)
         with record.stage("agreement"):
-            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *apart)
+            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *(half for *_, half in apart))
             record.step(agreement=agree)
         if objective > best:
             best, initial, W, agreement = objective, start, found, agree
@@ -149,7 +159,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
-            W, *_ = refine(W, level)
+            W, *_ = refine(record, W, level, rng)
     if s.refine1_neighbors:
         steps = all_levels[-1].steps
         with record.stage("refine1", steps):
@@ -180,17 +190,15 @@ def starts(X, Y, principal, settings, record, rng, pairs) -> Iterator[list[np.nd
 def from_components(X, Y, principal, settings, record, rng) -> list[np.ndarray]:
     """The map between the independent components of both spaces, of all runs and of every other one."""
     s = settings
-    with record.stage("anchors", s.approx_runs):
-        runs = []
-        for k, contrast in islice(cycle(ENSEMBLE), s.approx_runs):
-            k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
-            runs.append(
-                [independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True)]
-            )
-            if record.step():
-                break
+
+    def run(record, rng, kind):
+        k, contrast = kind
+        k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
+        x, y = (independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True))
+        return match_components(x, y, rng)
+
+    matched = ensemble(run, s, record, rng, cycle(ENSEMBLE))
     with record.stage("matching"):
-        matched = [match_components(one, other, rng) for one, other in runs]
         found = [common_map(some, rng) for some in (matched, matched[::2], matched[1::2] or matched)]
         if s.approx_neighbors:
             return [polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors)) for _, (a, b) in found]

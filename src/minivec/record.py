@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -59,6 +60,13 @@ class Record:
         for callback in self.callbacks:
             self.stopped |= callback(step) is True
         return self.stopped
+
+    def each(self, task: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+        """``task(record, *item)`` of every item, in order: work that is independent, one piece after another here.
+
+        ``items`` are zipped. Whoever has more processes overrides this (``distributed.TaskRecord``).
+        """
+        return map(partial(task, self), *items)
 
 
 def _silent(diagnostics: dict[str, Any]) -> None:
