@@ -12,6 +12,7 @@ import pytest
 
 import minivec
 import supervised
+from minivec import backend
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
 KERAS_DEFAULT = {
@@ -147,3 +148,20 @@ np.testing.assert_allclose(model(np.load("A.npy")), np.load("mapped.npy"), atol=
 print(keras.backend.backend())
 """
     assert run(code, tmp_path) in ("jax", "torch", "tensorflow")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiles nothing")
+def test_compiled_functions_are_kept_for_so_many_shapes_only():
+    traced = []
+
+    @backend.compiled
+    def double(x):
+        traced.append(x.shape)
+        return 2 * x
+
+    for n in (*range(1, backend.SHAPES + 1), 1, 2):
+        np.testing.assert_array_equal(double(np.ones(n, np.float32)), np.full(n, 2, np.float32))
+    assert len(traced) == backend.SHAPES
+    double(np.ones(backend.SHAPES + 1, np.float32))
+    double(np.ones(1, np.float32))
+    assert len(traced) == backend.SHAPES + 2  # the first was forgotten
