@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner, cli
+from minivec import AlignmentWarning, MiniVec2VecAligner, cli
+from minivec.datasets import load_sample
 from minivec.runtime import QueryAdapter
 
 pytestmark = pytest.mark.slow
@@ -121,3 +122,42 @@ def test_shards_that_are_no_embeddings(cluster, tmp_path):
     np.save(tmp_path / "2.npy", A * np.nan)
     with pytest.raises(ValueError, match=r"2\.npy: NaN or infinity in rows 0, 1"):
         distributed.Shards(tmp_path / "*.npy")
+
+
+@pytest.mark.parametrize("preset", ["auto", "paper"])
+@pytest.mark.filterwarnings("ignore::minivec.AlignmentWarning")
+def test_a_fit_by_tasks_is_the_fit_here(cluster, preset):
+    sample = load_sample()
+    A, B = sample.source[:1500, :96], sample.target[:1500, :96]
+    small = {"approx_runs": 3, "approx_clusters": 12, "refine1_iterations": 12, "seed": 5, "preset": preset}
+    if preset == "paper":
+        small |= {"refine1_neighbors": 10, "refine2_clusters": 20}
+    here, there = (MiniVec2VecAligner(96).align(A, B, engine=engine, **small) for engine in ("local", "ray"))
+    for name in ("initial_W", "refine1_W", "final_W"):
+        np.testing.assert_allclose(there[name], here[name], atol=1e-4)
+    assert there["confidence"] == pytest.approx(here["confidence"], abs=1e-3)
+    told = [[(step["stage"], step["step"]) for step in history["steps"]] for history in (here, there)]
+    assert told[0] == told[1] and there["seconds"].keys() == here["seconds"].keys()
+
+
+def test_a_callback_stops_a_fit_by_tasks(cluster):
+    seen = []
+    A, B = supervised.spaces(16, 16, rows=300)
+
+    def stop(step):
+        seen.append(step)
+        return len(seen) == 2
+
+    with pytest.warns(AlignmentWarning):
+        history = MiniVec2VecAligner(16).align(A, B, engine="ray", approx_runs=4, callbacks=[stop])
+    assert history["stopped"] and [step["stage"] for step in history["steps"][:2]] == ["anchors"] * 2
+    assert "anchors" not in [step["stage"] for step in history["steps"][2:]]
+    np.testing.assert_allclose(history["final_W"] @ history["final_W"].T, np.eye(16), atol=1e-5)
+
+
+def test_what_a_task_refuses_is_the_error(cluster):
+    def task(record, value):
+        raise ValueError(f"no {value}")
+
+    with pytest.raises(ValueError, match="^no 3$"):
+        list(distributed.TaskRecord().each(task, [3]))

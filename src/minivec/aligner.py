@@ -164,6 +164,7 @@ class MiniVec2VecAligner(keras.Model):
         seed: int = 0,
         verbose: int = 0,
         callbacks: Iterable[Callback] = (),
+        engine: str = "local",
         pairs: Any = None,
         approx_clusters: int | None = None,
         approx_runs: int | None = None,
@@ -180,7 +181,8 @@ class MiniVec2VecAligner(keras.Model):
         ``mapping`` is "orthogonal" or "whitened", which retrieves better and is not orthogonal. ``callbacks``
         are called with a ``Step`` after every iteration and end the run, with the map it has, by returning
         True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``verbose=1`` shows each
-        stage's progress. The result depends on the inputs, the settings and ``seed`` only.
+        stage's progress. ``engine="ray"`` runs the anchors' ensemble and the fits that confidence compares as Ray
+        tasks. The result depends on the inputs, the settings and ``seed`` only.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
         ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
@@ -201,7 +203,7 @@ class MiniVec2VecAligner(keras.Model):
             refine2_clusters=refine2_clusters,
             smoothing_alpha=smoothing_alpha,
         )
-        record = Record(callbacks, verbose)
+        record = _recorder(engine)(callbacks, verbose)
         with record.stage("frame"):
             XA, XB = as_rows(XA, "XA", self.embedding_dim), as_rows(XB, "XB", self.target_dim)
             settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
@@ -381,6 +383,18 @@ class MiniVec2VecAligner(keras.Model):
         target_dim = self._width if self.aligned else self.target_dim
         own = {"embedding_dim": self.embedding_dim, "target_dim": target_dim, "history": self.history}
         return {**super().get_config(), **own}
+
+
+def _recorder(engine: str) -> type[Record]:
+    """The record that runs a fit's independent work here, or by Ray tasks."""
+    check_choice("engine", engine, ("local", "ray"))
+    if engine == "local":
+        return Record
+    try:
+        from minivec.distributed import TaskRecord
+    except ImportError as error:
+        raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
+    return TaskRecord
 
 
 def fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import ray.data
 
 from minivec.files import SUFFIXES, checked, float_lists, open_rows
 from minivec.frame import Frame
+from minivec.record import Record
 from minivec.runtime import QueryAdapter
 from minivec.validation import Streamed
 
@@ -113,6 +116,39 @@ class Shards(Streamed):
         asked = zip(self.paths, cuts, starts, strict=True)
         parts = [_some.remote(path, self.column, cut - start) for path, cut, start in asked if len(cut)]
         return np.concatenate(_results(parts))
+
+
+class TaskRecord(Record):
+    """The record of a run whose independent work is done by Ray tasks: ``align(..., engine="ray")``.
+
+    Callbacks and progress stay in this process, and are told of a task's steps when it has ended. ``seconds`` are those
+    of the tasks, added up. What a task reads (the framed rows, among others) is in Ray's object store once.
+    """
+
+    def each(self, task: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+        """``task(record, *item)`` of every item, in order. Those that nobody waits for end by themselves."""
+        shared = ray.put(task)
+        for one in [_noted.remote(shared, *item) for item in zip(*items, strict=False)]:
+            ((result, done),) = _results([one])
+            self._take_over(done)
+            yield result
+
+    def _take_over(self, done: Record) -> None:
+        """Note what a task has noted, stage by stage, until a callback stops the run."""
+        for name, seconds in done.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        for name, steps in groupby(done.steps, key=itemgetter("stage")):
+            with self.stage(name, None):
+                for step in steps:
+                    if self.step(**{key: value for key, value in step.items() if key not in ("stage", "step")}):
+                        return
+
+
+@ray.remote
+def _noted(task: Callable[..., Any], *item: Any) -> tuple[Any, Record]:
+    """What ``task`` returns, and what it has noted."""
+    record = Record()
+    return task(record, *item), record
 
 
 def _results(tasks: list[Any]) -> list[Any]:
