@@ -41,6 +41,10 @@ def kept(tmp_path_factory):
         aligner.align(A, B)
     aligner.save(folder / "x.keras")
     aligner.export(folder / "x.safetensors")
+    save_file({"vectors": A[:9]}, folder / "rows.safetensors")
+    rows = [(f"w{i} ", row) for i, row in enumerate(A[:9])]
+    (folder / "x.vec").write_text("9 8\n" + "".join(f"{word}{' '.join(map(str, row))}\n" for word, row in rows))
+    (folder / "x.bin").write_bytes(b"9 8\n" + b"".join(word.encode() + row.tobytes() for word, row in rows))
     np.save(folder / "x.npy", A[:9])
     np.savez_compressed(folder / "x.npz", vectors=A[:9])
     pq.write_table(pa.table({"v": list(A[:9]), "text": list("abcdefghi")}), folder / "x.parquet")
@@ -48,10 +52,10 @@ def kept(tmp_path_factory):
 
 
 def read(path):
-    """Whatever the library reads from a file of this suffix, to the end."""
+    """Whatever the library reads from a file of this suffix, to the end; rows of safetensors if so named."""
     if path.suffix == ".keras":
         return load(path)
-    if path.suffix == ".safetensors":
+    if path.name == "x.safetensors":
         return QueryAdapter.load(path)
     return list(open_rows(path).batches(4)), open_rows(path).array()
 
@@ -295,6 +299,26 @@ def test_safetensors(kept, tmp_path):
         refused(path, "not a map")
 
 
+def test_rows_of_safetensors(tmp_path):
+    path = tmp_path / "rows.safetensors"
+    for shape, ends, word in (([2**40, 2**40], 8, "damaged"), ([0, 8], 0, "empty"), ([2, 1], 8, "")):
+        text = json.dumps({"v": {"dtype": "F32", "shape": shape, "data_offsets": [0, ends]}}).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(ends))
+        refused(path, word)
+    path.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+    refused(path, "damaged")
+
+
+@pytest.mark.parametrize("suffix", [".vec", ".bin"])
+def test_word_files(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    for header in (b"9" * 60 + b" 9\n", b"1000000000 300\n"):
+        path.write_bytes(header + b"a 1 2\n")
+        refused(path, str(path))
+    path.write_bytes(b"1 300\n" + b"a" * (24 << 20))  # no word ever ends
+    refused(path, "1,048,576 bytes" if suffix == ".bin" else "is not a word and 300 numbers")
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
 def test_what_is_no_regular_file(tmp_path, suffix):
     os.mkfifo(tmp_path / f"x{suffix}")  # opening it would wait for ever
@@ -310,12 +334,12 @@ def test_info_shows_no_control_characters(kept, tmp_path, capsys):
     assert "\x1b" not in capsys.readouterr().out
 
 
-SUFFIXES = (".keras", ".safetensors", ".npy", ".npz", ".parquet")
+FILES = ("x.keras", "x.safetensors", "rows.safetensors", "x.npy", "x.npz", "x.parquet", "x.vec", "x.bin")
 
 
 def fuzz(kept, path, data):
     """A file with bytes changed, removed or doubled is read, or refused with a ValueError of one line."""
-    content = bytearray((kept / f"x{path.suffix}").read_bytes())
+    content = bytearray((kept / path.name).read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
         kind = data.draw(st.sampled_from(["change", "insert", "remove", "double"]))
@@ -356,14 +380,14 @@ def mended(content):
     return content
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_fuzz(kept, tmp_path_factory, suffix):
-    path = tmp_path_factory.mktemp("fuzz") / f"x{suffix}"
+@pytest.mark.parametrize("file", FILES)
+def test_fuzz(kept, tmp_path_factory, file):
+    path = tmp_path_factory.mktemp("fuzz") / file
     QUICK(given(st.data())(lambda data: fuzz(kept, path, data)))()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_fuzz_for_long(kept, tmp_path_factory, suffix):
-    path = tmp_path_factory.mktemp("fuzz") / f"x{suffix}"
+@pytest.mark.parametrize("file", FILES)
+def test_fuzz_for_long(kept, tmp_path_factory, file):
+    path = tmp_path_factory.mktemp("fuzz") / file
     LONG(given(st.data())(lambda data: fuzz(kept, path, data)))()

@@ -26,6 +26,8 @@ WORD = "word"  # the column of a Parquet file that holds the words of its rows
 # embeddings compress at most a few times.
 EXPANSION, ALWAYS_FINE = 100, 256 << 20
 
+CHUNK = 1 << 20  # bytes of a word2vec file read at a time, and more than any word has
+
 SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
@@ -322,13 +324,15 @@ class WordRows(Rows):
 
     def _binary_rows(self, file: IO[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
         length, data = 4 * self.shape[1], b""
-        while chunk := file.read(1 << 20):
+        while chunk := file.read(max(CHUNK, length)):
             data, place = data + chunk, 0
             while (space := data.find(b" ", place)) >= 0 and space + length < len(data):
                 vector = np.frombuffer(data, "<f4", self.shape[1], space + 1)
                 yield data[place:space].lstrip(b"\n"), vector  # some writers end each row with a newline
                 place = space + 1 + length
             data = data[place:]
+            if len(data) > 2 * max(CHUNK, length):  # or a file without a space would be searched again and again
+                raise EOFError(f"a word of more than {CHUNK:,} bytes")
 
 
 def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
