@@ -22,13 +22,13 @@ from minivec import distributed
 from minivec.runtime import QueryAdapter
 
 
-def shards(folder: Path, rows: int, dim: int, size: int) -> None:
+def shards(folder: Path, rows: int, dim: int, size: int, dictionary: bool) -> None:
     """Write ``size`` random rows, and as many links to that file as make up ``rows``."""
     folder.mkdir(parents=True)
     values = pa.array(np.random.default_rng(0).standard_normal(size * dim, np.float32).astype(np.float16))
     table = pa.table({"id": np.arange(size), "v": pa.FixedSizeListArray.from_arrays(values, dim)})
     first = folder / "part-00000.parquet"
-    pq.write_table(table, first, row_group_size=50_000, compression="none")
+    pq.write_table(table, first, row_group_size=50_000, compression="none", use_dictionary=dictionary)
     for number in range(1, rows // size):
         os.link(first, folder / f"part-{number:05}.parquet")
 
@@ -78,11 +78,13 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=500_000, help="rows a file")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--store", type=int, default=500, help="megabytes of Ray's object store")
+    parser.add_argument("--dictionary", action="store_true", help="encode values as PyArrow does unless told otherwise")
     parser.add_argument("--folder", type=Path, default=Path("ray-benchmark"))
     args = parser.parse_args()
+    os.environ["RAY_worker_niceness"] = "0"  # 15 by default, which measures what else the machine does
     source, output = args.folder / "source", args.folder / "output"
     if not source.exists():
-        shards(source, args.rows, args.dim, args.shard)
+        shards(source, args.rows, args.dim, args.shard, args.dictionary)
     stored = sum(file.stat().st_size for file in source.iterdir()) / 1e9
     print(f"{args.rows:,} x {args.dim} float16, {stored:.1f} GB in {len(list(source.iterdir()))} files\n")
     print("| workers | s | rows/s | peak memory of the workers, MB |\n| --- | --- | --- | --- |", flush=True)

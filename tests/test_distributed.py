@@ -1,6 +1,8 @@
 """Ray: the same vectors and the same fit as on one machine, and blocks that are mapped again when a worker dies."""
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import supervised
-from minivec import AlignmentWarning, MiniVec2VecAligner, cli
+from minivec import AlignmentWarning, MiniVec2VecAligner, cli, evaluate_alignment
 from minivec.datasets import load_sample
 from minivec.runtime import QueryAdapter
 
@@ -112,6 +114,23 @@ def test_a_fit_on_shards_is_the_fit_on_the_array(cluster, aligner, shards, monke
         MiniVec2VecAligner(6).align(rows, B)
 
 
+def test_held_out_pairs_in_shards(cluster, aligner, shards):
+    noisy = B + np.random.default_rng(0).normal(scale=0.2, size=B.shape).astype(np.float32)
+    np.save(shards.parent / "b-1.npy", noisy[:1000])
+    np.save(shards.parent / "b-2.npy", noisy[1000:])
+    pairs = distributed.Shards(shards / "*.parquet"), distributed.Shards(shards.parent / "b-*.npy")
+    expected = evaluate_alignment(aligner, A, noisy)
+    adapter = QueryAdapter.of(aligner)
+    found = distributed.evaluate(adapter, *pairs, sample=5000)
+    assert 0.05 < found["top1_accuracy"] < 0.95  # it could be wrong
+    for name, value in found.items():
+        assert value == pytest.approx(expected[name], rel=2e-3), name
+    some = distributed.evaluate(adapter, *pairs, sample=500)
+    assert some["mean_rank"] == pytest.approx(expected["mean_rank"], rel=0.3) and some != found
+    with pytest.raises(ValueError, match="widths"):
+        distributed.evaluate(adapter, *pairs[::-1])
+
+
 def test_shards_that_are_no_embeddings(cluster, tmp_path):
     with pytest.raises(FileNotFoundError, match="no shards"):
         distributed.Shards(tmp_path / "*.npy")
@@ -161,3 +180,34 @@ def test_what_a_task_refuses_is_the_error(cluster):
 
     with pytest.raises(ValueError, match="^no 3$"):
         list(distributed.TaskRecord().each(task, [3]))
+
+
+def test_the_page(cluster, aligner, tmp_path, monkeypatch):
+    """The Python of docs/scaling.md, as it stands."""
+    monkeypatch.chdir(tmp_path)
+    for folder, rows in (("corpus", A), ("old", A), ("new", B)):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"vector": list(rows)}), tmp_path / folder / "part-0.parquet")
+    (tmp_path / "held-out").mkdir()
+    np.save("held-out/old-0.npy", A)
+    np.save("held-out/new-0.npy", B)
+    aligner.export("bridge.safetensors")
+    page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names = {"aligner": aligner}
+    exec(compile("\n".join(code), "scaling.md", "exec"), names)
+    assert names["moved"].schema().names == ["vector"]
+    found = np.stack(names["moved"].to_pandas()["vector"])
+    np.testing.assert_allclose(found, names["adapter"](A), atol=1e-6)
+
+
+def test_a_task_whose_worker_dies_is_done_again(cluster, tmp_path):
+    killed = tmp_path / "killed"
+
+    def task(record, value):
+        if not killed.exists():
+            killed.touch()
+            os._exit(1)
+        return 2 * value
+
+    assert list(distributed.TaskRecord().each(task, [1, 2])) == [2, 4] and killed.exists()

@@ -14,7 +14,11 @@ from minivec import datasets
 from minivec.cli import app
 
 ROOT = Path(__file__).parents[1]
-OWN_TESTS = {"integrations.md", "vector-databases.md"}  # their Python runs in test_integration_docs and test_migrate
+OWN_TESTS = {  # whose Python runs in test_integration_docs, test_migrate and test_distributed
+    "integrations.md",
+    "vector-databases.md",
+    "scaling.md",
+}
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"])  # README.md has a test of its own
 FENCE = re.compile(r"^(?P<note><!-- not run: .+ -->\n+)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
 

@@ -16,7 +16,7 @@ import ray
 import ray.data
 
 from minivec.files import SUFFIXES, checked, float_lists, open_rows
-from minivec.frame import Frame
+from minivec.frame import Frame, unit
 from minivec.record import Record
 from minivec.runtime import QueryAdapter
 from minivec.validation import Streamed
@@ -118,6 +118,27 @@ class Shards(Streamed):
         return np.concatenate(_results(parts))
 
 
+def evaluate(adapter: QueryAdapter, A: Shards, B: Shards, sample: int = 2048, seed: int = 0) -> dict[str, float]:
+    """Retrieval metrics of ``adapter`` on true pairs in shards, row i of ``A`` (n, dA) with row i of ``B`` (n, dB).
+
+    As ``evaluate_alignment`` has them, but for CSLS: ``sample`` pairs, or all, drawn uniformly, rank all n rows of B,
+    of which one task a file counts those that come before the partner. ValueError for A and B of different lengths.
+    """
+    if A.shape != (len(B), adapter.shape[0]) or B.shape[1] != adapter.shape[1]:
+        raise ValueError(f"true pairs for a map of widths {adapter.shape} expected; A is {A.shape}, B is {B.shape}")
+    from minivec.metrics import TIE, retrieval_metrics  # loads FAISS, which workers that only map do without
+
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(len(A), min(sample, len(A)), replace=False))
+    mapped, partners = adapter(A[rows]), unit(B[rows])
+    own = np.einsum("ij,ij->i", mapped, partners)
+    shared = ray.put((mapped, own - TIE))
+    rank = np.maximum(1, sum(_results([_before.remote(path, B.column, shared) for path in B.paths])))
+    metrics = retrieval_metrics(own, rank, rank)
+    del metrics["csls_top1_accuracy"]
+    return metrics
+
+
 class TaskRecord(Record):
     """The record of a run whose independent work is done by Ray tasks: ``align(..., engine="ray")``.
 
@@ -142,6 +163,13 @@ class TaskRecord(Record):
                 for step in steps:
                     if self.step(**{key: value for key, value in step.items() if key not in ("stage", "step")}):
                         return
+
+
+@ray.remote
+def _before(path: Path, column: str | None, shared: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """How many rows of a file have at least this cosine (m,) with these mapped rows (m, d): (m,)."""
+    mapped, cosines = shared
+    return sum((mapped @ unit(rows).T >= cosines[:, None]).sum(1) for rows in open_rows(path, column).blocks(BLOCK))
 
 
 @ray.remote
