@@ -1,6 +1,7 @@
 """What is released: a wheel and an sdist that build, install and run alone. Needs the network (a package index)."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,6 +33,17 @@ def environment(folder):
     return folder / "bin" / "python", clean
 
 
+def test_the_lock_has_all_that_development_needs():
+    """requirements-dev.lock, made by the command in its first line, has every package of the extra dev pinned."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["test"], *extras["parquet"], *extras["report"]]
+    names = {re.match(r"[\w-]+", line)[0] for line in wanted} - {"minivec"}
+    locked = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE))
+    assert not names - locked
+
+
+@pytest.mark.slow
 def test_contents(built):
     sdist, wheel = built
     with zipfile.ZipFile(wheel) as archive:
@@ -44,6 +55,7 @@ def test_contents(built):
     assert {"README.md", "LICENSE", "pyproject.toml", "src/minivec/pipeline.py", "tests/test_package.py"} <= set(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_installed_alone_it_runs(built, tmp_path, kind):
     """The wheel in a fresh environment: version, and the whole demo; the sdist: it installs and imports."""
@@ -65,6 +77,7 @@ def test_installed_alone_it_runs(built, tmp_path, kind):
         assert run("python", "-c", "import minivec; print(minivec.MiniVec2VecAligner(4).embedding_dim)") == "4\n"
 
 
+@pytest.mark.slow
 def test_the_oldest_dependencies_that_are_allowed(tmp_path):
     """Every lower bound of pyproject.toml at once: they install together, and the tests of the model pass."""
     uv = shutil.which("uv") or pytest.skip("needs uv, which resolves to lowest versions")
