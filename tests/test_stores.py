@@ -187,6 +187,13 @@ def test_lance_keys_and_nulls(tmp_path):
         open_store(database.url("docs?key=nokey")).schema()
     with pytest.raises(ValueError, match="null instead of a vector in row"):
         list(open_store(database.url("docs?key=id")).blocks(100))
+    missing = table(X)["id"][7].as_py()
+    with pytest.raises(ValueError, match=rf"null instead of a vector in row {missing}$"):
+        open_store(database.url("docs?key=id")).check()
+    odd = table(X, null=7).rename_columns(["id", "text", "a \"b\" 'c'"])
+    database.db.create_table("odd", odd)
+    with pytest.raises(ValueError, match="null instead of a vector in row 7$"):
+        open_store(database.url("odd")).check()
     rows = table(X).set_column(0, "id", pa.array([1, 1, *range(2, 60)]))
     database.db.create_table("twice", rows)
     with pytest.raises(ValueError, match="1 duplicate values, such as 1"):

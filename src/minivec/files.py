@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
+
+from minivec.validation import constant, not_finite
 
 WORD_SUFFIXES = (".vec", ".bin")
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", *WORD_SUFFIXES)
@@ -340,25 +342,29 @@ def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarr
 
     ``where`` says whose rows they are, ``first`` is the number of the first.
     """
-    return list_vectors(column, width, lambda what, bad: _refuse(where, f"{what} in", bad, first))
+    names = range(first, first + len(column))
+    return list_vectors(column, width, lambda what, rows: refuse(where, f"{what} in", rows, names))
 
 
 def checked(vectors: np.ndarray, where: Any, first: int = 0) -> np.ndarray:
-    """A float32 copy of rows (m, d); ValueError naming those that are no embeddings."""
+    """Rows (m, d) as float32, copied only if need be; ValueError naming those that are no embeddings.
+
+    ``where`` says whose rows they are, ``first`` is the number of the first.
+    """
     with np.errstate(over="ignore"):
-        vectors = np.array(vectors, np.float32)
-    _refuse(where, "NaN or infinity in", ~np.isfinite(vectors).all(axis=1), first)
-    _refuse(where, "one repeated value in", (vectors == vectors[:, :1]).all(axis=1), first)
+        vectors = np.ascontiguousarray(vectors, np.float32)
+    names = range(first, first + len(vectors))
+    refuse(where, "NaN or infinity in", not_finite(vectors), names)
+    refuse(where, "one repeated value in", constant(vectors), names)
     return vectors
 
 
-def _refuse(where: Any, what: str, bad: Any, first: int) -> None:
-    """ValueError naming the rows where ``bad`` is true, ``first`` being the number of its first one."""
-    rows = np.flatnonzero(bad) + first
+def refuse(where: Any, what: str, rows: Any, names: Sequence[Any], error: type[ValueError] = ValueError) -> None:
+    """Raise ``error`` with the names of at most five of these row numbers, if there are any."""
     if len(rows):
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        listed = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
-        raise ValueError(f"{where}: {what} {listed}")
+        listed = ", ".join(str(names[i]) for i in rows[:5])
+        raise error(f"{where}: {what} {'row' if len(rows) == 1 else 'rows'} {listed}{more}")
 
 
 def open_rows(path: str | Path, column: str | None = None) -> Rows:
@@ -563,15 +569,18 @@ def parquet_parts(folder: Path) -> list[Path]:
 
 
 def list_vectors(column: Any, width: int, refuse: Callable[[str, Any], None]) -> np.ndarray:
-    """An Arrow array of lists as an (m, width) array; ``refuse(what, bad)`` hears of nulls and other lengths."""
+    """An Arrow array of lists as an (m, width) array, a view where it can be one.
+
+    ``refuse(what, rows)`` hears the numbers of the rows that are null, of another length, or hold nulls.
+    """
     lengths = _pyarrow().compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    refuse("null instead of a vector", np.flatnonzero(column.is_null()))
+    refuse(f"another length than {width}", np.flatnonzero(lengths != width))
     values = column.flatten()
-    nulls = values.is_null().to_numpy(zero_copy_only=False)
-    refuse("null instead of a vector", column.is_null())
-    refuse(f"another length than {width}", lengths != width)
-    values = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
-    refuse("null inside the vector", nulls.reshape(values.shape).any(axis=1))
-    return values
+    if values.null_count:
+        nulls = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, width)
+        refuse("null inside the vector", np.flatnonzero(nulls.any(axis=1)))
+    return values.to_numpy(zero_copy_only=False).reshape(len(column), width)
 
 
 def _choose(path: Path, column: str | None, names: list[str], one: str, many: str) -> str:

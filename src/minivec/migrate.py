@@ -1,5 +1,6 @@
 """Move a live vector database to another embedding model, without re-embedding and without losing a row."""
 
+import json
 import math
 import time
 from collections import deque
@@ -14,6 +15,7 @@ import numpy as np
 from minivec.runtime import QueryAdapter
 from minivec.settings import whole_number
 from minivec.stores import Block, Store, StoreError, open_store, sample
+from minivec.validation import constant, not_finite
 
 __all__ = ["Migration", "fingerprint", "migrate", "sample", "verify"]
 
@@ -200,11 +202,8 @@ def _map(source: Store, adapter: QueryAdapter, block: Block) -> tuple[Block, flo
     start, X = time.perf_counter(), block.vectors
     if X.shape[1] != adapter.shape[0]:
         raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {adapter.shape[0]}")
-    if not np.isfinite(np.vdot(X, X)):  # one product at the speed of memory, where most blocks end
-        source.refuse("NaN or infinity", ~np.isfinite(X).all(axis=1), block.keys)
-    same = X[:, 0] == X[:, 1]
-    if same.any():
-        source.refuse("one repeated value", same & (X == X[:, :1]).all(axis=1), block.keys)
+    source.refuse("NaN or infinity", not_finite(X), block.keys)
+    source.refuse("one repeated value", constant(X), block.keys)
     return block._replace(vectors=adapter(X)), time.perf_counter() - start
 
 
@@ -219,7 +218,14 @@ def _compare(source: Store, destination: Store, adapter: QueryAdapter, rows: int
         raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
     mapped = adapter(old.vectors)
     cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(np.linalg.norm(new.vectors, axis=1), 1e-12)
-    destination.refuse("another vector than the aligner's", ~(cosine >= SAME), wanted)
-    if source.schema().payload == destination.schema().payload and old.payload != new.payload:
+    destination.refuse("another vector than the aligner's", np.flatnonzero(~(cosine >= SAME)), wanted)
+    payload = source.schema().payload
+    if payload and payload == destination.schema().payload and _plain(old.payload) != _plain(new.payload):
         raise ValueError(f"{destination}: other payload than {source} has in the same rows")
     return len(wanted)
+
+
+def _plain(payload: Any) -> str:
+    """Payload as text, in which NaN equals NaN."""
+    rows = payload.to_pylist() if hasattr(payload, "to_pylist") else payload
+    return json.dumps(rows, sort_keys=True, default=repr)

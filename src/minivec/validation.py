@@ -78,8 +78,8 @@ def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> n
     if not isinstance(rows, np.memmap):
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(rows, np.float32)
-    _refuse(rows, name, _not_finite, "has NaN or infinity")
-    _refuse(rows, name, _constant, "has zero or constant rows, which have no direction,")
+    _refuse(rows, name, not_finite, "has NaN or infinity")
+    _refuse(rows, name, constant, "has zero or constant rows, which have no direction,")
     return rows
 
 
@@ -137,7 +137,8 @@ def _refuse(rows: np.ndarray, name: str, find: Any, what: str) -> None:
         raise ValueError(f"{name} {what} in {count} of {len(rows)} rows: {which} (row {bad[0]} is {_show(shown)})")
 
 
-def _not_finite(block: np.ndarray) -> np.ndarray:
+def not_finite(block: np.ndarray) -> np.ndarray:
+    """The numbers (k,) of the rows of ``block`` (m, d), float32 and contiguous, with NaN or infinity."""
     flat = block.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(flat @ flat):  # one product at the speed of memory, where most blocks end
@@ -145,8 +146,9 @@ def _not_finite(block: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~np.isfinite(block).all(1))
 
 
-def _constant(block: np.ndarray) -> np.ndarray:
-    some = np.flatnonzero(block[:, 0] == block[:, 1])
+def constant(block: np.ndarray) -> np.ndarray:
+    """The numbers (k,) of the rows of ``block`` (m, d) that are one repeated value, as all zero."""
+    some = np.flatnonzero(block[:, 0] == block[:, -1])
     return some[(block[some] == block[some, :1]).all(1)]
 
 

@@ -29,7 +29,6 @@ STORES = {
     "chroma": ("chroma", "ChromaStore"),
     "qdrant": ("qdrant", "QdrantStore"),
 }
-FETCH = 4_096  # rows of a sample asked for together
 
 
 def is_url(text: Any) -> bool:
@@ -80,8 +79,8 @@ def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
     chosen = np.arange(len(keys))
     if rows < len(keys):
         chosen = np.sort(np.random.default_rng(seed).choice(len(keys), rows, replace=False))
-    starts = range(0, len(chosen), FETCH)
-    return np.concatenate([store.fetch([keys[i] for i in chosen[s : s + FETCH]]).vectors for s in starts])
+    parts = (chosen[s : s + store.fetched] for s in range(0, len(chosen), store.fetched))
+    return np.concatenate([store.fetch([keys[i] for i in part]).vectors for part in parts])
 
 
 class StoreRows:

@@ -15,23 +15,27 @@ def vector_field(field: Any, name: str, width: int) -> Any:
 
 
 def schema_like(schema: Any, column: str | None, name: str, width: int) -> Any:
-    """An Arrow schema with the vectors of ``column`` in a field of this name and width in its place."""
+    """An Arrow schema with vectors of this name and width in place of ``column``, or of no column behind the rest.
+
+    Without a schema they are all there is.
+    """
     import pyarrow as pa
 
-    if schema is None:
-        return pa.schema([vector_field(None, name, width)])
+    if schema is None or column is None:
+        return (schema or pa.schema([])).append(vector_field(None, name, width))
     place = schema.get_field_index(column)
     return schema.set(place, vector_field(schema.field(place), name, width))
 
 
 def with_vectors(batch: Any, column: str | None, vectors: np.ndarray, name: str) -> Any:
-    """A table of ``batch`` (None for vectors alone) with other ``vectors`` (m, d) in place of ``column``."""
+    """A table of ``batch``, or of vectors alone, with ``vectors`` (m, d) placed as in ``schema_like``."""
     import pyarrow as pa
 
     schema = schema_like(None if batch is None else batch.schema, column, name, vectors.shape[1])
-    columns = [None] if batch is None else list(batch.columns)
+    columns = [] if batch is None else list(batch.columns)
+    place = schema.get_field_index(name)
     values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    columns[schema.get_field_index(name)] = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
+    columns[place : place + 1] = [pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -42,7 +46,8 @@ def taken(batches: list[tuple[Any, np.ndarray]], order: np.ndarray, column: str 
     import pyarrow as pa
 
     tables = [pa.Table.from_batches([batch]).take(rows) for batch, rows in batches]
-    return pa.concat_tables(tables).take(order).drop_columns([column]).replace_schema_metadata(None)
+    table = pa.concat_tables(tables).take(order).replace_schema_metadata(None)
+    return table if column is None else table.drop_columns([column])
 
 
 def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:
@@ -52,11 +57,14 @@ def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:
     held: list[Any] = []
     rows = 0
     for batch in batches:
+        if not rows and len(batch) == size:
+            yield batch  # as it is: to combine is to copy
+            continue
         held.append(batch)
         rows += len(batch)
         while rows >= size:
-            (whole,) = pa.Table.from_batches(held).combine_chunks().to_batches()
+            whole = pa.concat_batches(held)
             yield whole.slice(0, size)
             held, rows = [whole.slice(size)], rows - size
     if rows:
-        yield pa.Table.from_batches(held).combine_chunks().to_batches()[0]
+        yield pa.concat_batches(held)

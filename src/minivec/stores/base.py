@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import numpy as np
 
+from minivec.files import refuse
+
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
 
@@ -124,6 +126,7 @@ class Store(ABC):
 
     kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
     extra: ClassVar[str | None] = None  # of minivec, that brings the client
+    fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
     column: str | None = None  # of the vectors, where the address names one
 
     def __init__(self, address: Address):
@@ -223,13 +226,9 @@ class Store(ABC):
             what = self.address.hide(f"{self}: {str(error) or name}")
             raise (Denied if denied else StoreError)(what) from None  # a chained one would show what is hidden
 
-    def refuse(self, what: str, bad: Any, keys: Sequence[Any]) -> None:
-        """Refused (a ValueError) naming the ``keys`` where ``bad`` (m,) is true."""
-        rows = np.flatnonzero(bad)
-        if len(rows):
-            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-            listed = ", ".join(str(keys[i]) for i in rows[:5])
-            raise Refused(f"{self}: {what} in {'row' if len(rows) == 1 else 'rows'} {listed}{more}")
+    def refuse(self, what: str, rows: Any, keys: Sequence[Any]) -> None:
+        """Refused (a ValueError) naming at most five of the ``keys`` of these row numbers, if there are any."""
+        refuse(self, f"{what} in", rows, keys, Refused)
 
 
 @contextmanager

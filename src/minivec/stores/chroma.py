@@ -115,7 +115,9 @@ class ChromaStore(Store):
                 some = collection.get(ids=wanted, include=["embeddings", "documents", "metadatas", "uris"])
                 rest = zip(some["documents"], some["metadatas"], some["uris"], strict=True)
                 found |= dict(zip(some["ids"], zip(some["embeddings"], rest, strict=True), strict=True))
-        keys = [key for key in keys if key in found]
+        return self._block([key for key in keys if key in found], found)
+
+    def _block(self, keys: list[str], found: dict[str, Any]) -> Block:
         if not keys:
             return Block([], np.empty((0, 0), np.float32), [], None)
         vectors = np.array([found[key][0] for key in keys], np.float32)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minivec import files
+from minivec.settings import FIT_ROWS
 from minivec.stores.arrow import taken, with_vectors
 from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
 
@@ -23,6 +24,7 @@ class FileStore(Store):
     """
 
     kind = "array"
+    fetched = FIT_ROWS  # whose every fetch reads the file
 
     def __init__(self, address: Address, path: Path, column: str | None):
         super().__init__(address)
@@ -70,7 +72,7 @@ class FileStore(Store):
         for vectors, batch in self._rows.batches(size):
             end, cut = start + len(vectors), max(0, done - start)
             if cut < len(vectors):
-                rest = None if batch is None else batch.slice(cut)
+                rest = None if batch is None else batch[cut:]
                 yield Block(range(start + cut, end), vectors[cut:], rest, end)
             start = end
 
@@ -220,12 +222,36 @@ class ParquetStore(FileStore):
         self._opened = None
 
 
+class WordStore(ArrayStore):
+    """A .vec or .bin file, whose words are a column "word" where they go to. It cannot be a destination."""
+
+    kind = "arrow"
+    extra = "parquet"
+
+    def _payload(self) -> tuple[str, ...]:
+        return (files.WORD,)
+
+    def arrow_schema(self) -> Any:
+        """The words'."""
+        pa = self.client("pyarrow")
+        return pa.schema([(files.WORD, pa.string())])
+
+    def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
+        """Rows in order, with their words as a record batch; a position is the number of rows before it."""
+        pa, schema = self.client("pyarrow"), self.arrow_schema()
+        for block in super().blocks(size, after):
+            words = pa.array(block.payload, pa.string())
+            yield block._replace(payload=pa.record_batch([words], schema))
+
+
 def open_file(address: Address, path: str, column: str | None) -> FileStore:
     """The store for a path: by its suffix, and a folder for Parquet files where it has none."""
     place = Path(path).expanduser()
     suffix = place.suffix.lower()
     if place.is_dir() or suffix in ("", ".parquet"):
         return ParquetStore(address, place, column)
+    if suffix in files.WORD_SUFFIXES:
+        return WordStore(address, place, column)
     if suffix not in files.SUFFIXES:
         raise Refused(f"{path}: expected a file ending in {', '.join(files.SUFFIXES)}, a folder or a store's URL")
     return ArrayStore(address, place, column)

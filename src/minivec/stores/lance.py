@@ -1,6 +1,7 @@
 """LanceDB, embedded: ``lance://FOLDER/TABLE?column=...&key=...``."""
 
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -81,7 +82,12 @@ class LanceStore(Store):
             return self._table().count_rows()
 
     def check(self) -> None:
-        """Keys are unique and not null, if there is a key."""
+        """Every row has a vector, and keys are unique and not null, if there is a key."""
+        column = str(self.schema().column)
+        with self.guard():  # a name with a backtick cannot be quoted: reading will find what is wrong
+            nulls = "`" not in column and self._table().count_rows(f"`{column}` IS NULL")
+        if nulls:
+            deque(self.blocks(8_192), 0)  # which names the first of them
         if self.key is None:
             return
         with self.guard():
@@ -118,7 +124,7 @@ class LanceStore(Store):
             yield batch
 
     def _vectors(self, column: Any, schema: Schema, keys: Sequence[Any]) -> np.ndarray:
-        vectors = list_vectors(column, schema.width, lambda what, bad: self.refuse(what, bad, keys))
+        vectors = list_vectors(column, schema.width, lambda what, rows: self.refuse(what, rows, keys))
         return np.asarray(vectors, np.float32)
 
     def keys(self) -> Sequence[int]:

@@ -16,7 +16,6 @@ import numpy as np
 from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store, StoreError
 
 ITEM = {"vector": ">f4", "halfvec": ">f2"}
-HEADER = 4  # bytes: the width in two, and two that are zero
 
 COLUMNS = """
 SELECT a.attname, t.typname, tn.nspname, a.atttypmod, a.atttypid, format_type(a.atttypid, a.atttypmod),
@@ -193,15 +192,19 @@ class PostgresStore(Store):
 
     def _decode(self, rows: list[Any], schema: Schema) -> Block:
         """What psycopg gives of ``_select`` as a block."""
-        item = self._item
-        keys = [row[0] for row in rows]
-        missing = np.array([row[-1] is None for row in rows])
-        self.refuse("NULL instead of a vector", missing, keys)
-        size = HEADER + schema.width * item.itemsize
-        self.refuse(f"another length than {schema.width}", np.array([len(row[-1]) != size for row in rows]), keys)
-        data = np.frombuffer(b"".join(row[-1] for row in rows), np.uint8).reshape(len(rows), size)
-        vectors = np.ascontiguousarray(data[:, HEADER:]).view(item).astype(np.float32)
-        return Block(keys, vectors, [row[1:-1] for row in rows], keys[-1] if keys else None)
+        keys, vectors = [row[0] for row in rows], [row[-1] for row in rows]
+        if None in vectors:
+            self.refuse("NULL instead of a vector", [i for i, v in enumerate(vectors) if v is None], keys)
+        form = self._form(schema.width)
+        if set(map(len, vectors)) - {form.itemsize}:
+            wrong = [i for i, v in enumerate(vectors) if len(v) != form.itemsize]
+            self.refuse(f"another length than {schema.width}", wrong, keys)
+        X = np.frombuffer(b"".join(vectors), form)["values"].astype(np.float32)
+        return Block(keys, X, [row[1:-1] for row in rows], keys[-1] if keys else None)
+
+    def _form(self, width: int) -> np.dtype:
+        """A vector in binary: its width, two bytes that are zero, and its values."""
+        return np.dtype([("width", ">u2"), ("zero", ">u2"), ("values", self._item, width)])
 
     @cached_property
     def _item(self) -> np.dtype:
@@ -360,15 +363,12 @@ class PostgresStore(Store):
             if self._in_place:
                 self._run("UPDATE {table} t SET {new} = b.{new} FROM minivec_block b WHERE t.{key} = b.{key}", **names)
 
-    def _encode(self, vectors: np.ndarray) -> Iterator[bytes]:
+    def _encode(self, vectors: np.ndarray) -> list[bytes]:
         """Each row in the binary form of its type."""
-        item = self._item
-        size = HEADER + vectors.shape[1] * item.itemsize
-        data = np.zeros((len(vectors), size), np.uint8)
-        data[:, :2] = np.frombuffer(vectors.shape[1].to_bytes(2, "big"), np.uint8)
-        data[:, HEADER:] = vectors.astype(item).view(np.uint8)
-        whole = data.tobytes()
-        return (whole[start : start + size] for start in range(0, len(whole), size))
+        form = self._form(vectors.shape[1])
+        data = np.zeros(len(vectors), form)
+        data["width"], data["values"] = vectors.shape[1], vectors
+        return data.view(f"V{form.itemsize}").tolist()
 
     def finish(self) -> None:
         """The identity of a new table goes on behind its rows, and the planner learns of them."""

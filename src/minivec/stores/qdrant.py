@@ -1,5 +1,6 @@
 """Qdrant: ``qdrant://HOST:PORT/COLLECTION?column=VECTOR``, or ``qdrant:///FOLDER/COLLECTION`` for its local mode."""
 
+import atexit
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,9 @@ def local_client(path: str) -> Any:
     """The client of a folder: there can be but one at a time, and a migration is from and to the same."""
     from qdrant_client import QdrantClient
 
-    return QdrantClient(path=path)
+    client = QdrantClient(path=path)
+    atexit.register(client.close)  # which it would do too late itself, and say so
+    return client
 
 
 class QdrantStore(Store):
@@ -133,7 +136,7 @@ class QdrantStore(Store):
     def _block(self, points: list[Any], column: str | None) -> Block:
         keys = [point.id for point in points]
         vectors = [point.vector if column is None else (point.vector or {}).get(column) for point in points]
-        self.refuse("no vector", np.array([vector is None for vector in vectors], bool), keys)
+        self.refuse("no vector", [i for i, vector in enumerate(vectors) if vector is None], keys)
         rest = [
             (p.payload, {} if column is None else {k: v for k, v in p.vector.items() if k != column}) for p in points
         ]
@@ -207,15 +210,20 @@ class QdrantStore(Store):
 
     def write(self, block: Block, state: dict[str, Any]) -> None:
         """Upsert points, or set one vector of theirs, then note the state."""
-        models, name, rows = self._models, state["new_column"], block.vectors.tolist()
+        points = self._points(block, state)
         with self.guard():
             if state["in_place"]:
-                vectors = [models.PointVectors(id=k, vector={name: v}) for k, v in zip(block.keys, rows, strict=True)]
-                self._client.update_vectors(self.name, vectors, wait=True)
+                self._client.update_vectors(self.name, points, wait=True)
             else:
-                points = [
-                    models.PointStruct(id=key, payload=payload, vector={**others, name: row} if name else row)
-                    for key, row, (payload, others) in zip(block.keys, rows, block.payload, strict=True)
-                ]
                 self._client.upsert(self.name, points, wait=True)
         self._note(state)
+
+    def _points(self, block: Block, state: dict[str, Any]) -> list[Any]:
+        """The rows as the client's points."""
+        models, name, rows = self._models, state["new_column"], block.vectors.tolist()
+        if state["in_place"]:
+            return [models.PointVectors(id=key, vector={name: row}) for key, row in zip(block.keys, rows, strict=True)]
+        return [
+            models.PointStruct(id=key, payload=payload, vector={**others, name: row} if name else row)
+            for key, row, (payload, others) in zip(block.keys, rows, block.payload, strict=True)
+        ]
