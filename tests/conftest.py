@@ -1,7 +1,11 @@
 import pytest
+from hypothesis import settings
 
 import minivec  # noqa: F401  chooses an installed backend before a test module imports Keras
 from minivec import cli
+
+settings.register_profile("minivec", deadline=None)  # on a busy machine a slow example is no failure
+settings.load_profile("minivec")
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_gram_matrices_are_blind_to_shifts_and_rotations():
     assert np.allclose(gram(C[1]), gram(C)[1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 6), st.integers(1, 4), st.integers(0, 1000))
 def test_tabu_finds_the_best_of_all_permutations(k, m, seed):
     GX, GY = random_grams(m, k, seed)
@@ -59,7 +59,7 @@ def test_tabu_finds_the_best_of_all_permutations(k, m, seed):
         assert (GX[i] * GY[i][np.ix_(p[i], p[i])]).sum() == pytest.approx(values.max())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 30), st.integers(1, 60), st.integers(0, 1000))
 def test_the_score_kept_step_by_step_is_the_score_of_the_permutation(k, iterations, seed):
     GX, GY = random_grams(3, k, seed)

@@ -22,7 +22,7 @@ def nearest(C, X):
     return ((X[:, None] - C) ** 2).sum(-1).argmin(1)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_separate_clusters_are_found_from_any_seed(seed):
     X, label = clusters(k=8, n=800, seed=seed)

@@ -27,8 +27,8 @@ from minivec.persistence import CONFIG, H5, METADATA
 from minivec.runtime import QueryAdapter
 
 A, B = supervised.spaces(8, 6)
-QUICK = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=300, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=5_000, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def by_hand(U, V):
     }
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(st.integers(2, 60), st.integers(1, 70), st.floats(0, 3), st.integers(0, 9))
 def test_metrics_are_those_of_the_full_matrix_in_blocks_of_any_size(n, block_size, noise, seed):
     A = rows(n, seed=seed)

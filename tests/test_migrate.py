@@ -322,7 +322,7 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch, run):
     ran = 0
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if language == "python":
-            assert "import keras" not in block or block.index("minivec") < block.index("import keras")  # no backend else
+            assert "import keras" not in block or block.index("minivec") < block.index("import keras")  # or no backend
             exec(compile(block, "vector-databases.md", "exec"), {})
         for line in block.splitlines() if language == "bash" else ():
             if line.startswith("minivec "):

@@ -8,7 +8,7 @@ import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.frame import unit
-from minivec.paired import MAPPINGS
+from minivec.paired import MAPPINGS, settle
 from minivec.procrustes import low_rank, polar, ridge
 from supervised import spaces
 
@@ -148,3 +148,15 @@ def test_bad_input(change, error, words):
     with warnings.catch_warnings(), pytest.raises(error, match=words):
         warnings.simplefilter("error")
         MiniVec2VecAligner.from_pairs(**change(*spaces()))
+
+
+def test_of_a_fit_and_procrustes_on_its_pairs_the_better_is_kept():
+    X, Y = noisy(400)
+    rng = np.random.default_rng(0)
+    fitted, alone = polar(rng.standard_normal((24, 24))).astype(np.float32), polar(X.T @ Y)
+    W, expected = settle(fitted, (X @ fitted, Y), X, Y, rng)
+    np.testing.assert_allclose(W, alone, atol=1e-6)
+    assert abs(expected - cosine(X @ alone, Y)) < 0.05
+    assert settle(alone, (X @ alone, Y), X, Y, rng)[0] is alone
+    wrong = rng.permutation(Y)
+    assert settle(fitted, (X @ fitted, wrong), X, wrong, rng)[0] is fitted  # such pairs show nothing

@@ -7,6 +7,7 @@ import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.datasets import load_sample
+from minivec.pipeline import Evidence
 
 STEPS = dict(refine1_sample_size=1200, approx_runs=2)
 
@@ -116,6 +117,19 @@ def test_known_pairs_rescue_a_small_fit(sample):
     aligner.align(A, B, pairs=pairs, refine1_iterations=60, **STEPS)
     metrics = evaluate_alignment(aligner, sample.test_source[400:], sample.test_target[400:])
     assert metrics["top1_accuracy"] > 0.3  # 0.02 without pairs
+
+
+def test_halves_of_the_evidence_are_disjoint_and_keep_pairs_together():
+    X, Y = (np.arange(n, dtype=np.float32)[:, None] for n in (101, 80))
+    pairs = np.stack([np.arange(0, 60, 3), np.arange(79, 59, -1)], 1)
+    halves = Evidence(X, Y, pairs).halves()
+    for whole, parts in ((X, [half.X for half in halves]), (Y, [half.Y for half in halves])):
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), whole)
+    known = np.concatenate([np.hstack(half.known) for half in halves])
+    np.testing.assert_array_equal(known[known[:, 0].argsort()], pairs)
+    assert [len(half.pairs) for half in halves] == [10, 10]
+    unpaired = Evidence(X, Y, pairs[:0]).halves()
+    np.testing.assert_array_equal(unpaired[1].X, X[1::2])
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def test_targets_are_means_of_the_rows_with_the_nearest_profiles():
     assert np.allclose(pseudo_targets(X, Y, AX, AY, 5), expected, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_targets_turn_with_Y_and_ignore_the_basis_of_X(seed):
     X, Y, AX, AY = rows(30, 6, seed), rows(40, 9, seed + 1), rows(12, 6, seed + 2), rows(12, 9, seed + 3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minivec.frame import Frame, Principal
-from minivec.procrustes import polar, retract
+from minivec.procrustes import polar, retract, trust
 from minivec.record import Record
 from minivec.refinement.loop import iterate
 from minivec.refinement.sinkhorn import Transport
@@ -68,6 +68,38 @@ def test_a_folds_map_is_not_fitted_on_its_rows():
     _, after = proposed(changed)
     np.testing.assert_allclose(after[0], before[0], atol=1e-4)
     assert all(np.abs(after[k] - before[k]).max() > 0.01 for k in range(1, len(folds)))
+
+
+def test_known_pairs_pull_the_maps_of_the_other_folds():
+    """Pairs that contradict the plans: where they are many, they win; their own fold's map has not seen them."""
+    X, Y = (Frame.of(clustered(i)).apply(clustered(i)) for i in (1, 2))
+    R = random_rotation(32)
+    partners = np.concatenate([Y[:1000], X[:2000] @ R])  # only the last 2,000 rows of Y are turned
+    pairs = np.stack([np.arange(2000), np.arange(1000, 3000)], 1)
+    principal = Principal.of(X), Principal.of(partners)
+
+    def turned(pairs):
+        transport = Transport(X, partners, principal, None, 30, 1000, np.random.default_rng(0), pairs)
+        W = transport.propose(transport.inside(R))[0]
+        return transport, W
+
+    transport, W = turned(pairs)
+    mapped, targets = transport.held_out(W)
+    assert (mapped * targets).sum(1).mean() > 0.9
+    swapped = pairs.copy()
+    first = transport._their_folds[0]
+    swapped[first, 1] = np.roll(swapped[first, 1], 1)
+    after = turned(swapped)[1]
+    np.testing.assert_allclose(after[0], W[0], atol=1e-4)
+    assert all(np.abs(after[k] - W[k]).max() > 1e-3 for k in (1, 2, 3))
+
+
+def test_wrong_pairs_are_hardly_trusted():
+    rng = np.random.default_rng(0)
+    right, wrong = rng.normal(0.45, 0.12, 800), rng.normal(0, 0.1, 200)
+    shares = trust(np.concatenate([right, wrong]))
+    assert shares[:800].mean() > 0.9 and shares[800:].mean() < 0.15
+    assert trust(np.full(5, -0.1)).sum() == 0  # nothing agrees: nothing counts
 
 
 def test_loop_settles_and_stops():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minivec.frame import unit
@@ -11,7 +11,6 @@ def rows(n, d=8, seed=0):
     return unit(np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(2, 20), st.data())
 def test_top_k_is_the_k_best_of_a_full_sort(n, m, d, data):
     k = data.draw(st.integers(1, m))

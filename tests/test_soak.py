@@ -46,6 +46,8 @@ def settings(rng):
     chosen = {"approx_runs": int(rng.integers(1, 4)), "refine1_iterations": int(rng.integers(0, 16))}
     if rng.random() < 0.5:
         chosen["approx_clusters"] = int(rng.integers(2, 9))
+    if rng.random() < 0.8:
+        chosen["refine1_sample_size"] = int(rng.integers(20, 200))
     if rng.random() < 0.3:
         chosen["refine1_neighbors"] = int(rng.integers(1, 11))
     if rng.random() < 0.3:

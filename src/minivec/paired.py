@@ -6,11 +6,12 @@ import numpy as np
 
 from minivec.confidence import FAILED, RELIABLE, Verdict
 from minivec.frame import unit
-from minivec.procrustes import low_rank, partner_ranks, polar, ridge
+from minivec.procrustes import low_rank, partner_ranks, polar, ridge, trust
 from minivec.record import Record
 
 MAPPINGS = ("orthogonal", "ridge", "low-rank")
 FEWEST = 10
+FOLDS = 4
 HELD_OUT = 2_000  # pairs at most, of the fifth that judges the map
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
@@ -44,6 +45,26 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
         W, chosen = closed_form(X, Y, mapping, rng)
         inverse = W.T if mapping == "orthogonal" else closed_form(Y, X, mapping, rng)[0]
     return PairedFit(W, inverse, cosine, verdict, held_out, chosen)
+
+
+def settle(
+    W: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], X: np.ndarray, Y: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """The better of ``W`` (dA, dB) and of Procrustes on known pairs ``X`` (m, dA) and ``Y`` (m, dB) alone.
+
+    ``held_out`` are rows (m, d) of X, mapped as by W but without that pair's help, and their partners (m, d); for
+    Procrustes, each map is of other pairs. Better is a mean reciprocal rank of partners that is larger by more than
+    chance is once in 20. Returns the map and the cosine to expect between a mapped row and its partner.
+    """
+    mapped, cross = np.empty((len(X), Y.shape[1]), np.float32), X.T @ Y
+    for fold in np.array_split(rng.permutation(len(X)), FOLDS):
+        mapped[fold] = X[fold] @ polar(cross - X[fold].T @ Y[fold])
+    ours, alone = (1 / partner_ranks(a[:HELD_OUT], b[:HELD_OUT]) for a, b in (held_out, (mapped, Y)))
+    gain = alone - ours
+    if gain.mean() > 1.64 * gain.std() / np.sqrt(len(gain)):
+        W, held_out = polar(cross), (mapped, Y)
+    cosine = (unit(held_out[0]) * unit(held_out[1])).sum(1)
+    return W, float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
 
 
 def closed_form(

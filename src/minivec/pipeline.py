@@ -18,12 +18,13 @@ from minivec.frame import Principal
 from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.matching.moments import common_map, match_components
 from minivec.matching.profiles import pseudo_targets
+from minivec.paired import FEWEST, settle
 from minivec.procrustes import even_procrustes, polar
 from minivec.record import Record
 from minivec.refinement.clusters import clusters_step
 from minivec.refinement.loop import iterate
 from minivec.refinement.neighbors import neighbors_step
-from minivec.refinement.sinkhorn import Transport
+from minivec.refinement.sinkhorn import NO_PAIRS, Transport
 from minivec.settings import Settings
 
 
@@ -42,6 +43,32 @@ class Fit:
     verdict: Verdict
 
 
+class Evidence(NamedTuple):
+    """Framed rows of both spaces, and the ``pairs`` (m, 2) of their numbers that are known."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    pairs: np.ndarray
+
+    @property
+    def known(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the known pairs, (m, dA) and (m, dB)."""
+        return self.X[self.pairs[:, 0]], self.Y[self.pairs[:, 1]]
+
+    def halves(self) -> list["Evidence"]:
+        """Every other row and known pair, and the rest; the two rows of a pair stay together."""
+        sides = [np.arange(len(Z)) % 2 for Z in (self.X, self.Y)]
+        for side, column in zip(sides, self.pairs.T, strict=True):
+            side[column] = np.arange(len(column)) % 2
+        found = []
+        for i in (0, 1):
+            rows = [np.flatnonzero(side == i) for side in sides]
+            pairs = self.pairs[(sides[0][self.pairs[:, 0]] == i) & (sides[1][self.pairs[:, 1]] == i)]
+            numbers = [np.searchsorted(some, column) for some, column in zip(rows, pairs.T, strict=True)]
+            found.append(Evidence(self.X[rows[0]], self.Y[rows[1]], np.stack(numbers, 1)))
+        return found
+
+
 class Level(NamedTuple):
     """One level of the refinement: transport in the leading ``r`` directions (None: all), inverse temperature ``beta``.
 
@@ -56,19 +83,19 @@ class Level(NamedTuple):
 
 LEVELS = (
     Level(64, 14, 1500, 80),
-    Level(128, 20, 2500, 40),
-    Level(256, 30, 3000, 24),
-    Level(None, 42, 3200, 16),
+    Level(128, 20, 1500, 24),
+    Level(256, 30, 2000, 16),
+    Level(None, 42, 4000, 10),
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
+PAIR_ROWS = 2  # more rows that a known pair counts for there
 ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube"), (112, "tanh"))
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
-SMOOTHING = 0.5  # the paper's, for its own steps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
-PLANS = 2  # that carry a map from one level to the next
+PLANS = 4  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
 
@@ -78,10 +105,10 @@ def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs:
     rng = np.random.default_rng(settings.seed)
     principal = Principal.of(X), Principal.of(Y)
     run = {"paper": paper, "auto": auto}[settings.preset]
-    initial, refined, W, agreement = run(X, Y, principal, settings, record, rng, pairs)
+    initial, refined, W, agreement, cosine = run(X, Y, principal, settings, record, rng, pairs)
     with record.stage("confidence"):
         verdict = judge(agreement, X, Y, principal)
-        expected = expected_cosine(X, Y, W)
+        expected = expected_cosine(X, Y, W) if cosine is None else cosine
     W = polar(W.astype(np.float64))  # orthogonal to the last digit, whatever the steps left
     inverse = W.T
     if settings.mapping == "whitened":
@@ -103,7 +130,7 @@ def paper(X, Y, principal, settings, record, rng, pairs):
         W = refined = iterate(W, neighbors(X, Y, s, rng), s.refine1_iterations, s.smoothing_alpha, record)
     with record.stage("refine2", 1):
         W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
-    return initial, refined, W, None
+    return initial, refined, W, None, None
 
 
 def ensemble(run, settings, record, rng, *items):
@@ -136,68 +163,77 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     Further starts are made only while none agrees with itself.
     """
     s = settings
-    coarse, *finer = all_levels = levels(X, Y, s)
+    whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs)
+    halves = whole.halves()
+    coarse, *finer = all_levels = levels(*whole, s)
 
-    def refine(record, W, level, rng, rows=slice(None)):
-        transport = Transport(X[rows], Y[rows], principal, level.r, level.beta, level.sample, rng)
+    def refine(record, W, level, rng, rows=whole):
+        transport = Transport(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
-            w = iterate(transport.inside(W), transport.propose, level.steps, s.smoothing_alpha or 1.0, record, settled)
+            start, alpha = transport.inside(W), s.smoothing_alpha
+            w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
             cross, objective = transport.cross_covariance(w, PLANS)
-        return even_procrustes(cross, *principal), objective, polar(w.mean(0))
+        return even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w)
 
     best = -np.inf
-    for rivals, (start, *halves) in enumerate(starts(X, Y, principal, s, record, rng, pairs)):
-        rows = slice(0, None, 2), slice(1, None, 2), slice(None)
-        *apart, (found, objective, w) = record.each(refine, [*halves, start], repeat(coarse), rng.spawn(3), rows)
+    for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
+        each = [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole]
+        *apart, (found, objective, w, held) = record.each(refine, *each)
         with record.stage("agreement"):
-            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *(half for *_, half in apart))
+            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *(half for _, _, half, _ in apart))
             record.step(agreement=agree)
         if objective > best:
-            best, initial, W, agreement = objective, start, found, agree
+            best, initial, W, agreement, held_out = objective, start, found, agree, held
         if record.stopped or agreement > CLEAR and (rivals or best < TIGHT):
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
-            W, *_ = refine(record, W, level, rng)
+            W, *_, held_out = refine(record, W, level, rng)
+    cosine = None
+    if len(whole.pairs) >= FEWEST:
+        W, cosine = settle(W, held_out, *whole.known, rng)
     if s.refine1_neighbors:
         steps = all_levels[-1].steps
         with record.stage("refine1", steps):
-            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha or SMOOTHING, record)
+            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha, record)
     refined = W
     if s.refine2_clusters:
         with record.stage("refine2", 1):
-            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha or SMOOTHING, record)
-    return initial, refined, W, agreement
+            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
+    return initial, refined, W, agreement, cosine
 
 
-def starts(X, Y, principal, settings, record, rng, pairs) -> Iterator[list[np.ndarray]]:
-    """Maps to start from, the likeliest first, each with two independent halves of its evidence.
+def starts(whole, halves, principal, settings, record, rng) -> Iterator[list[np.ndarray]]:
+    """Maps to start from, the likeliest first, each with those of two independent halves of its evidence.
 
     Known pairs, then components, centroids, and components found anew.
     """
-    s = settings
-    if pairs is not None:
-        yield [polar(X[p[:, 0]].T @ Y[p[:, 1]]) for p in (pairs, pairs[::2], pairs[1::2])]
-    yield from_components(X, Y, principal, s, record, rng)
+    if len(whole.pairs):
+        yield [polar(x.T @ y) for x, y in (whole.known, halves[0].known, halves[1].known)]
+    yield from_components(whole, halves, principal, settings, record, rng)
     with record.stage("anchors"):
-        halves = [centroid_start(X[i::2], Y[i::2], CENTROIDS, CENTROID_RUNS, rng) for i in (0, 1)]
-    yield [halves[0], *halves]
+        apart = [centroid_start(half.X, half.Y, CENTROIDS, CENTROID_RUNS, rng) for half in halves]
+    yield [apart[0], *apart]
     for _ in range(RIVALS):
-        yield from_components(X, Y, principal, s, record, rng)
+        yield from_components(whole, halves, principal, settings, record, rng)
 
 
-def from_components(X, Y, principal, settings, record, rng) -> list[np.ndarray]:
-    """The map between the independent components of both spaces, of all runs and of every other one."""
+def from_components(whole, halves, principal, settings, record, rng) -> list[np.ndarray]:
+    """The map between the independent components of both spaces, of all runs and of every other one.
+
+    Every other run sees the known pairs of one half.
+    """
+    X, Y, _ = whole
     s = settings
 
-    def run(record, rng, kind):
+    def run(record, rng, kind, half):
         k, contrast = kind
         k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
         x, y = (independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True))
-        return match_components(x, y, rng)
+        return match_components(x, y, rng, half.known)
 
-    matched = ensemble(run, s, record, rng, cycle(ENSEMBLE))
+    matched = ensemble(run, s, record, rng, cycle(ENSEMBLE), cycle(halves))
     with record.stage("matching"):
         found = [common_map(some, rng) for some in (matched, matched[::2], matched[1::2] or matched)]
         if s.approx_neighbors:
@@ -205,9 +241,9 @@ def from_components(X, Y, principal, settings, record, rng) -> list[np.ndarray]:
         return [W for W, _ in found]
 
 
-def levels(X, Y, settings) -> list[Level]:
+def levels(X, Y, pairs, settings) -> list[Level]:
     """The LEVELS that these rows can bear, with the caller's number of steps, shared out evenly, and sample size."""
-    rows, width = min(len(X), len(Y)), max(X.shape[1], Y.shape[1])
+    rows, width = min(len(X), len(Y)) + PAIR_ROWS * len(pairs), max(X.shape[1], Y.shape[1])
     bearable = [level for level in LEVELS if rows >= ROWS_PER_DIRECTION * min(level.r or width, width)] or [LEVELS[0]]
     total, sample = settings.refine1_iterations, settings.refine1_sample_size
     return [

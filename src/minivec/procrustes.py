@@ -6,6 +6,7 @@ import numpy as np
 
 from minivec.frame import Principal, unit
 
+SHARED = 0.25  # power of the singular values by which rows are compared: 0.5 gains no more, and drifts
 WHITEN = 0.35  # power of the variances taken out of a cross-covariance on each side
 RIDGES = tuple(10.0**power for power in np.arange(-4, 2.5, 0.5))  # in units of the mean variance
 RESIDUAL_RIDGES = (0.01, 0.1, 1.0, 10.0)
@@ -33,6 +34,21 @@ def retract(M: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(M @ np.swapaxes(M, -1, -2))
     scales = np.sqrt(np.maximum(values, 1e-9 * values[..., -1:]))[..., None, :]
     return (vectors / scales) @ (np.swapaxes(vectors, -1, -2) @ M)
+
+
+def shared_directions(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where two spaces with cross-covariances ``M`` (..., dA, dB) are to be compared: (..., dA, k) and (..., dB, k).
+
+    For M = U S V^T, scaled to a largest singular value of 1: U S^SHARED and V S^SHARED. With all of S equal that is
+    the polar factor's comparison; the less a direction is shared, the less it says. From eigenvectors, as ``retract``.
+    """
+    if M.shape[-2] > M.shape[-1]:
+        B, A = shared_directions(np.swapaxes(M, -1, -2))
+        return A, B
+    values, U = np.linalg.eigh(M @ np.swapaxes(M, -1, -2))
+    largest = values[..., -1:, None]
+    S = np.sqrt(np.maximum(values[..., None, :] / largest, 1e-9))
+    return U * S**SHARED, np.swapaxes(M, -1, -2) / np.sqrt(largest) @ (U * S ** (SHARED - 1))
 
 
 def even_procrustes(cross: np.ndarray, source: Principal, target: Principal) -> np.ndarray:
@@ -108,6 +124,15 @@ def partner_ranks(mapped: np.ndarray, Y: np.ndarray) -> np.ndarray:
     own = np.diagonal(cosine).copy()
     np.fill_diagonal(cosine, -np.inf)  # a row is no rival of itself, whatever rounding says
     return 1 + (cosine >= own[:, None]).sum(1)
+
+
+def trust(cosine: np.ndarray) -> np.ndarray:
+    """How far pairs count, from 0 to 1, by the ``cosine`` (m,) of each under a map that has not seen it.
+
+    In full from half the median on. What a right pair loses is a bias towards the map (full trust from the upper
+    quartile on: 0.872 for 0.885 top-1); of a fifth of wrong pairs, a tenth of the weight is left.
+    """
+    return np.clip(2 * cosine / max(float(np.median(cosine)), 1e-6), 0, 1) ** 2
 
 
 def _success(mapped: np.ndarray, Y: np.ndarray) -> tuple[float, float]:

@@ -16,7 +16,7 @@ PAPER: dict[str, Any] = {
     "refine2_clusters": 500,
     "smoothing_alpha": 0.5,
 }
-AUTO: dict[str, Any] = {**dict.fromkeys(PAPER), "approx_runs": 6}
+AUTO: dict[str, Any] = {**dict.fromkeys(PAPER), "approx_runs": 6, "smoothing_alpha": 0.5}
 PRESETS = {"auto": AUTO, "paper": PAPER}
 
 # The smallest value that means something.

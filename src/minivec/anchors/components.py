@@ -26,6 +26,10 @@ class Components:
     signals: np.ndarray
     directions: np.ndarray
 
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The signals (m, k) of other framed rows (m, d)."""
+        return rows @ np.linalg.pinv(self.directions).T
+
 
 def independent_components(
     X: np.ndarray, principal: Principal, k: int, contrast: str, rng: np.random.Generator

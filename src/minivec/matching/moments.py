@@ -62,10 +62,19 @@ class Matched:
     match: Match
 
 
-def match_components(x: Components, y: Components, rng: np.random.Generator) -> Matched:
-    """Match one run's components of both spaces by their moments."""
+def match_components(
+    x: Components, y: Components, rng: np.random.Generator, known: tuple[np.ndarray, np.ndarray] | None = None
+) -> Matched:
+    """Match one run's components of both spaces by their moments.
+
+    ``known`` rows (m, dA) and their partners (m, dB), if any, say more: the same component is strong in the same pairs.
+    Their correlations, as standard scores, are added to the node terms, which are standard scores as well.
+    """
     portraits = portrait(x), portrait(y)
-    return Matched((x, y), portraits, match(*portraits, node_terms(*portraits), rng, STARTS))
+    nodes = node_terms(*portraits)
+    if known is not None and len(known[0]):
+        nodes = nodes + x.of(known[0]).T @ y.of(known[1]) / np.sqrt(len(known[0]))
+    return Matched((x, y), portraits, match(*portraits, nodes, rng, STARTS))
 
 
 def common_map(runs: list[Matched], rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:

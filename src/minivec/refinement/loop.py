@@ -15,11 +15,18 @@ WINDOW = 8  # steps over which an objective is averaged before it is said to hav
 
 
 def iterate(
-    W: np.ndarray, propose: Proposal, steps: int, alpha: float, record: Record, settled: float | None = None
+    W: np.ndarray,
+    propose: Proposal,
+    steps: int,
+    alpha: float,
+    record: Record,
+    settled: float | None = None,
+    project: Callable[[np.ndarray], np.ndarray] = retract,
 ) -> np.ndarray:
-    """``steps`` times W <- polar factor of (W + alpha (proposal - W)), or until a callback stops the run.
+    """``steps`` times W <- (1 - alpha) W + alpha proposal, projected, or until a callback stops the run.
 
-    ``alpha`` below 1 smooths (the paper's 0.5); 1 takes the proposal as it is.
+    ``alpha`` below 1 smooths. ``project`` makes a map orthogonal again; where cross-covariances are refined there is
+    nothing to make.
     With ``settled`` the loop also ends once the objective, averaged over 8 steps, gains less than that in 8 more.
     """
     objectives: list[float] = []
@@ -27,7 +34,7 @@ def iterate(
         if record.stopped:
             break
         proposal, diagnostics = propose(W)
-        W = proposal if alpha == 1 else retract(W + alpha * (proposal - W))
+        W = project(W + alpha * (proposal - W))
         record.step(**diagnostics)
         if settled is not None:
             objectives.append(diagnostics["objective"])
