@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, repeat
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from minivec.anchors.components import independent_components
 from minivec.confidence import Verdict, expected_cosine, judge, mean_cosine
+from minivec.evidence import Evidence
 from minivec.frame import Principal
 from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.matching.moments import common_map, match_components
@@ -43,32 +45,6 @@ class Fit:
     verdict: Verdict
 
 
-class Evidence(NamedTuple):
-    """Framed rows of both spaces, and the ``pairs`` (m, 2) of their numbers that are known."""
-
-    X: np.ndarray
-    Y: np.ndarray
-    pairs: np.ndarray
-
-    @property
-    def known(self) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of the known pairs, (m, dA) and (m, dB)."""
-        return self.X[self.pairs[:, 0]], self.Y[self.pairs[:, 1]]
-
-    def halves(self) -> list["Evidence"]:
-        """Every other row and known pair, and the rest; the two rows of a pair stay together."""
-        sides = [np.arange(len(Z)) % 2 for Z in (self.X, self.Y)]
-        for side, column in zip(sides, self.pairs.T, strict=True):
-            side[column] = np.arange(len(column)) % 2
-        found = []
-        for i in (0, 1):
-            rows = [np.flatnonzero(side == i) for side in sides]
-            pairs = self.pairs[(sides[0][self.pairs[:, 0]] == i) & (sides[1][self.pairs[:, 1]] == i)]
-            numbers = [np.searchsorted(some, column) for some, column in zip(rows, pairs.T, strict=True)]
-            found.append(Evidence(self.X[rows[0]], self.Y[rows[1]], np.stack(numbers, 1)))
-        return found
-
-
 class Level(NamedTuple):
     """One level of the refinement: transport in the leading ``r`` directions (None: all), inverse temperature ``beta``.
 
@@ -81,6 +57,19 @@ class Level(NamedTuple):
     steps: int
 
 
+class Refined(NamedTuple):
+    """What a level finds: W (dA, dB), the mean cosine under its plans, and the map between its own directions.
+
+    ``held_out`` are the rows of known pairs, (m, rB) each: mapped without that pair's help, and their partners.
+    """
+
+    W: np.ndarray
+    objective: float
+    inside: np.ndarray
+    held_out: tuple[np.ndarray, np.ndarray]
+
+
+OBJECTIVE = attrgetter("objective")
 LEVELS = (
     Level(64, 14, 1500, 80),
     Level(128, 20, 1500, 24),
@@ -89,7 +78,7 @@ LEVELS = (
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
-ENSEMBLE = ((64, "tanh"), (96, "cube"), (128, "tanh"), (128, "cube"), (80, "cube"), (112, "tanh"))
+ENSEMBLE = (128, 112, 96)  # components of each run in turn; with a tanh for a contrast, or fewer, E5 starts at half
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
@@ -174,25 +163,26 @@ def auto(X, Y, principal, settings, record, rng, pairs):
             start, alpha = transport.inside(W), s.smoothing_alpha
             w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
             cross, objective = transport.cross_covariance(w, PLANS)
-        return even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w)
+        return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w))
 
-    best = -np.inf
+    best = None
     for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
-        each = [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole]
-        *apart, (found, objective, w, held) = record.each(refine, *each)
+        *apart, found = record.each(refine, [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole])
         with record.stage("agreement"):
-            agree = mean_cosine(X @ principal[0].directions[:, : len(w)], *(half for _, _, half, _ in apart))
+            agree = mean_cosine(X @ principal[0].directions[:, : len(found.inside)], *(half.inside for half in apart))
             record.step(agreement=agree)
-        if objective > best:
-            best, initial, W, agreement, held_out = objective, start, found, agree, held
-        if record.stopped or agreement > CLEAR and (rivals or best < TIGHT):
+        again = refine(record, max(apart, key=OBJECTIVE).W, coarse, rng)
+        found = max(found, again, key=OBJECTIVE)
+        if best is None or found.objective > best.objective:
+            best, initial, agreement = found, start, agree
+        if record.stopped or agreement > CLEAR and (rivals or best.objective < TIGHT):
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
-            W, *_, held_out = refine(record, W, level, rng)
-    cosine = None
+            best = refine(record, best.W, level, rng)
+    W, cosine = best.W, None
     if len(whole.pairs) >= FEWEST:
-        W, cosine = settle(W, held_out, *whole.known, rng)
+        W, cosine = settle(W, best.held_out, *whole.known, rng)
     if s.refine1_neighbors:
         steps = all_levels[-1].steps
         with record.stage("refine1", steps):
@@ -227,10 +217,9 @@ def from_components(whole, halves, principal, settings, record, rng) -> list[np.
     X, Y, _ = whole
     s = settings
 
-    def run(record, rng, kind, half):
-        k, contrast = kind
+    def run(record, rng, k, half):
         k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
-        x, y = (independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True))
+        x, y = (independent_components(Z, p, k, rng) for Z, p in zip((X, Y), principal, strict=True))
         return match_components(x, y, rng, half.known)
 
     matched = ensemble(run, s, record, rng, cycle(ENSEMBLE), cycle(halves))
