@@ -1,3 +1,4 @@
+import pickle
 import tracemalloc
 from dataclasses import replace
 
@@ -87,6 +88,9 @@ def test_history():
     assert [step["objective"] for step in history["steps"]] == [0.0, 1.0, 2.0]
     assert history["settings"]["seed"] == 3 and history["settings"]["approx_runs"] == 2
     assert history["settings"]["preset"] == "auto"
+    for one in (history, model.history):  # plain, whatever Keras makes of attributes
+        assert type(one["steps"]) is list and type(one["settings"]) is dict
+        assert pickle.loads(pickle.dumps(one))["steps"] == history["steps"]
 
 
 @pytest.mark.parametrize("build", [lambda m: None, lambda m: m.build(), lambda m: m.build(input_shape=(None, 16))])

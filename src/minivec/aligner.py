@@ -1,5 +1,6 @@
 """The model: the frames of both spaces and the map between them, as one Keras model."""
 
+import json
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -88,7 +89,8 @@ class MiniVec2VecAligner(keras.Model):
     @history.setter
     def history(self, value: Any) -> None:
         if isinstance(value, dict):  # Keras 3.8 puts its own History here whenever it predicts
-            self._record = dict(value)
+            plain = json.loads(json.dumps(value))  # out of Keras's own containers, which cannot be pickled,
+            object.__setattr__(self, "_record", plain)  # and past Keras, which would wrap it again
 
     @property
     def aligned(self) -> bool:

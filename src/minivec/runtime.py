@@ -63,8 +63,7 @@ class QueryAdapter:
     def of(cls, aligner: Any) -> "QueryAdapter":
         """The same map as ``aligner``'s; NotAlignedError if it has none."""
         aligner._check_aligned()
-        history = json.loads(json.dumps(aligner.history))  # plain: Keras's own containers cannot be pickled
-        return cls({name: np.asarray(getattr(aligner, name)) for name in WEIGHTS}, history)
+        return cls({name: np.asarray(getattr(aligner, name)) for name in WEIGHTS}, dict(aligner.history))
 
     @property
     def shape(self) -> tuple[int, int]:
