@@ -74,7 +74,7 @@ LEVELS = (
     Level(64, 14, 1500, 80),
     Level(128, 20, 1500, 24),
     Level(256, 30, 2000, 16),
-    Level(None, 42, 4000, 10),
+    Level(None, 42, 5000, 10),
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
@@ -84,7 +84,7 @@ WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of th
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
-PLANS = 4  # that carry a map from one level to the next
+PLANS = 6  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 RIVALS = 3  # further component ensembles when none is clear
 
