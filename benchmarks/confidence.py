@@ -1,0 +1,167 @@
+"""Confidence against true accuracy, where fits should work and where not: ``python -m benchmarks.confidence``.
+
+Real encoders, every pair, many sizes and seeds, two corpora (prose was never used to choose settings, nor was the
+encoder mpnet); noise added to one side; one side with only half of the contents (the rows above the median of its first
+principal direction); unrelated spaces (a Gaussian, coordinates shuffled one by one, drawings of emoji against their
+names). ``--json FILE`` keeps every fit and goes on where it stopped; ``--plot FILE.png`` draws confidence against the
+share of the ceiling. ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows for the glosses.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.encoders import embeddings
+from minivec import MiniVec2VecAligner, evaluate_alignment
+from minivec.frame import Frame, unit
+from minivec.procrustes import polar
+
+TEST = 2_000  # held-out pairs
+ENCODERS = "e5", "minilm", "use"
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """What is fitted: the corpus, the encoders, the rows a side, the seed, and what is done to the rows."""
+    pairs = list(itertools.permutations(ENCODERS, 2))
+    sizes = [("glosses", n) for n in (10_000, 7_000, 4_000, 2_000, 1_000, 500)]
+    sizes += [("prose", n) for n in (10_000, 6_000, 5_000, 4_000, 1_000, 500)]
+    plain = [(corpus, pair, rows, "none") for corpus, rows in sizes for pair in pairs]
+    unseen = [("mpnet", "minilm"), ("minilm", "mpnet"), ("mpnet", "use"), ("use", "mpnet")]
+    plain += [("prose", pair, 2_500, "none") for pair in unseen]
+    plain += [("emoji-names", ("efficientnet", "minilm"), rows, "none") for rows in (500, 600, 700)]
+    changes = "noise 1", "noise 3", "half", "shuffled", "gaussian"
+    changed = [("glosses", pair, 4_000, change) for change in changes for pair in pairs[::2]]
+    mixed = random.Random(0).sample(plain + changed, len(plain + changed))  # a part of the run is a fair part
+    for seed, (corpus, pair, rows, change) in enumerate(mixed):
+        yield {"corpus": corpus, "pair": list(pair), "rows": rows, "seed": seed, "change": change}
+
+
+def rows_of(case: dict[str, Any], data: Path | None) -> tuple[np.ndarray, ...]:
+    """XA, XB, the true partners of XA's rows, and the held-out pairs."""
+    n, rng = case["rows"], np.random.default_rng(case["seed"])
+    test = min(TEST, n // 2)
+    A, B = (_space(case["corpus"], name, test + 2 * n, data) for name in case["pair"])
+    A = A @ polar(rng.standard_normal((A.shape[1],) * 2)).astype(np.float32)
+    test_A, test_B, true = A[:test], B[:test], B[test : test + n]
+    A, B = A[test : test + n], B[test + n : test + 2 * n]
+    kind, _, size = case["change"].partition(" ")
+    if kind == "noise":
+        B = B + float(size) * B.std() * rng.standard_normal(B.shape, dtype=np.float32)
+    elif kind == "half":
+        centred = B - B.mean(0)
+        along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+        B = B[along > np.median(along)]
+    elif kind == "shuffled":
+        B = rng.permuted(B, axis=0)
+    elif kind == "gaussian":
+        B = rng.standard_normal(B.shape, dtype=np.float32)
+    return A, B, true, test_A, test_B
+
+
+def _space(corpus: str, encoder: str, rows: int, data: Path | None) -> np.ndarray:
+    if data is None or corpus != "glosses":
+        return embeddings(corpus, encoder, rows)
+    with np.load(next(data.glob(f"*_{encoder}.npz"))) as file:
+        return file["q"][:rows].astype(np.float32) * file["s"][:rows, None]
+
+
+def measure(case: dict[str, Any], data: Path | None) -> dict[str, Any]:
+    """One fit: its confidence and verdict, its top-1 and that of supervised Procrustes, its seconds."""
+    A, B, true, test_A, test_B = rows_of(case, data)
+    source, target = Frame.of(A), Frame.of(true)
+    W = polar(source.apply(A).T @ target.apply(true))
+    ceiling = evaluate_alignment(lambda rows: unit(source.apply(rows) @ W), test_A, target.apply(test_B))
+    aligner, start = MiniVec2VecAligner(A.shape[1]), time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        history = aligner.align(A, B, seed=case["seed"])
+    seconds = time.perf_counter() - start
+    agreement = [step["agreement"] for step in history["steps"] if "agreement" in step]
+    return {
+        **case,
+        "top1": evaluate_alignment(aligner, test_A, test_B)["top1_accuracy"],
+        "ceiling": ceiling["top1_accuracy"],
+        "confidence": history["confidence"],
+        "verdict": history["verdict"],
+        "agreement": agreement,
+        "seconds": seconds,
+    }
+
+
+def summary(found: list[dict[str, Any]]) -> str:
+    """The promises, counted, and a table of verdicts."""
+    good = [fit for fit in found if fit["top1"] > 0.8 * fit["ceiling"]]
+    bad = [fit for fit in found if fit["top1"] < 0.2]
+    lines = [
+        f"{len(found)} fits",
+        f"good (over 0.8 of the ceiling): {len(good)}, called failed: {_count(good, 'failed')}",
+        f"bad (top-1 under 0.2): {len(bad)}, called reliable: {_count(bad, 'reliable')}",
+        "",
+        "| top-1 | fits | reliable | doubtful | failed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    edges = 0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.01
+    for low, high in itertools.pairwise(edges):
+        some = [fit for fit in found if low <= fit["top1"] < high]
+        counts = (str(_count(some, verdict)) for verdict in ("reliable", "doubtful", "failed"))
+        lines.append(f"| {low:g} to {min(high, 1):g} | {len(some)} | {' | '.join(counts)} |")
+    return "\n".join(lines)
+
+
+def _count(found: list[dict[str, Any]], verdict: str) -> int:
+    return sum(fit["verdict"] == verdict for fit in found)
+
+
+def plot(found: list[dict[str, Any]], path: Path) -> None:
+    """Confidence against the share of the ceiling that each fit reached."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), dpi=120, layout="constrained")
+    for corpus, marker in ("glosses", "o"), ("prose", "^"), ("emoji-names", "s"):
+        some = [fit for fit in found if fit["corpus"] == corpus]
+        shares = [fit["top1"] / max(fit["ceiling"], 1e-9) for fit in some]
+        axes.scatter(shares, [fit["confidence"] for fit in some], 18, marker=marker, alpha=0.7, label=corpus)
+    for height, name in (0.8, "reliable"), (0.3, "doubtful"):
+        axes.axhline(height, color="0.6", lw=0.8)
+        axes.text(1.0, height + 0.01, f"{name} from here", ha="right", fontsize=8, color="0.4")
+    axes.set(xlabel="true top-1, as a share of supervised Procrustes", ylabel="confidence, without labels")
+    axes.legend(frameon=False, loc="center right")
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Print each fit as it ends, then the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    found = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
+    for case in cases():
+        if any(case.items() <= fit.items() for fit in found):
+            continue
+        found.append(measure(case, args.data))
+        fit = found[-1]
+        case_line = f"{case['corpus']} {' -> '.join(case['pair'])} {case['rows']} {case['change']}"
+        accuracy = f"top-1 {fit['top1']:.3f} of {fit['ceiling']:.3f}"
+        print(f"{case_line}: {accuracy}, {fit['confidence']:.2f} {fit['verdict']}, {fit['seconds']:.0f} s", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1))
+    print(summary(found))
+    if args.plot:
+        plot(found, args.plot)
+
+
+if __name__ == "__main__":
+    main()
