@@ -1,7 +1,7 @@
 """minivec beside its peers on real encoders, in one run: ``python -m benchmarks.peers --json FILE --plots DIR``.
 
 - ``auto``, ``paper``: the presets of ``MiniVec2VecAligner.align``
-- ``mini-vec2vec``: the package of that name on PyPI, with its defaults
+- ``mini-vec2vec``: the package of that name on PyPI, with its defaults (its random numbers seeded)
 - ``gromov-wasserstein``: POT's entropic plan between samples of both sides, then Procrustes on its barycentric targets
 - ``supervised N``: Procrustes on N true pairs; with N the rows a side it is the ceiling
 
@@ -11,8 +11,8 @@ have virtual environments of their own, made on first use. The maps are scored a
 between rows centred by the means of the unpaired ones. A range is over seeds.
 
 minivec's settings were chosen on glosses in E5, MiniLM and USE. mpnet and prose had no part in it: rows of the table
-that have one of them say "held out". ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows (arrays ``q`` and ``s``), row i
-of each the same text; without it the embeddings are made by ``benchmarks.encoders``. With ``--json FILE`` a run that
+that have one of them say "held out". ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows (arrays ``q`` and ``s``), row
+i of each the same text; without it the embeddings are made by ``benchmarks.encoders``. With ``--json FILE`` a run that
 was interrupted, or asks for more, goes on with what FILE has.
 """
 
@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 CHOSEN_ON = {"e5", "minilm", "use"}, {"glosses"}  # encoders, corpora
 PAIRS = (100, 1_000, 10_000)  # of "supervised"
 LIMIT = 3_600  # seconds for one fit
-GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 100  # a plan's time grows with the cube of its rows
+GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 60  # the time grows with the cube of the rows; larger epsilons do worse
 COLUMNS = {  # heading: the figure, its digits
     "top-1": ("top1_accuracy", 3),
     "of ceiling": ("share", 2),
@@ -52,13 +52,6 @@ COLUMNS = {  # heading: the figure, its digits
     "s": ("seconds", 1),
     "MB": ("peak_mb", 0),
 }
-STYLES = {  # of the plots: colour and marker, told apart with any colour vision (Okabe and Ito)
-    "auto": ("#0072b2", "o"),
-    "paper": ("#56b4e9", "s"),
-    "mini-vec2vec": ("#d55e00", "D"),
-    "gromov-wasserstein": ("#009e73", "^"),
-}
-
 Key = tuple[str, str, int]  # "one -> other", method, seed
 Figures = dict[str, Any]
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, Figures]]
@@ -84,8 +77,8 @@ def _mini_vec2vec() -> Fit:
     warnings.simplefilter("ignore", UserWarning)  # that it pads the narrower space
 
     def fit(A: np.ndarray, B: np.ndarray, partners: np.ndarray, seed: int) -> tuple[np.ndarray, Figures]:
-        np.random.seed(seed)  # of its quadratic assignment
-        model = MiniVec2Vec().fit(A, B, random_seed=seed, verbose=False)
+        assignment = {"method": "2opt", "options": {"maximize": True, "rng": np.random.default_rng(seed)}}
+        model = MiniVec2Vec().fit(A, B, random_seed=seed, verbose=False, quadratic_assignment_kwargs=assignment)
         return model.W[: A.shape[1], : B.shape[1]], {}
 
     return fit
@@ -93,6 +86,8 @@ def _mini_vec2vec() -> Fit:
 
 def _gromov_wasserstein() -> Fit:
     from ot.gromov import entropic_gromov_wasserstein
+
+    warnings.simplefilter("ignore", UserWarning)  # that a step's Sinkhorn ended before it converged
 
     def fit(A: np.ndarray, B: np.ndarray, partners: np.ndarray, seed: int) -> tuple[np.ndarray, Figures]:
         rng = np.random.default_rng(seed)
@@ -171,16 +166,16 @@ def work(method: str, seed: int, folder: Path) -> None:
     name, *numbers = method.split()
     fit = METHODS[name].load(*map(int, numbers))
     rows = [np.load(folder / f"{name}.npy") for name in ("A", "B", "partners")]
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     W, found = fit(*rows, seed)
-    seconds = time.perf_counter() - start
+    times = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     if not np.isfinite(W).all():
         raise ValueError(f"{method} returned a map with NaN or infinity")
     # Not ru_maxrss: on Linux a process inherits the peak of the one that started it.
     status = Path("/proc/self/status")
     peak = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024 if status.exists() else float("nan")
     np.save(folder / "W.npy", W)
-    (folder / "figures.json").write_text(json.dumps({"seconds": seconds, "peak_mb": peak, **found}))
+    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": peak, **found}))
 
 
 def measure(method: str, seed: int, folder: Path, score: Callable[[np.ndarray], Figures]) -> Figures:
@@ -234,42 +229,6 @@ def spread(values: list[float], digits: int) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def plot(runs: dict[Key, Figures], rows: int, folder: Path) -> None:
-    """Draw ``accuracy.png``, each method's top-1 a pair of encoders, and ``cost.png``, top-1 by seconds."""
-    from matplotlib.figure import Figure
-
-    from minivec.picture import INK
-
-    good = {key: run for key, run in runs.items() if "failed" not in run}
-    pairs = list(dict.fromkeys(pair for pair, _, _ in good))
-    accuracy = Figure(figsize=(9, 1.6 + 0.45 * len(pairs)), dpi=90, layout="constrained")
-    cost = Figure(figsize=(9, 5), dpi=90, layout="constrained")
-    left, right = accuracy.subplots(), cost.subplots()
-    for name in dict.fromkeys(method for _, method, _ in good):
-        found = [(pairs.index(p), run["top1_accuracy"], run["seconds"]) for (p, m, _), run in good.items() if m == name]
-        y, top1, seconds = zip(*found, strict=True)
-        if name in STYLES:
-            color, marker = STYLES[name]
-            left.scatter(top1, y, s=42, c=color, marker=marker, ec="white", lw=0.6, zorder=3, label=name)
-            right.scatter(seconds, top1, s=42, c=color, marker=marker, ec="white", lw=0.6, label=name)
-        else:
-            pairs_known = int(name.split()[1])
-            label = f"ceiling: {rows:,} true pairs" if pairs_known == rows else None
-            left.scatter(top1, y, s=260, c=INK if label else "#999999", marker="|", lw=1.6, zorder=2, label=label)
-            if pairs_known < rows / 2:  # nearer the ceiling the numbers would overlap
-                left.annotate(f"{pairs_known:,} pairs", (top1[0], -0.35), size=9, color="#666666", ha="center")
-    left.set(xlim=(-0.02, 1.02), ylim=(len(pairs) - 0.5, -0.8), xlabel="top-1, held-out pairs")
-    left.set_yticks(range(len(pairs)), pairs)
-    right.set(xscale="log", ylim=(-0.02, 1.02), xlabel="seconds of the fit", ylabel="top-1, held-out pairs")
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure, axes, name in ((accuracy, left, "accuracy"), (cost, right, "cost")):
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
-        axes.grid(color="#e5e5e5", lw=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[:].set_color("#cccccc")
-        figure.savefig(folder / f"{name}.png")
-
-
 def main() -> None:
     """Print the table as Markdown, each row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -318,6 +277,8 @@ def main() -> None:
                 label = f"{pair} (held out)" if new else pair
                 print(table_row(label, method, [runs[key] for key in keys[method]], best), flush=True)
     if args.plots:
+        from benchmarks.plots import plot
+
         plot(runs, args.rows, args.plots)
 
 
