@@ -11,9 +11,9 @@ have virtual environments of their own, made on first use. The maps are scored a
 between rows centred by the means of the unpaired ones. A range is over seeds.
 
 minivec's settings were chosen on glosses in E5, MiniLM and USE. mpnet and prose had no part in it: rows of the table
-that have one of them say "held out". ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows (arrays ``q`` and ``s``), row
-i of each the same text; without it the embeddings are made by ``benchmarks.encoders``. With ``--json FILE`` a run that
-was interrupted, or asks for more, goes on with what FILE has.
+that have one of them say "held out". ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows (arrays ``q`` and ``s``),
+row i of each the same text; without it the embeddings are made by ``benchmarks.encoders``. With ``--json FILE`` a run
+that was interrupted, or asks for more, goes on with what FILE has.
 """
 
 import argparse
@@ -165,17 +165,17 @@ def work(method: str, seed: int, folder: Path) -> None:
     """Fit what ``prepare`` wrote, in this process; write the map and the figures beside it."""
     name, *numbers = method.split()
     fit = METHODS[name].load(*map(int, numbers))
-    rows = [np.load(folder / f"{name}.npy") for name in ("A", "B", "partners")]
+    A, B, partners = (np.load(folder / f"{rows}.npy") for rows in ("A", "B", "partners"))
     start, cpu = time.perf_counter(), time.process_time()
-    W, found = fit(*rows, seed)
+    W, found = fit(A, B, partners, seed)
     times = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     if not np.isfinite(W).all():
         raise ValueError(f"{method} returned a map with NaN or infinity")
     # Not ru_maxrss: on Linux a process inherits the peak of the one that started it.
     status = Path("/proc/self/status")
-    peak = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024 if status.exists() else float("nan")
+    peak = re.search(r"VmHWM:\s+(\d+)", status.read_text() if status.exists() else "")
     np.save(folder / "W.npy", W)
-    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": peak, **found}))
+    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": peak and int(peak[1]) / 1024, **found}))
 
 
 def measure(method: str, seed: int, folder: Path, score: Callable[[np.ndarray], Figures]) -> Figures:
@@ -185,7 +185,7 @@ def measure(method: str, seed: int, folder: Path, score: Callable[[np.ndarray], 
     command = [str(python), "-m", "benchmarks.peers", "--worker", method, str(seed), str(folder)]
     try:
         paths = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        subprocess.run(command, cwd=ROOT, env=paths, check=True, timeout=LIMIT, stdout=sys.stderr)
+        subprocess.run(command, cwd=ROOT, env=paths, check=True, timeout=LIMIT, stdout=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return {"failed": f"no result in {LIMIT:,} s"}
     except subprocess.CalledProcessError as error:
@@ -216,16 +216,17 @@ def save(path: Path, settings: Figures, runs: dict[Key, Figures]) -> None:
 def table_row(label: str, method: str, runs: list[Figures], ceiling: float) -> str:
     """One line of the table, from the runs of a method over seeds."""
     good = [{**run, "share": run["top1_accuracy"] / ceiling} for run in runs if "failed" not in run]
-    cells = [spread([run[figure] for run in good if figure in run], digits) for figure, digits in COLUMNS.values()]
+    cells = [spread([run.get(figure) for run in good], digits) for figure, digits in COLUMNS.values()]
     failed = "".join(f" ({run['failed']})" for run in runs if "failed" in run)
     return f"| {label} | {method}{failed} | {' | '.join(cells)} |"
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Lowest to highest, as far as the digits tell them apart."""
-    if not values or np.isnan(values).any():
+def spread(values: list[float | None], digits: int) -> str:
+    """Lowest to highest of those known, as far as the digits tell them apart."""
+    known = [value for value in values if value is not None and not np.isnan(value)]
+    if not known:
         return "-"
-    low, high = (f"{value:,.{digits}f}" for value in (min(values), max(values)))
+    low, high = (f"{value:,.{digits}f}" for value in (min(known), max(known)))
     return low if low == high else f"{low} to {high}"
 
 
