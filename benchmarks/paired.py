@@ -4,7 +4,7 @@ The closed forms of ``from_pairs`` compared: top-1 by cosine and by CSLS among h
 known pairs and directed pair of encoders; beside them what each fit itself said of its result. With ``--unpaired N``,
 ``align`` with N rows a side of which no pair is known, and the known ones beside them, against the closed forms of the
 known pairs alone; ``--wrong`` is the share of them that is shuffled. A is rotated at random. ``--data``
-and ``--corpus`` as in ``benchmarks.presets``.
+and ``--corpus`` as in ``benchmarks.peers``.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.presets import load
+from benchmarks.peers import load
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.paired import MAPPINGS
 from minivec.procrustes import polar
@@ -42,13 +42,14 @@ def main() -> None:
     )
     args.pairs = args.pairs or ([0, 10, 30, 100, 300, 1_000] if args.unpaired else [100, 500, 2_000, 8_000])
     rows = max(args.pairs) + 2 * (args.unpaired or 0) + args.test
-    spaces = load(sorted({name for names in directed for name in names}), args.data, args.corpus, rows)
+    names = sorted({name for pair in directed for name in pair})
+    spaces = {name: load(name, args.data, args.corpus, rows) for name in names}
     warnings.simplefilter("ignore", AlignmentWarning)
     compare = beside_unpaired if args.unpaired else closed_forms
     headings = [f"{what}: {figure}" for what, figures in COLUMNS[compare].items() for figure in figures]
     print("| pairs | spaces |", " | ".join(headings), "|\n|", "--- | " * (len(headings) + 2), flush=True)
     for pairs, (one, other) in itertools.product(args.pairs, directed):
-        A, B = (spaces[name][:rows] for name in (one, other))
+        A, B = spaces[one], spaces[other]
         A = A @ polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2)).astype(np.float32)
         for cells in compare(A, B, pairs, args):
             print(f"| {pairs} | {one} -> {other} |", " | ".join(cells), "|", flush=True)
