@@ -130,7 +130,7 @@ def trust(cosine: np.ndarray) -> np.ndarray:
     """How far pairs count, from 0 to 1, by the ``cosine`` (m,) of each under a map that has not seen it.
 
     In full from half the median on. What a right pair loses is a bias towards the map (full trust from the upper
-    quartile on: 0.872 for 0.885 top-1); of a fifth of wrong pairs, a tenth of the weight is left.
+    quartile on: 0.872 for 0.885 top-1); a wrong one, of cosine about zero, keeps some tenth of its weight.
     """
     return np.clip(2 * cosine / max(float(np.median(cosine)), 1e-6), 0, 1) ** 2
 
