@@ -1,11 +1,13 @@
 """Many fits in one process: random sizes and settings end well, and memory and time do not grow."""
 
+import ctypes
 import gc
 import resource
 import time
 import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def held():
 def test_random_fits(part, held):
     """Two hundred in all: no error, no warning but the verdict's, a finite W, orthogonal where it should be.
 
-    Memory stays where it is once the compiled functions are as many as are kept: after the first three parts.
+    Memory stays where it is, but for what JAX keeps of each shape it has seen, until it is told to forget.
     """
     for seed in range(20 * part, 20 * part + 20):
         rng = np.random.default_rng(seed)
@@ -90,9 +92,13 @@ def test_random_fits(part, held):
             np.testing.assert_allclose(gram, np.eye(min(dA, dB)), atol=1e-5, err_msg=f"{seed} {chosen}")
         np.testing.assert_allclose(np.linalg.norm(aligner(A), axis=1), 1, atol=1e-5)
     gc.collect()
+    before = resident()
+    jax.clear_caches()
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     held.append(resident())
-    print(f"{held[-1] / 2**20:.0f} MB after {len(held) * 20} fits", flush=True)
-    assert len(held) < 4 or held[-1] - held[2] < 200 << 20
+    print(f"{held[-1] >> 20} MB after {len(held) * 20} fits, {before >> 20} MB with what JAX keeps", flush=True)
+    assert held[-1] - held[0] < 100 << 20
 
 
 def test_memory_and_time_do_not_leak():
