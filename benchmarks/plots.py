@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from minivec.picture import BLUE, INK, ORANGE
 
@@ -41,6 +42,8 @@ def plot(runs: dict[tuple[str, str, int], dict[str, Any]], rows: int, folder: Pa
     left.set(xlim=(-0.02, 1.02), ylim=(len(pairs) - 0.5, -0.8), xlabel="top-1, held-out pairs")
     left.set_yticks(range(len(pairs)), pairs)
     right.set(xscale="log", ylim=(-0.02, 1.02), xlabel="seconds of the fit", ylabel="top-1, held-out pairs")
+    right.xaxis.set_major_formatter(LogFormatter())
+    right.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     folder.mkdir(parents=True, exist_ok=True)
     for figure, axes, name in ((accuracy, left, "accuracy"), (cost, right, "cost")):
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
