@@ -86,7 +86,7 @@ CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 PLANS = 6  # that carry a map from one level to the next
 CENTROID_RUNS = 3
-RIVALS = 3  # further component ensembles when none is clear
+RIVALS = 2  # further component ensembles when none is clear
 
 
 def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs: np.ndarray | None = None) -> Fit:
