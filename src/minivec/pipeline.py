@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, repeat
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
             cross, objective = transport.cross_covariance(w, PLANS)
         return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w))
 
-    best = None
+    best: Any = None
     for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
         *apart, found = record.each(refine, [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole])
         with record.stage("agreement"):
