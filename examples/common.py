@@ -18,11 +18,11 @@ Row = dict[str, Any]
 Panels = dict[str, list[Row]]
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """The command line of an example: how many rows to use, and where the picture goes."""
+def options(description: str | None, rows: int = 3_000) -> argparse.Namespace:
+    """The command line of an example: how many rows to use (``rows`` unless it says), and where the picture goes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--rows", type=int, default=3_000, help="rows a side at most: fewer are quicker, and align worse"
+        "--rows", type=int, default=rows, help="rows a side at most: fewer are quicker, and align worse"
     )
     parser.add_argument("--output", type=Path, default=Path("."), help="folder for the picture")
     arguments = parser.parse_args()
@@ -89,8 +89,8 @@ def curves(panels: Panels, label: str, path: Path, levels: dict[str, float] | No
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(panels), 3.8), dpi=90, layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.8), dpi=90, layout="constrained")
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     looks = {"align": ("#0072b2", "o"), "orthogonal": ("#d55e00", "s"), "ridge": ("#009e73", "^")}
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         places = [str(row["known pairs"]) for row in rows]
@@ -99,13 +99,14 @@ def curves(panels: Panels, label: str, path: Path, levels: dict[str, float] | No
             if points:
                 ax.plot(*zip(*points, strict=True), color=color, marker=marker, label=method)
         ax.bar(places, [row["confidence"] for row in rows], color="#dddddd", label="confidence of align", zorder=0)
-        for name, level in (levels or {}).items():
+        for i, (name, level) in enumerate(sorted((levels or {}).items(), key=lambda item: item[1])):
             ax.axhline(level, color="#333333", ls=":", lw=1)
-            ax.text(len(places) - 0.5, level, name, ha="right", va="bottom", size=8)
+            ax.text(-0.38, level, name, va="bottom" if i else "top", size=8)  # the lowest below its line
         ax.set(xlabel="known pairs", ylim=(0, 1.02))
         ax.set_title(title, loc="left", size=11)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(label)
-    axes[0].legend(frameon=False, fontsize=8)
+    legend = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path)
     print(f"saved {path}")

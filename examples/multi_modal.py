@@ -14,7 +14,7 @@ from benchmarks.encoders import embeddings
 from examples.common import curves, options, panel_table, sweep
 from minivec import MiniVec2VecAligner, evaluate_alignment
 
-TEST, SEED = 500, 0
+TEST, SEED = 500, 0  # at most a quarter is held out to test
 
 
 def main() -> None:
