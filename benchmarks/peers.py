@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 CHOSEN_ON = {"e5", "minilm", "use"}, {"glosses"}  # encoders, corpora
 PAIRS = (100, 1_000, 10_000)  # of "supervised"
 LIMIT = 3_600  # seconds for one fit
-GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 60  # the time grows with the cube of the rows; larger epsilons do worse
+GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 60  # the time grows with the cube of the rows; the best of five settings tried
 COLUMNS = {  # heading: the figure, its digits
     "top-1": ("top1_accuracy", 3),
     "of ceiling": ("share", 2),
