@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from minivec.anchors.components import independent_components
 from minivec.datasets import load_sample
@@ -17,10 +18,11 @@ def skewed_rows(seed: int, rows: int = 4000, d: int = 24) -> tuple[np.ndarray, n
     return (S @ mixing.T).astype(np.float32), mixing
 
 
-def test_components_are_the_sources():
+@pytest.mark.parametrize("contrast", ["cube", "tanh"])
+def test_components_are_the_sources(contrast):
     rows, mixing = skewed_rows(0)
     X = rows - rows.mean(0)
-    found = independent_components(X, Principal.of(X), 24, np.random.default_rng(0))
+    found = independent_components(X, Principal.of(X), 24, contrast, np.random.default_rng(0))
     directions = found.directions / np.linalg.norm(found.directions, axis=0)
     best = np.abs(mixing.T @ directions).max(1)
     assert np.median(best) > 0.95
@@ -33,7 +35,7 @@ def test_matched_components_find_the_map_between_real_encoders():
     source, target = Frame.of(sample.source), Frame.of(sample.target)
     X, Y = source.apply(sample.source), target.apply(sample.target)
     rng = np.random.default_rng(0)
-    x, y = (independent_components(Z, Principal.of(Z), 96, rng) for Z in (X, Y))
+    x, y = (independent_components(Z, Principal.of(Z), 96, "cube", rng) for Z in (X, Y))
     W, anchors = common_map([match_components(x, y, rng)], rng)
     mapped = source.apply(sample.test_source) @ W
     nearest = (mapped @ target.apply(sample.test_target).T).argmax(1)

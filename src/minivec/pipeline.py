@@ -78,7 +78,7 @@ LEVELS = (
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
-ENSEMBLE = (128, 112, 96)  # components of each run in turn; with a tanh for a contrast, or fewer, E5 starts at half
+ENSEMBLE = (128, 112, 96)  # components of each run in turn
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
@@ -86,7 +86,7 @@ CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 PLANS = 6  # that carry a map from one level to the next
 CENTROID_RUNS = 3
-RIVALS = 2  # further component ensembles when none is clear
+CONTRASTS = "cube", "tanh", "cube"  # of the first start and its rivals: E5 wants the first, wide mixtures the second
 
 
 def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs: np.ndarray | None = None) -> Fit:
@@ -197,19 +197,20 @@ def auto(X, Y, principal, settings, record, rng, pairs):
 def starts(whole, halves, principal, settings, record, rng) -> Iterator[list[np.ndarray]]:
     """Maps to start from, the likeliest first, each with those of two independent halves of its evidence.
 
-    Known pairs, then components, centroids, and components found anew.
+    Known pairs, then components, centroids, and components by another contrast and anew.
     """
     if len(whole.pairs):
         yield [polar(x.T @ y) for x, y in (whole.known, halves[0].known, halves[1].known)]
-    yield from_components(whole, halves, principal, settings, record, rng)
+    first, *others = (partial(from_components, whole, halves, principal, settings, record, rng, c) for c in CONTRASTS)
+    yield first()
     with record.stage("anchors"):
         apart = [centroid_start(half.X, half.Y, CENTROIDS, CENTROID_RUNS, rng) for half in halves]
     yield [apart[0], *apart]
-    for _ in range(RIVALS):
-        yield from_components(whole, halves, principal, settings, record, rng)
+    for other in others:
+        yield other()
 
 
-def from_components(whole, halves, principal, settings, record, rng) -> list[np.ndarray]:
+def from_components(whole, halves, principal, settings, record, rng, contrast) -> list[np.ndarray]:
     """The map between the independent components of both spaces, of all runs and of every other one.
 
     Every other run sees the known pairs of one half.
@@ -219,7 +220,7 @@ def from_components(whole, halves, principal, settings, record, rng) -> list[np.
 
     def run(record, rng, k, half):
         k = s.approx_clusters or min(k, X.shape[1], Y.shape[1], len(X) // 4, len(Y) // 4)
-        x, y = (independent_components(Z, p, k, rng) for Z, p in zip((X, Y), principal, strict=True))
+        x, y = (independent_components(Z, p, k, contrast, rng) for Z, p in zip((X, Y), principal, strict=True))
         return match_components(x, y, rng, half.known)
 
     matched = ensemble(run, s, record, rng, cycle(ENSEMBLE), cycle(halves))

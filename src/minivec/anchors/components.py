@@ -32,31 +32,39 @@ class Components:
         return rows @ np.linalg.pinv(self.directions).T
 
 
-def independent_components(X: np.ndarray, principal: Principal, k: int, rng: np.random.Generator) -> Components:
+def independent_components(
+    X: np.ndarray, principal: Principal, k: int, contrast: str, rng: np.random.Generator
+) -> Components:
     """The k independent components of framed rows ``X`` (n, d) by symmetric FastICA (Hyvarinen, 1999).
 
-    The leading k principal directions are whitened and rotated; the contrast is the cube, clipped at CLIP standard
-    deviations: a few far rows must not decide. Signs are fixed by positive skewness.
+    The leading k principal directions are whitened and rotated; ``contrast`` is "cube" (clipped at CLIP standard
+    deviations: a few far rows must not decide) or "tanh". Signs are fixed by positive skewness.
     """
     if len(X) > ROWS:
         X = X[rng.choice(len(X), ROWS, replace=False)]
     scale = np.sqrt(principal.values[:k])
     basis = principal.directions[:, :k]
     Z = X @ (basis / scale)
-    rotation = _fastica(Z, rng)
+    rotation = _fastica(Z, contrast, rng)
     signals = Z @ rotation
     sign = np.where((signals**3).mean(0) < 0, -1, 1).astype(np.float32)
     return Components(signals * sign, (basis * scale) @ (rotation * sign))
 
 
-def _fastica(Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _fastica(Z: np.ndarray, contrast: str, rng: np.random.Generator) -> np.ndarray:
     """The rotation (k, k) of whitened rows ``Z`` (n, k) that makes the columns least Gaussian."""
     B = polar(rng.standard_normal((Z.shape[1], Z.shape[1]), dtype=np.float32))
     for _ in range(ITERATIONS):
-        S = np.clip(Z @ B, -CLIP, CLIP)
-        squares = S * S
-        slope = 3 * (squares.mean(0) - CLIP**2 * (squares == CLIP**2).mean(0, dtype=np.float32))
-        previous, B = B, retract(Z.T @ (squares * S) / len(Z) - B * slope)
+        S = Z @ B
+        if contrast == "tanh":
+            G = np.tanh(S)
+            slope = 1 - np.einsum("ij,ij->j", G, G) / len(Z)
+        else:
+            S = np.clip(S, -CLIP, CLIP)
+            squares = S * S
+            G = squares * S
+            slope = 3 * (squares.mean(0) - CLIP**2 * (squares == CLIP**2).mean(0, dtype=np.float32))
+        previous, B = B, retract(Z.T @ G / len(Z) - B * slope)
         if np.max(1 - np.abs(np.einsum("ij,ij->j", previous, B))) < TOLERANCE:
             break
     return B
