@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.encoders import embeddings
+from benchmarks.peers import load, sides
 from minivec import MiniVec2VecAligner, evaluate_alignment
+from minivec.files import replacing
 from minivec.frame import Frame, unit
 from minivec.procrustes import polar
 
@@ -48,10 +49,13 @@ def rows_of(case: dict[str, Any], data: Path | None) -> tuple[np.ndarray, ...]:
     """XA, XB, the true partners of XA's rows, and the held-out pairs."""
     n, rng = case["rows"], np.random.default_rng(case["seed"])
     test = min(TEST, n // 2)
-    A, B = (_space(case["corpus"], name, test + 2 * n, data) for name in case["pair"])
+    held, first, second = sides(test, n)
+    data = data if case["corpus"] == "glosses" else None
+    one, other = case["pair"]
+    A, B = load(one, data, case["corpus"], first.stop), load(other, data, case["corpus"], second.stop)
     A = A @ polar(rng.standard_normal((A.shape[1],) * 2)).astype(np.float32)
-    test_A, test_B, true = A[:test], B[:test], B[test : test + n]
-    A, B = A[test : test + n], B[test + n : test + 2 * n]
+    test_A, test_B, true = A[held], B[held], B[first]
+    A, B = A[first], B[second]
     kind, _, size = case["change"].partition(" ")
     if kind == "noise":
         B = B + float(size) * B.std() * rng.standard_normal(B.shape, dtype=np.float32)
@@ -64,13 +68,6 @@ def rows_of(case: dict[str, Any], data: Path | None) -> tuple[np.ndarray, ...]:
     elif kind == "gaussian":
         B = rng.standard_normal(B.shape, dtype=np.float32)
     return A, B, true, test_A, test_B
-
-
-def _space(corpus: str, encoder: str, rows: int, data: Path | None) -> np.ndarray:
-    if data is None or corpus != "glosses":
-        return embeddings(corpus, encoder, rows)
-    with np.load(next(data.glob(f"*_{encoder}.npz"))) as file:
-        return file["q"][:rows].astype(np.float32) * file["s"][:rows, None]
 
 
 def measure(case: dict[str, Any], data: Path | None) -> dict[str, Any]:
@@ -122,12 +119,10 @@ def _count(found: list[dict[str, Any]], verdict: str) -> int:
 
 def plot(found: list[dict[str, Any]], path: Path) -> None:
     """Confidence against the share of the ceiling that each fit reached."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    axes = figure.subplots()
     for corpus, marker in ("glosses", "o"), ("prose", "^"), ("emoji-names", "s"):
         some = [fit for fit in found if fit["corpus"] == corpus]
         shares = [fit["top1"] / max(fit["ceiling"], 1e-9) for fit in some]
@@ -157,7 +152,8 @@ def main() -> None:
         accuracy = f"top-1 {fit['top1']:.3f} of {fit['ceiling']:.3f}"
         print(f"{case_line}: {accuracy}, {fit['confidence']:.2f} {fit['verdict']}, {fit['seconds']:.0f} s", flush=True)
         if args.json:
-            args.json.write_text(json.dumps(found, indent=1))
+            with replacing(args.json) as part:
+                part.write_text(json.dumps(found, indent=1))
     print(summary(found))
     if args.plot:
         plot(found, args.plot)

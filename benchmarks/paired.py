@@ -12,11 +12,10 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers import load
+from benchmarks.peers import data_options, directed, load
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.paired import MAPPINGS
 from minivec.procrustes import polar
@@ -27,28 +26,23 @@ CLOSED = ("orthogonal", "ridge")
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--corpus", default="glosses")
-    parser.add_argument("--encoders", nargs="+", default=["e5", "minilm", "use"])
-    parser.add_argument("--spaces", nargs="+", metavar="ONE:OTHER", help="directed pairs; without them all")
+    data_options(parser, "--spaces")
     parser.add_argument("--pairs", type=int, nargs="+", help="numbers of known pairs")
     parser.add_argument("--unpaired", type=int, metavar="N", help="rows a side for align")
     parser.add_argument("--wrong", type=float, default=0, help="share of the pairs, with --unpaired")
     parser.add_argument("--seeds", type=int, default=1, help="draws of the rows, with --unpaired")
     parser.add_argument("--test", type=int, default=8_192, help="held-out pairs")
     args = parser.parse_args()
-    directed = [tuple(names.split(":")) for names in args.spaces or []] or list(
-        itertools.permutations(args.encoders, 2)
-    )
+    chosen = directed(args.spaces, args.encoders)
     args.pairs = args.pairs or ([0, 10, 30, 100, 300, 1_000] if args.unpaired else [100, 500, 2_000, 8_000])
     rows = max(args.pairs) + 2 * (args.unpaired or 0) + args.test
-    names = sorted({name for pair in directed for name in pair})
+    names = sorted({name for pair in chosen for name in pair})
     spaces = {name: load(name, args.data, args.corpus, rows) for name in names}
     warnings.simplefilter("ignore", AlignmentWarning)
     compare = beside_unpaired if args.unpaired else closed_forms
     headings = [f"{what}: {figure}" for what, figures in COLUMNS[compare].items() for figure in figures]
     print("| pairs | spaces |", " | ".join(headings), "|\n|", "--- | " * (len(headings) + 2), flush=True)
-    for pairs, (one, other) in itertools.product(args.pairs, directed):
+    for pairs, (one, other) in itertools.product(args.pairs, chosen):
         A, B = spaces[one], spaces[other]
         A = A @ polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2)).astype(np.float32)
         for cells in compare(A, B, pairs, args):

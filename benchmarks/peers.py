@@ -42,7 +42,11 @@ ROOT = Path(__file__).parents[1]
 CHOSEN_ON = {"e5", "minilm", "use"}, {"glosses"}  # encoders, corpora
 PAIRS = (100, 1_000, 10_000)  # of "supervised"
 LIMIT = 3_600  # seconds for one fit
-GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 60  # the time grows with the cube of the rows; the best of five settings tried
+GW_ROWS, GW_EPSILON, GW_STEPS = (
+    1_000,
+    1e-3,
+    60,
+)  # time grows with the rows' cube; the best of five tried
 COLUMNS = {  # heading: the figure, its digits
     "top-1": ("top1_accuracy", 3),
     "of ceiling": ("share", 2),
@@ -141,6 +145,31 @@ def load(name: str, data: Path | None, corpus: str, rows: int) -> np.ndarray:
     return X
 
 
+def data_options(parser: argparse.ArgumentParser, spaces: str) -> None:
+    """Options for what ``load`` and ``directed`` take; the directed pairs of encoders are named by ``spaces``."""
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--corpus", default="glosses")
+    parser.add_argument("--encoders", nargs="+", default=["e5", "minilm", "use"])
+    parser.add_argument(spaces, nargs="+", metavar="ONE:OTHER", help="directed pairs; without them all")
+
+
+def directed(spaces: list[str] | None, encoders: list[str]) -> list[tuple[str, str]]:
+    """The encoders of A and of B: those given as ONE:OTHER, or all directed pairs."""
+    if not spaces:
+        return list(itertools.permutations(encoders, 2))
+    return [(one, other) for one, other in (names.split(":") for names in spaces)]
+
+
+def peak_mb() -> float | None:
+    """The most memory that this process has held, in MiB, if the system tells.
+
+    Not ru_maxrss: on Linux a process inherits the peak of the one that started it.
+    """
+    status = Path("/proc/self/status")
+    held = re.search(r"VmHWM:\s+(\d+)", status.read_text() if status.exists() else "")
+    return int(held[1]) / 1024 if held else None
+
+
 def sides(test: int, rows: int) -> tuple[slice, slice, slice]:
     """Which rows of a corpus are held-out pairs, A's side and B's side; A's encoder needs none of the last."""
     return slice(test), slice(test, test + rows), slice(test + rows, test + 2 * rows)
@@ -171,11 +200,8 @@ def work(method: str, seed: int, folder: Path) -> None:
     times = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     if not np.isfinite(W).all():
         raise ValueError(f"{method} returned a map with NaN or infinity")
-    # Not ru_maxrss: on Linux a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status")
-    peak = re.search(r"VmHWM:\s+(\d+)", status.read_text() if status.exists() else "")
     np.save(folder / "W.npy", W)
-    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": peak and int(peak[1]) / 1024, **found}))
+    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": peak_mb(), **found}))
 
 
 def measure(method: str, seed: int, folder: Path, score: Callable[[np.ndarray], Figures]) -> Figures:
@@ -233,10 +259,7 @@ def spread(values: list[float | None], digits: int) -> str:
 def main() -> None:
     """Print the table as Markdown, each row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--corpus", default="glosses")
-    parser.add_argument("--encoders", nargs="+", default=["e5", "minilm", "use"])
-    parser.add_argument("--pairs", nargs="+", metavar="ONE:OTHER", help="directed pairs; without them all")
+    data_options(parser, "--pairs")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--rows", type=int, default=10_904, help="rows a side")
     parser.add_argument("--test", type=int, default=8_192, help="held-out pairs")
@@ -255,7 +278,7 @@ def main() -> None:
         runs = resume(args.json, settings)
     except ValueError as error:
         parser.error(str(error))
-    pairs = [tuple(names.split(":")) for names in args.pairs or []] or list(itertools.permutations(args.encoders, 2))
+    pairs = directed(args.pairs, args.encoders)
     numbers = [n for n in PAIRS if n < args.rows and "supervised" in args.methods]
     ceiling = f"supervised {args.rows}"  # always: the others are shares of it
     methods = [ceiling, *(f"supervised {n}" for n in numbers), *(m for m in args.methods if m != "supervised")]

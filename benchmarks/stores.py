@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers import peak_mb
 from minivec import migrate as migrations
 from minivec.frame import unit
 from minivec.procrustes import polar
@@ -160,12 +160,6 @@ def watch(store: str) -> list[float]:
     return spent
 
 
-def peak() -> float:
-    """The most memory that this process has held, in MiB; not getrusage's, which begins with the parent's."""
-    held = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(held[1]) / 1024 if held else math.nan
-
-
 def run(store: str, source: str, destination: str, batch: int, workers: int) -> dict[str, float]:
     """Migrate, in this process."""
     spent, mapped = watch(store), list[float]()
@@ -173,7 +167,7 @@ def run(store: str, source: str, destination: str, batch: int, workers: int) -> 
     adapter = bridge()
     with open_store(source) as opened:  # import, connect, and read a little
         next(opened.blocks(16))
-    held = peak()
+    held = peak_mb() or math.nan
     result = migrations.migrate(source, destination, adapter, batch=batch, workers=workers)
     mapping = sum(mapped)
     return {
@@ -183,7 +177,7 @@ def run(store: str, source: str, destination: str, batch: int, workers: int) -> 
         "mapping_share": mapping / result.seconds,
         "our_share": (mapping + sum(spent)) / result.seconds,
         "runtime_MiB": held,
-        "beyond_MiB": peak() - held,
+        "beyond_MiB": (peak_mb() or math.nan) - held,
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.datasets import load_sample
-from minivec.pipeline import Evidence
+from minivec.evidence import Evidence
 
 STEPS = dict(refine1_sample_size=1200, approx_runs=2)
 

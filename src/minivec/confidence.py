@@ -8,8 +8,8 @@ from minivec.frame import Principal, unit
 from minivec.search import top_k
 
 # Confidence is a logistic function of the agreement of two fits refined on disjoint halves of the rows, from disjoint
-# component runs that have all seen every row: not wholly independent, and some two dozen fits. On real pairs of
-# encoders it was 0.35 to 0.8 where the fit got to 0.6 of the ceiling and more, at most 0.27 where it got to below 0.25.
+# component runs that have all seen every row: not wholly independent, and some forty fits. On real pairs of encoders
+# it was 0.4 to 0.83 where the fit got to half of the ceiling and more, at most 0.27 where it got to below a quarter.
 MIDDLE, WIDTH = 0.3, 0.03
 RELIABLE, FAILED = 0.8, 0.3
 FEW_ROWS = 5_000

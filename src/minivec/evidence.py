@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+NO_PAIRS = np.empty((0, 2), np.int64)
+
 
 class Evidence(NamedTuple):
     """Framed rows of both spaces, and the ``pairs`` (m, 2) of their numbers that are known."""

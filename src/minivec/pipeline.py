@@ -15,7 +15,7 @@ import numpy as np
 
 from minivec.anchors.components import independent_components
 from minivec.confidence import Verdict, expected_cosine, judge, mean_cosine
-from minivec.evidence import Evidence
+from minivec.evidence import NO_PAIRS, Evidence
 from minivec.frame import Principal
 from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.matching.moments import common_map, match_components
@@ -26,7 +26,7 @@ from minivec.record import Record
 from minivec.refinement.clusters import clusters_step
 from minivec.refinement.loop import iterate
 from minivec.refinement.neighbors import neighbors_step
-from minivec.refinement.sinkhorn import NO_PAIRS, Transport
+from minivec.refinement.sinkhorn import Transport
 from minivec.settings import Settings
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from minivec.backend import compiled
+from minivec.evidence import NO_PAIRS
 from minivec.frame import Principal, unit
 from minivec.procrustes import polar, retract, shared_directions, trust
 
@@ -19,7 +20,6 @@ EVENED = 0.3  # power of the variances taken out of the rows that are compared
 SMALL = 1e-3  # of cross-covariances that have no plan yet
 FOLDS = 4  # of the rows of X; 4,000 rows reach 0.50 to 0.79 of the ceiling with them, 0.45 to 0.75 without
 PLANS_WORTH = 700  # known pairs that weigh as much as all plans: 1,000 do as well at a third of it
-NO_PAIRS = np.empty((0, 2), np.int64)
 
 
 class Transport:
@@ -94,7 +94,9 @@ class Transport:
             np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds]),
             self._rng.choice(len(rows[1]), candidates, replace=False),
         )
-        a, b, x, y = (Z[some] for pair in (self._seen, rows) for Z, some in zip(pair, drawn, strict=True))
+        a, b = x, y = [Z[some] for Z, some in zip(self._seen, drawn, strict=True)]
+        if rows is not self._seen:
+            x, y = (Z[some] for Z, some in zip(rows, drawn, strict=True))
         found, objective = _coupled(*shared_directions(cross), self._beta, a, b, x, y)
         found, objective, m = ops.convert_to_numpy(found), float(objective), len(self._pairs)
         if m:
