@@ -4,8 +4,12 @@ import pytest
 from minivec.frame import Frame, Principal
 from minivec.procrustes import polar, retract, trust
 from minivec.record import Record
+from minivec.refinement import shortlists
 from minivec.refinement.loop import iterate
+from minivec.refinement.shortlists import Shortlists
 from minivec.refinement.sinkhorn import Transport
+
+KINDS = pytest.mark.parametrize("kind", [Transport, Shortlists])
 
 
 def random_rotation(d: int, seed: int = 0) -> np.ndarray:
@@ -29,37 +33,55 @@ def test_retract_is_the_polar_factor(shape):
     np.testing.assert_allclose(retract(np.stack([A, M])), polar(np.stack([A, M])), atol=1e-3)
 
 
-def test_transport_refines_a_poor_map_to_the_truth():
+@KINDS
+def test_transport_refines_a_poor_map_to_the_truth(kind):
     A, B = clustered(1), clustered(2)
     R = random_rotation(32)
     X, Y = (Frame.of(Z).apply(Z) for Z in (A @ R.T, B))
     noise = np.random.default_rng(3).standard_normal(R.shape, dtype=np.float32)
     start = polar(R + 0.2 * noise)
-    transport = Transport(X, Y, (Principal.of(X), Principal.of(Y)), None, 20, 1000, np.random.default_rng(0))
+    transport = kind(X, Y, (Principal.of(X), Principal.of(Y)), None, 20, 1000, np.random.default_rng(0))
     record = Record()
     with record.stage("refine1", 20):
         w = iterate(transport.inside(start), transport.propose, 20, 1.0, record)
-    cross, objective = transport.cross_covariance(w, 2)
+    cross, objective = transport.cross_covariance(w)
     before, after = ((X @ W * (X @ R)).sum(1).mean() for W in (start, polar(cross)))
     assert before < 0.85 and after > 0.98
     assert record.steps[0]["objective"] < objective <= 1
 
 
-def test_plans_have_equal_marginals():
+@KINDS
+def test_plans_have_equal_marginals(kind):
     """Every row of A is sent somewhere: with equal rows on both sides the targets average to their mean."""
     A = Frame.of(clustered(1)).apply(clustered(1))
-    transport = Transport(A, A, (Principal.of(A), Principal.of(A)), None, 30, len(A), np.random.default_rng(0))
-    cross, _ = transport.cross_covariance(transport.inside(np.eye(32, dtype=np.float32)), 1)
+    transport = kind(A, A, (Principal.of(A), Principal.of(A)), None, 30, len(A), np.random.default_rng(0))
+    cross, _ = transport.cross_covariance(transport.inside(np.eye(32, dtype=np.float32)))
     assert np.trace(cross) > 0.5
     np.testing.assert_allclose(cross, cross.T, atol=0.02)
 
 
-def test_a_folds_map_is_not_fitted_on_its_rows():
+def test_shortlists_that_hold_every_row_are_the_dense_plan(monkeypatch):
+    X, Y = (Frame.of(clustered(i, 402)).apply(clustered(i, 402)) for i in (1, 2))
+    principal = Principal.of(X), Principal.of(Y)
+    monkeypatch.setattr(shortlists, "CANDIDATES", 402)
+    W = np.eye(32, dtype=np.float32)
+    (dense, one), (listed, other) = (
+        transport.propose(transport.inside(W))
+        for transport in (
+            kind(X[:400], Y, principal, None, 30, 402, np.random.default_rng(0)) for kind in (Transport, Shortlists)
+        )
+    )
+    np.testing.assert_allclose(listed, dense, atol=1e-4)
+    assert other["objective"] == pytest.approx(one["objective"], abs=1e-4)
+
+
+@KINDS
+def test_a_folds_map_is_not_fitted_on_its_rows(kind):
     X, Y = (Frame.of(clustered(i)).apply(clustered(i)) for i in (1, 2))
     principal = Principal.of(X), Principal.of(Y)
 
     def proposed(X):
-        transport = Transport(X, Y, principal, None, 30, 1000, np.random.default_rng(0))
+        transport = kind(X, Y, principal, None, 30, 1000, np.random.default_rng(0))
         return transport._folds, transport.propose(transport.inside(np.eye(32, dtype=np.float32)))[0]
 
     folds, before = proposed(X)

@@ -26,6 +26,7 @@ from minivec.record import Record
 from minivec.refinement.clusters import clusters_step
 from minivec.refinement.loop import iterate
 from minivec.refinement.neighbors import neighbors_step
+from minivec.refinement.shortlists import Shortlists
 from minivec.refinement.sinkhorn import Transport
 from minivec.settings import Settings
 
@@ -46,9 +47,10 @@ class Fit:
 
 
 class Level(NamedTuple):
-    """One level of the refinement: transport in the leading ``r`` directions (None: all), inverse temperature ``beta``.
+    """One level of the refinement: transport in the leading ``r`` directions, at inverse temperature ``beta``.
 
-    ``sample`` rows a side make a plan, at most ``steps`` steps are taken.
+    ``sample`` rows a side make a plan, at most ``steps`` steps are taken. The last level (r None) is in all directions,
+    and each row has a shortlist.
     """
 
     r: int | None
@@ -72,9 +74,9 @@ class Refined(NamedTuple):
 OBJECTIVE = attrgetter("objective")
 LEVELS = (
     Level(64, 14, 1500, 80),
-    Level(128, 20, 1500, 24),
-    Level(256, 30, 2000, 16),
-    Level(None, 42, 5000, 10),
+    Level(128, 20, 1500, 16),
+    Level(256, 30, 2000, 10),
+    Level(None, 42, 16384, 6),
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
@@ -84,7 +86,6 @@ WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of th
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
-PLANS = 6  # that carry a map from one level to the next
 CENTROID_RUNS = 3
 CONTRASTS = "cube", "tanh", "cube"  # of the first start and its rivals: E5 wants the first, wide mixtures the second
 
@@ -157,12 +158,13 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     coarse, *finer = all_levels = levels(*whole, s)
 
     def refine(record, W, level, rng, rows=whole):
-        transport = Transport(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
+        kind = Transport if level.r else Shortlists
+        transport = kind(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps):
             start, alpha = transport.inside(W), s.smoothing_alpha
             w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
-            cross, objective = transport.cross_covariance(w, PLANS)
+            cross, objective = transport.cross_covariance(w)
         return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w))
 
     best: Any = None

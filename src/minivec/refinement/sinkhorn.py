@@ -32,6 +32,8 @@ class Transport:
     folds of their rows of X and count beside the plans, each as far as the map that has not seen it agrees.
     """
 
+    plans = 4  # that carry a map to another level
+
     def __init__(
         self,
         X: np.ndarray,
@@ -71,9 +73,9 @@ class Transport:
         others = found.sum(0) - found
         return others / np.linalg.norm(others, axis=(1, 2), keepdims=True), {"objective": objective}
 
-    def cross_covariance(self, cross: np.ndarray, plans: int) -> tuple[np.ndarray, float]:
-        """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` fresh plans."""
-        found = [self._plan(cross, self._rows) for _ in range(plans)]
+    def cross_covariance(self, cross: np.ndarray) -> tuple[np.ndarray, float]:
+        """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` plans."""
+        found = [self._plan(cross, self._rows) for _ in range(self.plans)]
         return sum(lifted.sum(0) for lifted, _ in found), float(np.mean([objective for _, objective in found]))
 
     def held_out(self, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,20 +87,12 @@ class Transport:
         return mapped, y
 
     def _plan(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
-        """The cross-covariances of ``rows``, (nA, dA) and (nB, dB), under plans of a fresh sample; the mean cosine.
+        """The cross-covariances of ``rows``, (nA, dA) and (nB, dB), under a plan; the mean cosine.
 
         Known pairs add their own, and their cosines, each by its weight: 1 where they count as much as all plans.
         """
-        size, candidates = self._samples
-        drawn = (
-            np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds]),
-            self._rng.choice(len(rows[1]), candidates, replace=False),
-        )
-        a, b = x, y = [Z[some] for Z, some in zip(self._seen, drawn, strict=True)]
-        if rows is not self._seen:
-            x, y = (Z[some] for Z, some in zip(rows, drawn, strict=True))
-        found, objective = _coupled(*shared_directions(cross), self._beta, a, b, x, y)
-        found, objective, m = ops.convert_to_numpy(found), float(objective), len(self._pairs)
+        found, objective = self._couple(cross, rows)
+        m = len(self._pairs)
         if m:
             mapped, partners = self.held_out(cross)
             cosine = (mapped * partners).sum(1)
@@ -108,8 +102,22 @@ class Transport:
             objective = (PLANS_WORTH * objective + m * float(cosine.mean())) / (PLANS_WORTH + m)
         return found, objective
 
+    def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
+        """What the rows alone say: those of a fresh sample, each against all of the other side's."""
+        size, candidates = self._samples
+        drawn = (
+            np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds]),
+            self._rng.choice(len(rows[1]), candidates, replace=False),
+        )
+        a, b = x, y = [Z[some] for Z, some in zip(self._seen, drawn, strict=True)]
+        if rows is not self._seen:
+            x, y = (Z[some] for Z, some in zip(rows, drawn, strict=True))
+        found, objective = _coupled(*shared_directions(cross), self._beta, a, b, x, y)
+        return ops.convert_to_numpy(found), float(objective)
 
-def _unit(rows: Any) -> Any:
+
+def unit_rows(rows: Any) -> Any:
+    """``rows`` (..., d) at length 1, for a compiled step."""
     return rows / ops.norm(rows, axis=-1, keepdims=True)
 
 
@@ -124,7 +132,7 @@ def _coupled(A: Any, B: Any, beta: Any, a: Any, b: Any, x: Any, y: Any) -> tuple
     Rows ``a`` (folds, n, rA) and ``b`` (m, rB) are compared where A (folds, rA, k) and B (folds, rB, k) put them. The
     mean cosine under the plans is returned as well.
     """
-    cosines = ops.matmul(_unit(ops.matmul(a, A)), _transpose(_unit(ops.matmul(b, B))))
+    cosines = ops.matmul(unit_rows(ops.matmul(a, A)), _transpose(unit_rows(ops.matmul(b, B))))
     K = ops.exp(beta * (cosines - 1.0))
     v = ops.ones((a.shape[0], b.shape[0], 1), "float32")
     for _ in range(ROUNDS):
