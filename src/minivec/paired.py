@@ -47,24 +47,45 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
     return PairedFit(W, inverse, cosine, verdict, held_out, chosen)
 
 
-def settle(
-    W: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], X: np.ndarray, Y: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, float]:
-    """The better of ``W`` (dA, dB) and of Procrustes on known pairs ``X`` (m, dA) and ``Y`` (m, dB) alone.
+class Candidate(NamedTuple):
+    """A map (dA, dB); rows of the known pairs (m, d), each mapped without that pair's help; and their partners."""
 
-    ``held_out`` are rows (m, d) of X, mapped as by W but without that pair's help, and their partners (m, d); for
-    Procrustes, each map is of other pairs. Better is a mean reciprocal rank of partners that is larger by more than
-    chance is once in 20. Returns the map and the cosine to expect between a mapped row and its partner.
+    W: np.ndarray
+    mapped: np.ndarray
+    partners: np.ndarray
+
+
+class Settled(NamedTuple):
+    """The map that the known pairs speak for, the cosine to expect of it, and the verdict of the pairs."""
+
+    W: np.ndarray
+    expected_cosine: float
+    verdict: Verdict
+
+
+def settle(candidates: list[Candidate], X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> Settled:
+    """The best of maps, the last of them Procrustes on the known pairs ``X`` (m, dA) and ``Y`` (m, dB) alone.
+
+    For that, each row is mapped by the map of other pairs. Better is a mean reciprocal rank of partners that is larger
+    by more than chance is once in 20; otherwise the earlier candidate stays.
     """
     mapped, cross = np.empty((len(X), Y.shape[1]), np.float32), X.T @ Y
     for fold in np.array_split(rng.permutation(len(X)), FOLDS):
         mapped[fold] = X[fold] @ polar(cross - X[fold].T @ Y[fold])
-    ours, alone = (1 / partner_ranks(a[:HELD_OUT], b[:HELD_OUT]) for a, b in (held_out, (mapped, Y)))
-    gain = alone - ours
-    if gain.mean() > 1.64 * gain.std() / np.sqrt(len(gain)):
-        W, held_out = polar(cross), (mapped, Y)
-    cosine = (unit(held_out[0]) * unit(held_out[1])).sum(1)
-    return W, float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
+    best, *others = (*candidates, Candidate(polar(cross), mapped, Y))
+    ranks = _ranks(best)
+    for one in others:
+        found = _ranks(one)
+        gain = 1 / found - 1 / ranks
+        if gain.mean() > 1.64 * gain.std() / np.sqrt(len(gain)):
+            best, ranks = one, found
+    cosine = (unit(best.mapped) * unit(best.partners)).sum(1)
+    expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
+    return Settled(best.W, expected, judge(ranks, len(X), min(X.shape[1], Y.shape[1]))[0])
+
+
+def _ranks(candidate: Candidate) -> np.ndarray:
+    return partner_ranks(candidate.mapped[:HELD_OUT], candidate.partners[:HELD_OUT])
 
 
 def closed_form(

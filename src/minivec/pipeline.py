@@ -7,20 +7,20 @@ side; every step is a module of its own.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, repeat
+from itertools import cycle, islice, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivec.anchors.components import independent_components
-from minivec.confidence import Verdict, expected_cosine, judge, mean_cosine
+from minivec.confidence import Verdict, agreement_of, expected_cosine, judge
 from minivec.evidence import NO_PAIRS, Evidence
 from minivec.frame import Principal
 from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.matching.moments import common_map, match_components
 from minivec.matching.profiles import pseudo_targets
-from minivec.paired import FEWEST, settle
+from minivec.paired import FEWEST, Candidate, settle
 from minivec.procrustes import even_procrustes, polar
 from minivec.record import Record
 from minivec.refinement.clusters import clusters_step
@@ -84,7 +84,7 @@ ENSEMBLE = (128, 112, 96)  # components of each run in turn
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
-CLEAR = 0.34  # a start whose halves agree to this mean cosine needs no rival
+CLEAR = 0.25  # a start whose halves agree so far needs no rival
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 CENTROID_RUNS = 3
 CONTRASTS = "cube", "tanh", "cube"  # of the first start and its rivals: E5 wants the first, wide mixtures the second
@@ -95,10 +95,12 @@ def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs:
     rng = np.random.default_rng(settings.seed)
     principal = Principal.of(X), Principal.of(Y)
     run = {"paper": paper, "auto": auto}[settings.preset]
-    initial, refined, W, agreement, cosine = run(X, Y, principal, settings, record, rng, pairs)
+    initial, refined, W, agreement, settled = run(X, Y, principal, settings, record, rng, pairs)
     with record.stage("confidence"):
         verdict = judge(agreement, X, Y, principal)
-        expected = expected_cosine(X, Y, W) if cosine is None else cosine
+        expected = settled.expected_cosine if settled else expected_cosine(X, Y, W)
+        if settled and settled.verdict.confidence > verdict.confidence:  # either kind of evidence is enough
+            verdict = settled.verdict
     W = polar(W.astype(np.float64))  # orthogonal to the last digit, whatever the steps left
     inverse = W.T
     if settings.mapping == "whitened":
@@ -150,12 +152,37 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     """Independent components as anchors, then transport between samples, coarse to fine.
 
     Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree.
-    Further starts are made only while none agrees with itself.
+    Further starts are made only while none agrees with itself. With known pairs, the map that they find best stays:
+    that of a fit with them, of one without (its first start), or of the pairs alone.
     """
     s = settings
     whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs)
+    initial, best, agreement = search(whole, principal, s, record, rng)
+    W, settled = best.W, None
+    if len(whole.pairs) >= FEWEST:
+        x, y = whole.known
+        rivals = [Candidate(best.W, *best.held_out)]
+        if not record.stopped:
+            _, without, _ = search(Evidence(X, Y, NO_PAIRS), principal, s, record, rng, most=1)
+            rivals.append(Candidate(without.W, x @ without.W, y))
+        W, *_ = settled = settle(rivals, x, y, rng)
+    if s.refine1_neighbors:
+        steps = levels(whole, s)[-1].steps
+        with record.stage("refine1", steps):
+            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha, record)
+    refined = W
+    if s.refine2_clusters:
+        with record.stage("refine2", 1):
+            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
+    return initial, refined, W, agreement, settled
+
+
+def search(whole, principal, settings, record, rng, most=None):
+    """Of ``most`` starts the one that led to the best map, that map refined, and how far its halves agreed."""
+    X, Y, _ = whole
+    s = settings
     halves = whole.halves()
-    coarse, *finer = all_levels = levels(*whole, s)
+    coarse, *finer = levels(whole, s)
 
     def refine(record, W, level, rng, rows=whole):
         kind = Transport if level.r else Shortlists
@@ -168,10 +195,10 @@ def auto(X, Y, principal, settings, record, rng, pairs):
         return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w))
 
     best: Any = None
-    for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
+    for rivals, (start, *apart) in enumerate(islice(starts(whole, halves, principal, s, record, rng), most)):
         *apart, found = record.each(refine, [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole])
         with record.stage("agreement"):
-            agree = mean_cosine(X @ principal[0].directions[:, : len(found.inside)], *(half.inside for half in apart))
+            agree = agreement_of(X, principal[0], *(half.inside for half in apart))
             record.step(agreement=agree)
         again = refine(record, max(apart, key=OBJECTIVE).W, coarse, rng)
         found = max(found, again, key=OBJECTIVE)
@@ -182,18 +209,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
             best = refine(record, best.W, level, rng)
-    W, cosine = best.W, None
-    if len(whole.pairs) >= FEWEST:
-        W, cosine = settle(W, best.held_out, *whole.known, rng)
-    if s.refine1_neighbors:
-        steps = all_levels[-1].steps
-        with record.stage("refine1", steps):
-            W = iterate(W, neighbors(X, Y, s, rng), steps, s.smoothing_alpha, record)
-    refined = W
-    if s.refine2_clusters:
-        with record.stage("refine2", 1):
-            W = iterate(W, clusters(X, Y, s, rng), 1, s.smoothing_alpha, record)
-    return initial, refined, W, agreement, cosine
+    return initial, best, agreement
 
 
 def starts(whole, halves, principal, settings, record, rng) -> Iterator[list[np.ndarray]]:
@@ -233,8 +249,9 @@ def from_components(whole, halves, principal, settings, record, rng, contrast) -
         return [W for W, _ in found]
 
 
-def levels(X, Y, pairs, settings) -> list[Level]:
+def levels(whole, settings) -> list[Level]:
     """The LEVELS that these rows can bear, with the caller's number of steps, shared out evenly, and sample size."""
+    X, Y, pairs = whole
     rows, width = min(len(X), len(Y)) + PAIR_ROWS * len(pairs), max(X.shape[1], Y.shape[1])
     bearable = [level for level in LEVELS if rows >= ROWS_PER_DIRECTION * min(level.r or width, width)] or [LEVELS[0]]
     total, sample = settings.refine1_iterations, settings.refine1_sample_size
