@@ -88,9 +88,9 @@ def texts(corpus: str) -> list[str]:
     return gzip.decompress(path.read_bytes()).decode().split("\n")
 
 
-def _mixed(lines: Iterable[str]) -> list[str]:
-    """Distinct lines, ordered by their hash: shuffled, and hardly changed by a package's next version."""
-    return sorted(set(lines), key=lambda line: hashlib.sha1(line.encode()).digest())
+def _mixed(lines: Iterable[str], salt: str = "") -> list[str]:
+    """Distinct lines, ordered by a hash of ``salt`` and line: shuffled, hardly changed by a package's next version."""
+    return sorted(set(lines), key=lambda line: hashlib.sha1((salt + line).encode()).digest())
 
 
 def synsets() -> dict[str, str]:
@@ -146,7 +146,7 @@ def _prose() -> list[str]:
             paragraphs = _r_paragraphs(path.read_bytes()) if path.suffix == ".rdb" else _html_paragraphs(path)
             sentences.extend(sentence for paragraph in paragraphs for sentence in _sentences(paragraph))
         chosen.extend(_mixed(sentences)[:PROSE_PER_PACKAGE])
-    return _mixed(chosen)
+    return _mixed(chosen, "all")  # by the first hash again, packages cut short would have no lines at the end
 
 
 def debian_package(name: str) -> Path:

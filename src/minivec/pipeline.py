@@ -84,7 +84,7 @@ ENSEMBLE = (128, 112, 96)  # components of each run in turn
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
-CLEAR = 0.25  # a start whose halves agree so far needs no rival
+CLEAR = 0.5  # a start whose halves agree so far needs no rival; half of that will do after one, a third after two
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 CENTROID_RUNS = 3
 CONTRASTS = "cube", "tanh", "cube"  # of the first start and its rivals: E5 wants the first, wide mixtures the second
@@ -151,9 +151,9 @@ def clusters(X, Y, settings, rng):
 def auto(X, Y, principal, settings, record, rng, pairs):
     """Independent components as anchors, then transport between samples, coarse to fine.
 
-    Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree.
-    Further starts are made only while none agrees with itself. With known pairs, the map that they find best stays:
-    that of a fit with them, of one without (its first start), or of the pairs alone.
+    Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree. Further
+    starts are made while the halves nearest to the best map do not agree enough. With known pairs, the map that they
+    find best stays: that of a fit with them, of one without (its first start), or of the pairs alone.
     """
     s = settings
     whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs)
@@ -194,17 +194,23 @@ def search(whole, principal, settings, record, rng, most=None):
             cross, objective = transport.cross_covariance(w)
         return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w))
 
+    def agree(one, other):
+        return agreement_of(X, principal[0], one.inside, other.inside)
+
     best: Any = None
+    refined_apart = []
     for rivals, (start, *apart) in enumerate(islice(starts(whole, halves, principal, s, record, rng), most)):
         *apart, found = record.each(refine, [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole])
-        with record.stage("agreement"):
-            agree = agreement_of(X, principal[0], *(half.inside for half in apart))
-            record.step(agreement=agree)
         again = refine(record, max(apart, key=OBJECTIVE).W, coarse, rng)
         found = max(found, again, key=OBJECTIVE)
         if best is None or found.objective > best.objective:
-            best, initial, agreement = found, start, agree
-        if record.stopped or agreement > CLEAR and (rivals or best.objective < TIGHT):
+            best, initial = found, start
+        refined_apart.append(apart)
+        with record.stage("agreement"):
+            nearest = [max(half, key=partial(agree, best)) for half in zip(*refined_apart, strict=True)]
+            agreement = agree(*nearest)
+            record.step(agreement=agreement)
+        if record.stopped or agreement > CLEAR / (1 + rivals) and (rivals > 1 or best.objective < TIGHT):
             break
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
@@ -215,17 +221,17 @@ def search(whole, principal, settings, record, rng, most=None):
 def starts(whole, halves, principal, settings, record, rng) -> Iterator[list[np.ndarray]]:
     """Maps to start from, the likeliest first, each with those of two independent halves of its evidence.
 
-    Known pairs, then components, centroids, and components by another contrast and anew.
+    Known pairs, then components, those by another contrast, centroids, and components anew.
     """
     if len(whole.pairs):
         yield [polar(x.T @ y) for x, y in (whole.known, halves[0].known, halves[1].known)]
-    first, *others = (partial(from_components, whole, halves, principal, settings, record, rng, c) for c in CONTRASTS)
-    yield first()
+    cube, tanh, anew = (partial(from_components, whole, halves, principal, settings, record, rng, c) for c in CONTRASTS)
+    yield cube()
+    yield tanh()
     with record.stage("anchors"):
         apart = [centroid_start(half.X, half.Y, CENTROIDS, CENTROID_RUNS, rng) for half in halves]
     yield [apart[0], *apart]
-    for other in others:
-        yield other()
+    yield anew()
 
 
 def from_components(whole, halves, principal, settings, record, rng, contrast) -> list[np.ndarray]:
