@@ -119,6 +119,16 @@ def test_known_pairs_rescue_a_small_fit(sample):
     assert metrics["top1_accuracy"] > 0.3  # 0.02 without pairs
 
 
+def test_wrong_pairs_do_not_spoil_what_works_without_them(sample):
+    """The fit without them competes, and the halves' agreement vouches for it."""
+    rng = np.random.default_rng(0)
+    pairs = np.stack([rng.choice(8000, 200, replace=False) for _ in range(2)], 1)
+    aligner = MiniVec2VecAligner(384)
+    history = aligner.align(sample.source, sample.target, pairs=pairs, refine1_iterations=80, **STEPS)
+    assert history["verdict"] != "failed"
+    assert evaluate_alignment(aligner, sample.test_source, sample.test_target)["top1_accuracy"] > 0.3  # 0.014 with them
+
+
 def test_halves_of_the_evidence_are_disjoint_and_keep_pairs_together():
     X, Y = (np.arange(n, dtype=np.float32)[:, None] for n in (101, 80))
     pairs = np.stack([np.arange(0, 60, 3), np.arange(79, 59, -1)], 1)

@@ -19,6 +19,13 @@ class Evidence(NamedTuple):
         """The rows of the known pairs, (m, dA) and (m, dB)."""
         return self.X[self.pairs[:, 0]], self.Y[self.pairs[:, 1]]
 
+    def held_out(self, fewest: int, most: int, rng: np.random.Generator) -> tuple["Evidence", "Evidence"]:
+        """A fifth of the pairs, ``most`` at most, and the rest; where that is less than ``fewest``, none and all."""
+        order = rng.permutation(len(self.pairs))
+        n = min(len(order) // 5, most)
+        held, rest = np.split(order, [n if n >= fewest else 0])
+        return self._replace(pairs=self.pairs[held]), self._replace(pairs=self.pairs[rest])
+
     def halves(self) -> list["Evidence"]:
         """Every other row and known pair, and the rest; the two rows of a pair stay together."""
         sides = [np.arange(len(Z)) % 2 for Z in (self.X, self.Y)]

@@ -11,8 +11,7 @@ from minivec.record import Record
 
 MAPPINGS = ("orthogonal", "ridge", "low-rank")
 FEWEST = 10
-FOLDS = 4
-HELD_OUT = 2_000  # pairs at most, of the fifth that judges the map
+HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
 
@@ -47,45 +46,30 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
     return PairedFit(W, inverse, cosine, verdict, held_out, chosen)
 
 
-class Candidate(NamedTuple):
-    """A map (dA, dB); rows of the known pairs (m, d), each mapped without that pair's help; and their partners."""
-
-    W: np.ndarray
-    mapped: np.ndarray
-    partners: np.ndarray
-
-
 class Settled(NamedTuple):
-    """The map that the known pairs speak for, the cosine to expect of it, and the verdict of the pairs."""
+    """The map that known pairs speak for, the cosine to expect of it, and their verdict."""
 
     W: np.ndarray
     expected_cosine: float
     verdict: Verdict
 
 
-def settle(candidates: list[Candidate], X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> Settled:
-    """The best of maps, the last of them Procrustes on the known pairs ``X`` (m, dA) and ``Y`` (m, dB) alone.
+def settle(maps: list[np.ndarray], X: np.ndarray, Y: np.ndarray) -> Settled:
+    """The best of ``maps`` (dA, dB) for known pairs ``X`` (m, dA) and ``Y`` (m, dB) that none of them has seen.
 
-    For that, each row is mapped by the map of other pairs. Better is a mean reciprocal rank of partners that is larger
-    by more than chance is once in 20; otherwise the earlier candidate stays.
+    Better is a mean reciprocal rank of partners that is larger by more than chance is once in 20; otherwise the earlier
+    map stays.
     """
-    mapped, cross = np.empty((len(X), Y.shape[1]), np.float32), X.T @ Y
-    for fold in np.array_split(rng.permutation(len(X)), FOLDS):
-        mapped[fold] = X[fold] @ polar(cross - X[fold].T @ Y[fold])
-    best, *others = (*candidates, Candidate(polar(cross), mapped, Y))
-    ranks = _ranks(best)
-    for one in others:
-        found = _ranks(one)
+    best, *others = maps
+    ranks = partner_ranks(X @ best, Y)
+    for W in others:
+        found = partner_ranks(X @ W, Y)
         gain = 1 / found - 1 / ranks
         if gain.mean() > 1.64 * gain.std() / np.sqrt(len(gain)):
-            best, ranks = one, found
-    cosine = (unit(best.mapped) * unit(best.partners)).sum(1)
+            best, ranks = W, found
+    cosine = (unit(X @ best) * unit(Y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
-    return Settled(best.W, expected, judge(ranks, len(X), min(X.shape[1], Y.shape[1]))[0])
-
-
-def _ranks(candidate: Candidate) -> np.ndarray:
-    return partner_ranks(candidate.mapped[:HELD_OUT], candidate.partners[:HELD_OUT])
+    return Settled(best, expected, judge(ranks, len(X), min(best.shape))[0])
 
 
 def closed_form(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice, repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from minivec.frame import Principal
 from minivec.matching.assignment import centroid_start, matched_centroids
 from minivec.matching.moments import common_map, match_components
 from minivec.matching.profiles import pseudo_targets
-from minivec.paired import FEWEST, Candidate, settle
+from minivec.paired import FEWEST, HELD_OUT, settle
 from minivec.procrustes import even_procrustes, polar
 from minivec.record import Record
 from minivec.refinement.clusters import clusters_step
@@ -60,15 +60,11 @@ class Level(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """What a level finds: W (dA, dB), the mean cosine under its plans, and the map between its own directions.
-
-    ``held_out`` are the rows of known pairs, (m, rB) each: mapped without that pair's help, and their partners.
-    """
+    """What a level finds: W (dA, dB), the mean cosine under its plans, and the map between its own directions."""
 
     W: np.ndarray
     objective: float
     inside: np.ndarray
-    held_out: tuple[np.ndarray, np.ndarray]
 
 
 OBJECTIVE = attrgetter("objective")
@@ -152,20 +148,23 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     """Independent components as anchors, then transport between samples, coarse to fine.
 
     Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree. Further
-    starts are made while the halves nearest to the best map do not agree enough. With known pairs, the map that they
-    find best stays: that of a fit with them, of one without (its first start), or of the pairs alone.
+    starts are made while the halves nearest to the best map do not agree enough. A fifth of known
+    pairs that are not few is held out, and says which map stays: that of a fit with the others, of one without
+    (its first start), or of those pairs alone.
     """
     s = settings
-    whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs)
+    judges, whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs).held_out(FEWEST, HELD_OUT, rng)
     initial, best, agreement = search(whole, principal, s, record, rng)
     W, settled = best.W, None
-    if len(whole.pairs) >= FEWEST:
+    if len(judges.pairs):
         x, y = whole.known
-        rivals = [Candidate(best.W, *best.held_out)]
+        tried = [(agreement, W), (0.0, polar(x.T @ y))]
         if not record.stopped:
-            _, without, _ = search(Evidence(X, Y, NO_PAIRS), principal, s, record, rng, most=1)
-            rivals.append(Candidate(without.W, x @ without.W, y))
-        W, *_ = settled = settle(rivals, x, y, rng)
+            _, without, alone = search(Evidence(X, Y, NO_PAIRS), principal, s, record, rng, most=1)
+            tried.append((alone, without.W))
+        tried.sort(key=itemgetter(0), reverse=True)  # wrong pairs tell nothing: then the halves decide
+        W, *_ = settled = settle([W for _, W in tried], *judges.known)
+        agreement = next(agreed for agreed, one in tried if one is W)
     if s.refine1_neighbors:
         steps = levels(whole, s)[-1].steps
         with record.stage("refine1", steps):
@@ -192,7 +191,7 @@ def search(whole, principal, settings, record, rng, most=None):
             start, alpha = transport.inside(W), s.smoothing_alpha
             w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
             cross, objective = transport.cross_covariance(w)
-        return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)), transport.held_out(w))
+        return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)))
 
     def agree(one, other):
         return agreement_of(X, principal[0], one.inside, other.inside)
