@@ -29,6 +29,11 @@ class Verdict:
     causes: list[str]
 
 
+def mean_cosine(rows: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> float:
+    """The mean cosine between ``rows`` (n, dA) mapped by W1 and by W2, both (dA, dB): 1 if the maps are the same."""
+    return float((unit(rows @ W1) * unit(rows @ W2)).sum(1).mean())
+
+
 def agreement_of(X: np.ndarray, principal: Principal, W1: np.ndarray, W2: np.ndarray) -> float:
     """How far two maps (rA, rB) between the leading directions of two spaces agree: 1 if they are the same.
 
@@ -37,8 +42,7 @@ def agreement_of(X: np.ndarray, principal: Principal, W1: np.ndarray, W2: np.nda
     partner missed, 4,000 glosses, E5 -> MiniLM, no more at 0.6 of the ceiling. Evened, it is 0.18 and 0.31.
     """
     leading = principal.leading(len(W1))
-    rows = X @ (leading.directions * leading.evening(0.5))
-    return float((unit(rows @ W1) * unit(rows @ W2)).sum(1).mean())
+    return mean_cosine(X @ (leading.directions * leading.evening(0.5)), W1, W2)
 
 
 def judge(agreement: float | None, X: np.ndarray, Y: np.ndarray, principal: tuple[Principal, Principal]) -> Verdict:
