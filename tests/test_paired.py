@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
+from minivec.evidence import Evidence
 from minivec.frame import unit
-from minivec.paired import MAPPINGS, settle
-from minivec.procrustes import low_rank, polar, ridge
+from minivec.paired import MAPPINGS, blend, settle
+from minivec.procrustes import low_rank, polar, ridge, trust
 from supervised import spaces
 
 
@@ -151,13 +152,34 @@ def test_bad_input(change, error, words):
 
 
 def test_of_maps_the_one_that_unseen_pairs_find_best_is_kept():
-    X, Y = noisy(400)
+    X, Y = noisy(2_000)
     rng = np.random.default_rng(0)
     right = polar(X.T @ Y)
     poor = polar(rng.standard_normal((24, 24))).astype(np.float32)
-    found = settle([poor, right], X, Y)
-    assert found.W is right and found.verdict.verdict == "reliable"
-    assert abs(found.expected_cosine - cosine(X @ right, Y)) < 0.05
-    assert settle([right, poor], X, Y).W is right
-    found = settle([poor, right], X, rng.permutation(Y))
-    assert found.W is poor and found.verdict.verdict == "failed"  # such pairs show nothing
+
+    def settled(tried, X=X, Y=Y):
+        return settle(tried, *Evidence(X, Y, np.stack([np.arange(400)] * 2, 1)).held_out(10, 100, rng))
+
+    def lost(W):
+        return cosine(X @ right, Y) - cosine(X @ W, Y)
+
+    for tried in ([(0.9, poor), (0.1, right)], [(0.1, right), (0.9, poor)]):
+        found = settled(tried)
+        assert lost(found.W) < 0.01 and found.verdict.verdict == "reliable"
+        assert abs(found.expected_cosine - cosine(X @ right, Y)) < 0.05
+    found = settled([(0.9, poor)])
+    assert lost(found.W) < 0.02 and found.agreement == 0  # of the pairs alone
+    found = settled([(0.1, right), (0.9, poor)], Y=rng.permutation(Y))
+    assert found.W is poor and found.agreement == 0.9  # such pairs show nothing
+    assert found.verdict.verdict == "failed"
+
+
+@pytest.mark.parametrize(("worth", "found"), [(np.inf, "map"), (1e9, "map"), (1e-9, "pairs"), (0, "pairs")])
+def test_a_blend_lies_between_the_map_and_the_pairs(worth, found):
+    X, Y = noisy(500)
+    W = polar(X.T @ Y + 3 * np.random.default_rng(0).standard_normal((24, 24))).astype(np.float32)
+    pairs = Evidence(X, Y, np.stack([np.arange(200)] * 2, 1))
+    x, y = pairs.known
+    shares = trust((unit(x @ W) * unit(y)).sum(1)) if worth else np.ones(200)
+    expected = {"map": W, "pairs": polar((x * shares[:, None]).T @ y)}[found]
+    np.testing.assert_allclose(blend(W, worth, pairs), expected, atol=1e-3)

@@ -1,10 +1,12 @@
-"""The other case: every row has its known partner, so the map has a closed form, and pairs held out judge it."""
+"""Known pairs alone: the map of them has a closed form, and those held out judge it, or any other map."""
 
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivec.confidence import FAILED, RELIABLE, Verdict
+from minivec.evidence import Evidence
 from minivec.frame import unit
 from minivec.procrustes import low_rank, partner_ranks, polar, ridge, trust
 from minivec.record import Record
@@ -12,6 +14,8 @@ from minivec.record import Record
 MAPPINGS = ("orthogonal", "ridge", "low-rank")
 FEWEST = 10
 HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
+CROWD = 4_000  # rows that held-out partners are looked for among, when maps compete
+WORTH = np.inf, 300, 30  # pairs that a map counts for where it is blended with them; the first is the map as it is
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
 
@@ -32,14 +36,12 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
     A fifth of the pairs is held out to judge a map of the others; the map returned is of all pairs.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(X))
-    n = min(len(X) // 5, HELD_OUT)
-    held, rest = order[:n], order[n:]
+    judges, rest = Evidence(X, Y, np.stack([np.arange(len(X))] * 2, 1)).held_out(1, HELD_OUT, rng)
     with record.stage("held-out pairs"):
-        W, _ = closed_form(X[rest], Y[rest], mapping, rng)
-        mapped = X[held] @ W
-        verdict, held_out = judge(partner_ranks(mapped, Y[held]), len(X), min(X.shape[1], Y.shape[1]))
-        cosine = float(np.clip((unit(mapped) * Y[held]).sum(1).mean(), 0, 1))
+        W, _ = closed_form(*rest.known, mapping, rng)
+        x, y = judges.known
+        verdict, held_out = judge(partner_ranks(x @ W, y), len(X), min(W.shape))
+        cosine = float(np.clip((unit(x @ W) * y).sum(1).mean(), 0, 1))
     with record.stage("map"):
         W, chosen = closed_form(X, Y, mapping, rng)
         inverse = W.T if mapping == "orthogonal" else closed_form(Y, X, mapping, rng)[0]
@@ -47,29 +49,48 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
 
 
 class Settled(NamedTuple):
-    """The map that known pairs speak for, the cosine to expect of it, and their verdict."""
+    """The map that known pairs speak for, how far its halves agreed, the cosine to expect, and the pairs' verdict."""
 
     W: np.ndarray
+    agreement: float
     expected_cosine: float
     verdict: Verdict
 
 
-def settle(maps: list[np.ndarray], X: np.ndarray, Y: np.ndarray) -> Settled:
-    """The best of ``maps`` (dA, dB) for known pairs ``X`` (m, dA) and ``Y`` (m, dB) that none of them has seen.
+def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Evidence) -> Settled:
+    """The best of the maps ``tried``, each with its halves' agreement, for the pairs of ``judges``, unseen so far.
 
-    Better is a mean reciprocal rank of partners that is larger by more than chance is once in 20; otherwise the earlier
-    map stays.
+    Each map competes as it is and blended with the pairs of the ``rest``, and so does Procrustes on those alone. The
+    best has the largest mean reciprocal rank of partners among CROWD rows and, if it is a blend, is made again of all
+    pairs. Wrong pairs tell nothing: where even its verdict is "failed", the map whose halves agree most stays.
     """
-    best, *others = maps
-    ranks = partner_ranks(X @ best, Y)
-    for W in others:
-        found = partner_ranks(X @ W, Y)
-        gain = 1 / found - 1 / ranks
-        if gain.mean() > 1.64 * gain.std() / np.sqrt(len(gain)):
-            best, ranks = W, found
-    cosine = (unit(X @ best) * unit(Y)).sum(1)
+    first, *others = sorted(tried, key=itemgetter(0), reverse=True)
+    options = [(agreement, W, worth) for agreement, W in (first, *others) for worth in WORTH] + [(0.0, first[1], 0)]
+    x, y = judges.known
+    crowd = np.concatenate([y, judges.Y[:CROWD]])
+    maps = [blend(W, worth, rest) for _, W, worth in options]
+    best = int(np.argmax([(1 / partner_ranks(x @ W, crowd)).mean() for W in maps]))
+    verdicts = [judge(partner_ranks(x @ maps[i], y), len(x), min(maps[i].shape))[0] for i in (0, best)]
+    if verdicts[1].verdict == "failed":
+        best = 0
+    agreement, W, worth = options[best]
+    cosine = (unit(x @ maps[best]) * unit(y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
-    return Settled(best, expected, judge(ranks, len(X), min(best.shape))[0])
+    everything = rest._replace(pairs=np.concatenate([rest.pairs, judges.pairs]))
+    return Settled(blend(W, worth, everything), agreement, expected, verdicts[best > 0])
+
+
+def blend(W: np.ndarray, worth: float, evidence: Evidence) -> np.ndarray:
+    """Procrustes (dA, dB) on known pairs and, as if ``worth`` pairs more, on rows of X and where W puts them.
+
+    Pairs count as far as W agrees with them, where it has any worth.
+    """
+    if np.isinf(worth):
+        return W
+    X, (x, y) = evidence.X, evidence.known
+    if worth:
+        x = x * trust((unit(x @ W) * unit(y)).sum(1))[:, None]
+    return polar(worth / len(X) * (X.T @ X) @ W + x.T @ y)
 
 
 def closed_form(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice, repeat
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,23 +148,21 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     """Independent components as anchors, then transport between samples, coarse to fine.
 
     Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree. Further
-    starts are made while the halves nearest to the best map do not agree enough. A fifth of known
-    pairs that are not few is held out, and says which map stays: that of a fit with the others, of one without
-    (its first start), or of those pairs alone.
+    starts are made while the halves nearest to the best map do not agree enough. A fifth of known pairs that are not
+    few is held out, and says which map stays: that of a fit with the others, of one without (its first start), of those
+    pairs alone, or between.
     """
     s = settings
     judges, whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs).held_out(FEWEST, HELD_OUT, rng)
     initial, best, agreement = search(whole, principal, s, record, rng)
     W, settled = best.W, None
     if len(judges.pairs):
-        x, y = whole.known
-        tried = [(agreement, W), (0.0, polar(x.T @ y))]
+        tried = [(agreement, W)]
         if not record.stopped:
             _, without, alone = search(Evidence(X, Y, NO_PAIRS), principal, s, record, rng, most=1)
             tried.append((alone, without.W))
-        tried.sort(key=itemgetter(0), reverse=True)  # wrong pairs tell nothing: then the halves decide
-        W, *_ = settled = settle([W for _, W in tried], *judges.known)
-        agreement = next(agreed for agreed, one in tried if one is W)
+        settled = settle(tried, judges, whole)
+        W, agreement = settled.W, settled.agreement
     if s.refine1_neighbors:
         steps = levels(whole, s)[-1].steps
         with record.stage("refine1", steps):
