@@ -174,7 +174,7 @@ def test_of_maps_the_one_that_unseen_pairs_find_best_is_kept():
     assert found.verdict.verdict == "failed"
 
 
-@pytest.mark.parametrize(("worth", "found"), [(np.inf, "map"), (1e9, "map"), (1e-9, "pairs"), (0, "pairs")])
+@pytest.mark.parametrize(("worth", "found"), [(1e9, "map"), (1e-9, "pairs"), (0, "pairs")])
 def test_a_blend_lies_between_the_map_and_the_pairs(worth, found):
     X, Y = noisy(500)
     W = polar(X.T @ Y + 3 * np.random.default_rng(0).standard_normal((24, 24))).astype(np.float32)

@@ -15,7 +15,7 @@ MAPPINGS = ("orthogonal", "ridge", "low-rank")
 FEWEST = 10
 HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
 CROWD = 4_000  # rows that held-out partners are looked for among, when maps compete
-WORTH = np.inf, 300, 30  # pairs that a map counts for where it is blended with them; the first is the map as it is
+WORTH = 1_000, 300, 100  # known pairs that a map weighs as much as, where it is blended with them
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
 
@@ -58,35 +58,38 @@ class Settled(NamedTuple):
 
 
 def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Evidence) -> Settled:
-    """The best of the maps ``tried``, each with its halves' agreement, for the pairs of ``judges``, unseen so far.
+    """What the pairs of ``judges``, unseen so far, make of the maps ``tried``, each with its halves' agreement.
 
-    Each map competes as it is and blended with the pairs of the ``rest``, and so does Procrustes on those alone. The
-    best has the largest mean reciprocal rank of partners among CROWD rows and, if it is a blend, is made again of all
-    pairs. Wrong pairs tell nothing: where even its verdict is "failed", the map whose halves agree most stays.
+    Each is blended with the pairs of the ``rest``, and competes with Procrustes on those alone. The best has the
+    largest mean reciprocal rank of partners among CROWD rows, and is made again of all pairs. Wrong pairs tell nothing:
+    where the best has the verdict "failed", the map whose halves agree most stays as it is.
     """
-    first, *others = sorted(tried, key=itemgetter(0), reverse=True)
-    options = [(agreement, W, worth) for agreement, W in (first, *others) for worth in WORTH] + [(0.0, first[1], 0)]
     x, y = judges.known
     crowd = np.concatenate([y, judges.Y[:CROWD]])
-    maps = [blend(W, worth, rest) for _, W, worth in options]
-    best = int(np.argmax([(1 / partner_ranks(x @ W, crowd)).mean() for W in maps]))
-    verdicts = [judge(partner_ranks(x @ maps[i], y), len(x), min(maps[i].shape))[0] for i in (0, best)]
-    if verdicts[1].verdict == "failed":
-        best = 0
-    agreement, W, worth = options[best]
-    cosine = (unit(x @ maps[best]) * unit(y)).sum(1)
+
+    def judged(W: np.ndarray) -> Verdict:
+        return judge(partner_ranks(x @ W, y), len(x), min(W.shape))[0]
+
+    agreement, W = max(tried, key=itemgetter(0))
+    options = [(*one, worth) for one in tried for worth in WORTH] + [(0.0, W, 0)]
+    blends = [blend(W, worth, rest) for _, W, worth in options]
+    best = int(np.argmax([(1 / partner_ranks(x @ one, crowd)).mean() for one in blends]))
+    seen, verdict = blends[best], judged(blends[best])
+    if verdict.verdict == "failed":
+        seen, verdict = W, judged(W)
+    else:
+        agreement, W, worth = options[best]
+        W = blend(W, worth, rest._replace(pairs=np.concatenate([rest.pairs, judges.pairs])))
+    cosine = (unit(x @ seen) * unit(y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
-    everything = rest._replace(pairs=np.concatenate([rest.pairs, judges.pairs]))
-    return Settled(blend(W, worth, everything), agreement, expected, verdicts[best > 0])
+    return Settled(W, agreement, expected, verdict)
 
 
 def blend(W: np.ndarray, worth: float, evidence: Evidence) -> np.ndarray:
-    """Procrustes (dA, dB) on known pairs and, as if ``worth`` pairs more, on rows of X and where W puts them.
+    """Procrustes (dA, dB) on known pairs and, as if they were ``worth`` pairs more, on rows of X and where W puts them.
 
     Pairs count as far as W agrees with them, where it has any worth.
     """
-    if np.isinf(worth):
-        return W
     X, (x, y) = evidence.X, evidence.known
     if worth:
         x = x * trust((unit(x @ W) * unit(y)).sum(1))[:, None]
