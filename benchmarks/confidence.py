@@ -42,6 +42,8 @@ def cases() -> Iterator[dict[str, Any]]:
     changes = "noise 1", "noise 3", "half", "shuffled", "gaussian"
     changed = [("glosses", pair, 4_000, change) for change in changes for pair in pairs[::2]]
     mixed = random.Random(0).sample(plain + changed, len(plain + changed))  # a part of the run is a fair part
+    more = [("glosses", 9_000), ("glosses", 8_000), ("prose", 8_000)]  # or too few are good
+    mixed += [(corpus, pair, rows, "none") for corpus, rows in more for pair in pairs]
     for seed, (corpus, pair, rows, change) in enumerate(mixed):
         yield {"corpus": corpus, "pair": list(pair), "rows": rows, "seed": seed, "change": change}
 
