@@ -7,7 +7,6 @@ every 20 ms (Linux): the mapped rows do not count, nor do libraries.
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers import load
+from benchmarks.peers import load, memory_mb
 from minivec import MiniVec2VecAligner
 from minivec.procrustes import polar
 
@@ -42,9 +41,8 @@ def write(path: Path, real: np.ndarray, rows: int, seed: int) -> None:
 
 
 def private_mb() -> float:
-    """The memory of this process that no file backs, in MiB."""
-    held = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(held[1]) / 1024 if held else float("nan")
+    """The memory of this process that no file backs, in MiB, if the system tells."""
+    return memory_mb("RssAnon") or float("nan")
 
 
 def fit(folder: Path) -> str:

@@ -160,13 +160,13 @@ def directed(spaces: list[str] | None, encoders: list[str]) -> list[tuple[str, s
     return [(one, other) for one, other in (names.split(":") for names in spaces)]
 
 
-def peak_mb() -> float | None:
-    """The most memory that this process has held, in MiB, if the system tells.
+def memory_mb(field: str) -> float | None:
+    """A ``field`` of this process's status, in MiB, if the system tells: VmHWM is the most memory it has held.
 
     Not ru_maxrss: on Linux a process inherits the peak of the one that started it.
     """
     status = Path("/proc/self/status")
-    held = re.search(r"VmHWM:\s+(\d+)", status.read_text() if status.exists() else "")
+    held = re.search(rf"{field}:\s+(\d+)", status.read_text() if status.exists() else "")
     return int(held[1]) / 1024 if held else None
 
 
@@ -201,7 +201,7 @@ def work(method: str, seed: int, folder: Path) -> None:
     if not np.isfinite(W).all():
         raise ValueError(f"{method} returned a map with NaN or infinity")
     np.save(folder / "W.npy", W)
-    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": peak_mb(), **found}))
+    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": memory_mb("VmHWM"), **found}))
 
 
 def measure(method: str, seed: int, folder: Path, score: Callable[[np.ndarray], Figures]) -> Figures:

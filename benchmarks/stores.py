@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import peak_mb
+from benchmarks.peers import memory_mb
 from minivec import migrate as migrations
 from minivec.frame import unit
 from minivec.procrustes import polar
@@ -167,7 +167,7 @@ def run(store: str, source: str, destination: str, batch: int, workers: int) -> 
     adapter = bridge()
     with open_store(source) as opened:  # import, connect, and read a little
         next(opened.blocks(16))
-    held = peak_mb() or math.nan
+    held = memory_mb("VmHWM") or math.nan
     result = migrations.migrate(source, destination, adapter, batch=batch, workers=workers)
     mapping = sum(mapped)
     return {
@@ -177,7 +177,7 @@ def run(store: str, source: str, destination: str, batch: int, workers: int) -> 
         "mapping_share": mapping / result.seconds,
         "our_share": (mapping + sum(spent)) / result.seconds,
         "runtime_MiB": held,
-        "beyond_MiB": (peak_mb() or math.nan) - held,
+        "beyond_MiB": (memory_mb("VmHWM") or math.nan) - held,
     }
 
 

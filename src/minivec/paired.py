@@ -16,6 +16,7 @@ FEWEST = 10
 HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
 CROWD = 4_000  # rows that held-out partners are looked for among, when maps compete
 WORTH = 1_000, 300, 100  # known pairs that a map weighs as much as, where it is blended with them
+TELLING = 0.1  # confidence below which the best of several maps may owe it to chance
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
 
@@ -62,7 +63,7 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
 
     Each is blended with the pairs of the ``rest``, and competes with Procrustes on those alone. The best has the
     largest mean reciprocal rank of partners among CROWD rows, and is made again of all pairs. Wrong pairs tell nothing:
-    where the best has the verdict "failed", the map whose halves agree most stays as it is.
+    where the best is no better than chance might be, the map whose halves agree most stays as it is.
     """
     x, y = judges.known
     crowd = np.concatenate([y, judges.Y[:CROWD]])
@@ -75,7 +76,7 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
     blends = [blend(W, worth, rest) for _, W, worth in options]
     best = int(np.argmax([(1 / partner_ranks(x @ one, crowd)).mean() for one in blends]))
     seen, verdict = blends[best], judged(blends[best])
-    if verdict.verdict == "failed":
+    if verdict.confidence < TELLING:
         seen, verdict = W, judged(W)
     else:
         agreement, W, worth = options[best]

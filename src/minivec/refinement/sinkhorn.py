@@ -79,7 +79,10 @@ class Transport:
         return sum(lifted.sum(0) for lifted, _ in found), float(np.mean([objective for _, objective in found]))
 
     def held_out(self, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Known rows of X (m, rB), each turned by the map that has not seen it, and their partners: unit rows."""
+        """Known rows of X (m, rB), each turned by the map of the other folds, and their partners: unit rows.
+
+        That map has not been fitted to them here, but the one that this level began with may have been.
+        """
         x, y = (unit(Z[rows]) for Z, rows in zip(self._seen, self._pairs.T, strict=True))
         mapped = np.empty_like(y)
         for fold, W in zip(self._their_folds, retract(cross), strict=True):
