@@ -146,7 +146,7 @@ class TaskRecord(Record):
     of the tasks, added up. What a task reads (the framed rows, among others) is in Ray's object store once.
     """
 
-    def each(self, task: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+    def each(self, task: Callable[..., Any], *items: Iterable[Any], threads: bool = False) -> Iterator[Any]:
         """``task(record, *item)`` of every item, in order. Those that nobody waits for end by themselves."""
         shared = ray.put(task)
         for one in [_noted.remote(shared, *item) for item in zip(*items, strict=False)]:

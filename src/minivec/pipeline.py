@@ -29,6 +29,7 @@ from minivec.refinement.neighbors import neighbors_step
 from minivec.refinement.shortlists import Shortlists
 from minivec.refinement.sinkhorn import Transport
 from minivec.settings import Settings
+from minivec.threads import in_threads, lone_blas
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def ensemble(run, settings, record, rng, *items):
     """What ``approx_runs`` independent runs find, each with a generator of its own; a callback may end them sooner."""
     found = []
     with record.stage("anchors", settings.approx_runs):
-        for one in record.each(run, rng.spawn(settings.approx_runs), *items):
+        for one in record.each(run, rng.spawn(settings.approx_runs), *items, threads=True):
             found.append(one)
             if record.step():
                 break
@@ -185,7 +186,7 @@ def search(whole, principal, settings, record, rng, most=None):
         kind = Transport if level.r else Shortlists
         transport = kind(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
         settled = SETTLED if s.refine1_iterations is None else None
-        with record.stage("refine1", level.steps):
+        with record.stage("refine1", level.steps), lone_blas():
             start, alpha = transport.inside(W), s.smoothing_alpha
             w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
             cross, objective = transport.cross_covariance(w)
@@ -246,7 +247,7 @@ def from_components(whole, halves, principal, settings, record, rng, contrast) -
 
     matched = ensemble(run, s, record, rng, cycle(ENSEMBLE), cycle(halves))
     with record.stage("matching"):
-        found = [common_map(some, rng) for some in (matched, matched[::2], matched[1::2] or matched)]
+        found = list(in_threads(common_map, (matched, matched[::2], matched[1::2] or matched), rng.spawn(3)))
         if s.approx_neighbors:
             return [polar(X.T @ pseudo_targets(X, Y, a, b, s.approx_neighbors)) for _, (a, b) in found]
         return [W for W, _ in found]

@@ -8,6 +8,8 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+from minivec.threads import in_threads
+
 
 @dataclass(frozen=True)
 class Step:
@@ -61,12 +63,13 @@ class Record:
             self.stopped |= callback(step) is True
         return self.stopped
 
-    def each(self, task: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+    def each(self, task: Callable[..., Any], *items: Iterable[Any], threads: bool = False) -> Iterator[Any]:
         """``task(record, *item)`` of every item, in order: work that is independent, one piece after another here.
 
-        ``items`` are zipped. Whoever has more processes overrides this (``distributed.TaskRecord``).
+        ``items`` are zipped. With ``threads`` several are at work at once, which must note nothing. Whoever has more
+        processes overrides this (``distributed.TaskRecord``).
         """
-        return map(partial(task, self), *items)
+        return (in_threads if threads else map)(partial(task, self), *items)
 
 
 def _silent(diagnostics: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from minivec.frame import unit
 from minivec.procrustes import shared_directions
 from minivec.refinement.sinkhorn import FOLDS, ROUNDS, Transport, unit_rows
 from minivec.search import top_k
+from minivec.threads import in_threads
 
 CANDIDATES = 64  # of each row: 32 lose 0.008 of the ceiling (E5 -> MiniLM glosses), 128 gain 0.003
 KEPT = 4  # plans that a shortlist is good for
@@ -34,15 +35,17 @@ class Shortlists(Transport):
     def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
         folds, candidates = self._drawn
         b, y = self._seen[1][candidates], rows[1][candidates]
-        found = []
-        for i, (fold, A, B) in enumerate(zip(folds, *shared_directions(cross), strict=True)):
-            a, x = self._seen[0][fold], rows[0][fold]
+
+        def of_fold(i: int, A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
+            a, x = self._seen[0][folds[i]], rows[0][folds[i]]
             if self._age % KEPT == 0:
                 self._near[i] = top_k(unit(a @ A), unit(b @ B), min(CANDIDATES, len(b)))[1].astype(np.int32)
-            found.append(_coupled(A, B, self._beta, a, b, self._near[i], x, y))
+            found, cosine = _coupled(A, B, self._beta, a, b, self._near[i], x, y)
+            return ops.convert_to_numpy(found), float(cosine)
+
+        matrices, cosines = zip(*in_threads(of_fold, range(FOLDS), *shared_directions(cross)), strict=True)
         self._age += 1
-        matrices, cosines = zip(*found, strict=True)
-        return np.stack([ops.convert_to_numpy(one) for one in matrices]), float(np.mean([float(c) for c in cosines]))
+        return np.stack(matrices), float(np.mean(cosines))
 
 
 @compiled

@@ -115,8 +115,8 @@ class Transport:
         a, b = x, y = [Z[some] for Z, some in zip(self._seen, drawn, strict=True)]
         if rows is not self._seen:
             x, y = (Z[some] for Z, some in zip(rows, drawn, strict=True))
-        found, objective = _coupled(*shared_directions(cross), self._beta, a, b, x, y)
-        return ops.convert_to_numpy(found), float(objective)
+        plan, objective = _plan_of(*shared_directions(cross), self._beta, a, b)
+        return ops.convert_to_numpy(_cross(plan, x, y)), float(objective)
 
 
 def unit_rows(rows: Any) -> Any:
@@ -129,18 +129,24 @@ def _transpose(matrices: Any) -> Any:
 
 
 @compiled
-def _coupled(A: Any, B: Any, beta: Any, a: Any, b: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """Cross-covariances (folds, dA, dB) of ``x`` (folds, n, dA) with ``y`` (m, dB), coupled as ``a`` with ``b`` are.
+def _plan_of(A: Any, B: Any, beta: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Transport plans (folds, n, m) whose rows add up to 1, and the mean cosine under them.
 
-    Rows ``a`` (folds, n, rA) and ``b`` (m, rB) are compared where A (folds, rA, k) and B (folds, rB, k) put them. The
-    mean cosine under the plans is returned as well.
+    Rows ``a`` (folds, n, rA) and ``b`` (m, rB) are compared where A (folds, rA, k) and B (folds, rB, k) put them.
     """
     cosines = ops.matmul(unit_rows(ops.matmul(a, A)), _transpose(unit_rows(ops.matmul(b, B))))
     K = ops.exp(beta * (cosines - 1.0))
-    v = ops.ones((a.shape[0], b.shape[0], 1), "float32")
+    folds, n, m = K.shape
+    v = ops.ones((folds, m, 1), "float32")
     for _ in range(ROUNDS):
         u = 1.0 / (ops.matmul(K, v) + 1e-30)
-        v = (a.shape[1] / b.shape[0]) / (ops.matmul(_transpose(K), u) + 1e-30)
+        v = (n / m) / (ops.matmul(_transpose(K), u) + 1e-30)
     u = 1.0 / (ops.matmul(K, v) + 1e-30)
-    objective = ops.sum(u * ops.matmul(K * cosines, v)) / (a.shape[0] * a.shape[1])
-    return ops.matmul(_transpose(x * u), ops.matmul(K, v * y)) / a.shape[1], objective
+    plan = u * K * _transpose(v)
+    return plan, ops.sum(plan * cosines) / (folds * n)
+
+
+@compiled
+def _cross(plan: Any, x: Any, y: Any) -> Any:
+    """Cross-covariances (folds, dA, dB) of ``x`` (folds, n, dA) with ``y`` (m, dB) under ``plan`` (folds, n, m)."""
+    return ops.matmul(_transpose(x), ops.matmul(plan, y)) / x.shape[1]

@@ -1,0 +1,19 @@
+"""How NumPy's work is shared out among processors, beside a Keras backend that has threads of its own."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+
+def lone_blas() -> threadpool_limits:
+    """A context in which a matrix product takes one thread: several, waiting for the next one, slow others down."""
+    return threadpool_limits(1, "blas")
+
+
+def in_threads(task: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+    """As ``map``, by as many threads as there are processors: for tasks that hand their work to compiled code."""
+    with lone_blas(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(task, *items)
