@@ -16,6 +16,7 @@ FEWEST = 10
 HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
 CROWD = 4_000  # rows that held-out partners are looked for among, when maps compete
 WORTH = 1_000, 300, 100  # known pairs that a map weighs as much as, where it is blended with them
+ERRORS = 2  # standard errors that a map may be behind the best of several and still be as good
 TELLING = 0.1  # confidence below which the best of several maps may owe it to chance
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
@@ -61,9 +62,10 @@ class Settled(NamedTuple):
 def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Evidence) -> Settled:
     """What the pairs of ``judges``, unseen so far, make of the maps ``tried``, each with its halves' agreement.
 
-    Each is blended with the pairs of the ``rest``, and competes with Procrustes on those alone. The best has the
-    largest mean reciprocal rank of partners among CROWD rows, and is made again of all pairs. Wrong pairs tell nothing:
-    where the best is no better than chance might be, the map whose halves agree most stays as it is.
+    Each is blended with the pairs of the ``rest``, and competes with Procrustes on those alone, by the mean logarithm
+    of the partners' ranks among CROWD rows. Of those no worse than the best by ERRORS, the one that owes most to the
+    pairs is made again of all of them, as it gains most. Wrong pairs tell nothing: where that one is no better than
+    chance might be, the map whose halves agree most stays as it is.
     """
     x, y = judges.known
     crowd = np.concatenate([y, judges.Y[:CROWD]])
@@ -74,7 +76,10 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
     agreement, W = max(tried, key=itemgetter(0))
     options = [(*one, worth) for one in tried for worth in WORTH] + [(0.0, W, 0)]
     blends = [blend(W, worth, rest) for _, W, worth in options]
-    best = int(np.argmax([(1 / partner_ranks(x @ one, crowd)).mean() for one in blends]))
+    logs = np.stack([np.log(partner_ranks(x @ one, crowd)) for one in blends])
+    behind = logs - logs[logs.mean(1).argmin()]
+    tied = behind.mean(1) <= ERRORS * behind.std(1) / np.sqrt(len(x))
+    best = min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))
     seen, verdict = blends[best], judged(blends[best])
     if verdict.confidence < TELLING:
         seen, verdict = W, judged(W)

@@ -73,7 +73,7 @@ LEVELS = (
     Level(64, 14, 1500, 80),
     Level(128, 20, 1500, 16),
     Level(256, 30, 2000, 10),
-    Level(None, 42, 16384, 6),
+    Level(None, 42, 32768, 6),
 )
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
@@ -81,6 +81,7 @@ ENSEMBLE = (128, 112, 96)  # components of each run in turn
 CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
+FASTEST = 1.5  # steps of twice a proposal diverge
 CLEAR = 0.5  # a start whose halves agree so far needs no rival; half of that will do after one, a third after two
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 CENTROID_RUNS = 3
@@ -187,7 +188,7 @@ def search(whole, principal, settings, record, rng, most=None):
         transport = kind(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
         settled = SETTLED if s.refine1_iterations is None else None
         with record.stage("refine1", level.steps), lone_blas():
-            start, alpha = transport.inside(W), s.smoothing_alpha
+            start, alpha = transport.inside(W), min(transport.pace * s.smoothing_alpha, FASTEST)
             w = iterate(start, transport.propose, level.steps, alpha, record, settled, project=np.asarray)
             cross, objective = transport.cross_covariance(w)
         return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)))

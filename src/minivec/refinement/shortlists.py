@@ -25,6 +25,7 @@ class Shortlists(Transport):
     """As ``Transport``, for up to ``sample`` rows a side that stay the same, each with its CANDIDATES nearest rows."""
 
     plans = 1  # no sample is fresher than another
+    pace = 3  # 6 steps for 10,904 rows, E5 -> MiniLM: 0.873 of the ceiling for 0.860, MiniLM -> USE 0.917 for 0.912
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -34,7 +35,7 @@ class Shortlists(Transport):
 
     def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
         folds, candidates = self._drawn
-        b, y = self._seen[1][candidates], rows[1][candidates]
+        b, y = (Z[1][candidates] for Z in (self._seen, rows))
 
         def of_fold(i: int, A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
             a, x = self._seen[0][folds[i]], rows[0][folds[i]]

@@ -33,6 +33,7 @@ class Transport:
     """
 
     plans = 4  # that carry a map to another level
+    pace = 1  # by which a step may be faster than the noise of samples allows
 
     def __init__(
         self,
