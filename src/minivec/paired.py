@@ -62,33 +62,45 @@ class Settled(NamedTuple):
 def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Evidence) -> Settled:
     """What the pairs of ``judges``, unseen so far, make of the maps ``tried``, each with its halves' agreement.
 
-    Each is blended with the pairs of the ``rest``, and competes with Procrustes on those alone, by the mean logarithm
-    of the partners' ranks among CROWD rows. Of those no worse than the best by ERRORS, the one that owes most to the
-    pairs is made again of all of them, as it gains most. Wrong pairs tell nothing: where that one is no better than
-    chance might be, the map whose halves agree most stays as it is.
+    Each map is blended with the pairs, and competes with Procrustes on the pairs alone, by the mean logarithm of the
+    ranks of partners: those of one half of the ``judges``, for maps made of the other half and the ``rest``. Of those
+    no worse than the best by ERRORS, the one that owes most to the pairs is made again of all of them. Wrong pairs tell
+    nothing: where that one is no better than chance might be, the map whose halves agree most stays as it is.
     """
     x, y = judges.known
-    crowd = np.concatenate([y, judges.Y[:CROWD]])
 
     def judged(W: np.ndarray) -> Verdict:
         return judge(partner_ranks(x @ W, y), len(x), min(W.shape))[0]
 
     agreement, W = max(tried, key=itemgetter(0))
     options = [(*one, worth) for one in tried for worth in WORTH] + [(0.0, W, 0)]
-    blends = [blend(W, worth, rest) for _, W, worth in options]
-    logs = np.stack([np.log(partner_ranks(x @ one, crowd)) for one in blends])
+    logs = np.stack([np.log(_ranks(W, worth, judges, rest)) for _, W, worth in options])
     behind = logs - logs[logs.mean(1).argmin()]
     tied = behind.mean(1) <= ERRORS * behind.std(1) / np.sqrt(len(x))
-    best = min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))
-    seen, verdict = blends[best], judged(blends[best])
+    _, map_, worth = best = options[min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))]
+    seen = blend(map_, worth, rest)
+    verdict = judged(seen)
     if verdict.confidence < TELLING:
         seen, verdict = W, judged(W)
     else:
-        agreement, W, worth = options[best]
-        W = blend(W, worth, rest._replace(pairs=np.concatenate([rest.pairs, judges.pairs])))
+        agreement, W = best[0], blend(map_, worth, _with(rest, judges.pairs))
     cosine = (unit(x @ seen) * unit(y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
     return Settled(W, agreement, expected, verdict)
+
+
+def _ranks(W: np.ndarray, worth: float, judges: Evidence, rest: Evidence) -> np.ndarray:
+    """Ranks (n,) of the judges' partners among CROWD rows: of each half, for W blended with all other pairs."""
+    found = np.empty(len(judges.pairs))
+    for half in (0, 1):
+        x, y = (Z[half::2] for Z in judges.known)
+        mapped = x @ blend(W, worth, _with(rest, judges.pairs[1 - half :: 2]))
+        found[half::2] = partner_ranks(mapped, np.concatenate([y, judges.Y[:CROWD]]))
+    return found
+
+
+def _with(evidence: Evidence, pairs: np.ndarray) -> Evidence:
+    return evidence._replace(pairs=np.concatenate([evidence.pairs, pairs]))
 
 
 def blend(W: np.ndarray, worth: float, evidence: Evidence) -> np.ndarray:
