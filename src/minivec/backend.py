@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from threading import Lock
 from typing import Any
 
 import keras
@@ -18,15 +19,19 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     jitted: Any = jax.jit(function)
     kept: set[Any] = set()
+    compiling = Lock()  # threads that want the same shape would each compile it
 
     @wraps(function)
     def call(*tensors: Any) -> Any:
         shapes = tuple(map(np.shape, tensors))
-        if shapes not in kept:
+        if shapes in kept:
+            return jitted(*tensors)
+        with compiling:
             if len(kept) == SHAPES:
                 jitted.clear_cache()
                 kept.clear()
+            found = jitted(*tensors)
             kept.add(shapes)
-        return jitted(*tensors)
+            return found
 
     return call

@@ -15,5 +15,6 @@ def lone_blas() -> threadpool_limits:
 
 def in_threads(task: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
     """As ``map``, by as many threads as there are processors: for tasks that hand their work to compiled code."""
-    with lone_blas(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    alone = {"initializer": threadpool_limits, "initargs": (1,)}  # OpenMP's limit is each thread's own
+    with lone_blas(), ThreadPoolExecutor(os.cpu_count(), **alone) as pool:
         yield from pool.map(task, *items)
