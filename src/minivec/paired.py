@@ -16,7 +16,6 @@ FEWEST = 10
 HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
 CROWD = 4_000  # rows that held-out partners are looked for among, when maps compete
 WORTH = 1_000, 300, 100  # known pairs that a map weighs as much as, where it is blended with them
-ERRORS = 2  # standard errors that a map may be behind the best of several and still be as good
 TELLING = 0.1  # confidence below which the best of several maps may owe it to chance
 CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
 
@@ -64,7 +63,7 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
 
     Each map is blended with the pairs, and competes with Procrustes on the pairs alone, by the mean logarithm of the
     ranks of partners: those of one half of the ``judges``, for maps made of the other half and the ``rest``. Of those
-    no worse than the best by ERRORS, the one that owes most to the pairs is made again of all of them. Wrong pairs tell
+    no worse than the best by a standard error, the one that owes most to the pairs is made again of all of them. Wrong pairs tell
     nothing: where that one is no better than chance might be, the map whose halves agree most stays as it is.
     """
     x, y = judges.known
@@ -76,7 +75,7 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
     options = [(*one, worth) for one in tried for worth in WORTH] + [(0.0, W, 0)]
     logs = np.stack([np.log(_ranks(W, worth, judges, rest)) for _, W, worth in options])
     behind = logs - logs[logs.mean(1).argmin()]
-    tied = behind.mean(1) <= ERRORS * behind.std(1) / np.sqrt(len(x))
+    tied = behind.mean(1) <= behind.std(1) / np.sqrt(len(x))
     _, map_, worth = best = options[min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))]
     seen = blend(map_, worth, rest)
     verdict = judged(seen)
