@@ -63,8 +63,8 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
 
     Each map is blended with the pairs, and competes with Procrustes on the pairs alone, by the mean logarithm of the
     ranks of partners: those of one half of the ``judges``, for maps made of the other half and the ``rest``. Of those
-    no worse than the best by a standard error, the one that owes most to the pairs is made again of all of them. Wrong pairs tell
-    nothing: where that one is no better than chance might be, the map whose halves agree most stays as it is.
+    within a standard error of the best, the one that owes most to the pairs is made again of all of them. Wrong pairs
+    tell nothing: where that one is no better than chance might be, the map whose halves agree most stays as it is.
     """
     x, y = judges.known
 
@@ -76,13 +76,13 @@ def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Eviden
     logs = np.stack([np.log(_ranks(W, worth, judges, rest)) for _, W, worth in options])
     behind = logs - logs[logs.mean(1).argmin()]
     tied = behind.mean(1) <= behind.std(1) / np.sqrt(len(x))
-    _, map_, worth = best = options[min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))]
-    seen = blend(map_, worth, rest)
+    alike, one, worth = options[min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))]
+    seen = blend(one, worth, rest)
     verdict = judged(seen)
     if verdict.confidence < TELLING:
         seen, verdict = W, judged(W)
     else:
-        agreement, W = best[0], blend(map_, worth, _with(rest, judges.pairs))
+        agreement, W = alike, blend(one, worth, _with(rest, judges.pairs))
     cosine = (unit(x @ seen) * unit(y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
     return Settled(W, agreement, expected, verdict)
