@@ -75,6 +75,7 @@ LEVELS = (
     Level(256, 30, 2000, 10),
     Level(None, 42, 32768, 6),
 )
+CELLS = 12_582_912  # of a sample: 32,768 rows of 384 dimensions, 16,384 of 768
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
 ENSEMBLE = (128, 112, 96)  # components of each run in turn
@@ -263,7 +264,7 @@ def levels(whole, settings) -> list[Level]:
     return [
         level._replace(
             steps=level.steps if total is None else total // len(bearable) + (i < total % len(bearable)),
-            sample=sample or level.sample,
+            sample=sample or min(level.sample, CELLS // width),
         )
         for i, level in enumerate(bearable)
     ]

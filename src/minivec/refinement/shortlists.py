@@ -12,7 +12,7 @@ from keras import ops
 from minivec.backend import compiled
 from minivec.frame import unit
 from minivec.procrustes import shared_directions
-from minivec.refinement.sinkhorn import FOLDS, ROUNDS, Transport, unit_rows
+from minivec.refinement.sinkhorn import ROUNDS, Transport, unit_rows
 from minivec.search import top_k
 from minivec.threads import in_threads
 
@@ -31,21 +31,26 @@ class Shortlists(Transport):
         super().__init__(*args)
         size, candidates = self._samples
         self._drawn = [fold[:size] for fold in self._folds], self._rng.permutation(len(self._rows[1]))[:candidates]
-        self._age, self._near = 0, [np.empty(0)] * FOLDS
+        self._age, self._near = 0, list[np.ndarray]()
 
     def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
         folds, candidates = self._drawn
         b, y = (Z[1][candidates] for Z in (self._seen, rows))
+        shared = shared_directions(cross)
+        if self._age % KEPT == 0:
+            k = min(CANDIDATES, len(b))
 
-        def of_fold(i: int, A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
-            a, x = self._seen[0][folds[i]], rows[0][folds[i]]
-            if self._age % KEPT == 0:
-                self._near[i] = top_k(unit(a @ A), unit(b @ B), min(CANDIDATES, len(b)))[1].astype(np.int32)
-            found, cosine = _coupled(A, B, self._beta, a, b, self._near[i], x, y)
-            return ops.convert_to_numpy(found), float(cosine)
+            def nearest(fold: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+                return top_k(unit(self._seen[0][fold] @ A), unit(b @ B), k)[1].astype(np.int32)
 
-        matrices, cosines = zip(*in_threads(of_fold, range(FOLDS), *shared_directions(cross)), strict=True)
+            self._near = list(in_threads(nearest, folds, *shared))
         self._age += 1
+        b, y = map(ops.convert_to_tensor, (b, y))
+        found = []
+        for fold, near, A, B in zip(folds, self._near, *shared, strict=True):
+            matrix, cosine = _coupled(A, B, self._beta, self._seen[0][fold], b, near, rows[0][fold], y)
+            found.append((ops.convert_to_numpy(matrix), float(cosine)))  # one after the other: they are large
+        matrices, cosines = zip(*found, strict=True)
         return np.stack(matrices), float(np.mean(cosines))
 
 
