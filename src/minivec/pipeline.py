@@ -7,7 +7,7 @@ side; every step is a module of its own.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice, repeat
+from itertools import cycle, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -152,8 +152,8 @@ def auto(X, Y, principal, settings, record, rng, pairs):
 
     Every start comes with two from half its runs, refined on disjoint halves of the rows: right ones agree. Further
     starts are made while the halves nearest to the best map do not agree enough. A fifth of known pairs that are not
-    few is held out, and says which map stays: that of a fit with the others, of one without (its first start), of those
-    pairs alone, or between.
+    few is held out, and says which map stays: that of a fit with the others, of one without, of those pairs alone, or
+    between.
     """
     s = settings
     judges, whole = Evidence(X, Y, NO_PAIRS if pairs is None else pairs).held_out(FEWEST, HELD_OUT, rng)
@@ -162,7 +162,7 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     if len(judges.pairs):
         tried = [(agreement, W)]
         if not record.stopped:
-            _, without, alone = search(Evidence(X, Y, NO_PAIRS), principal, s, record, rng, most=1)
+            _, without, alone = search(Evidence(X, Y, NO_PAIRS), principal, s, record, rng)
             tried.append((alone, without.W))
         settled = settle(tried, judges, whole)
         W, agreement = settled.W, settled.agreement
@@ -177,8 +177,8 @@ def auto(X, Y, principal, settings, record, rng, pairs):
     return initial, refined, W, agreement, settled
 
 
-def search(whole, principal, settings, record, rng, most=None):
-    """Of ``most`` starts the one that led to the best map, that map refined, and how far its halves agreed."""
+def search(whole, principal, settings, record, rng):
+    """Of all starts the one that led to the best map, that map refined, and how far its halves agreed."""
     X, Y, _ = whole
     s = settings
     halves = whole.halves()
@@ -199,7 +199,7 @@ def search(whole, principal, settings, record, rng, most=None):
 
     best: Any = None
     refined_apart = []
-    for rivals, (start, *apart) in enumerate(islice(starts(whole, halves, principal, s, record, rng), most)):
+    for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
         *apart, found = record.each(refine, [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole])
         again = refine(record, max(apart, key=OBJECTIVE).W, coarse, rng)
         found = max(found, again, key=OBJECTIVE)
@@ -212,6 +212,7 @@ def search(whole, principal, settings, record, rng, most=None):
             record.step(agreement=agreement)
         if record.stopped or agreement > CLEAR / (1 + rivals) and (rivals > 1 or best.objective < TIGHT):
             break
+    del halves  # as large as the rows themselves
     for level in finer[:-1] if s.refine1_neighbors else finer:
         if not record.stopped:
             best = refine(record, best.W, level, rng)
