@@ -42,11 +42,7 @@ ROOT = Path(__file__).parents[1]
 CHOSEN_ON = {"e5", "minilm", "use"}, {"glosses"}  # encoders, corpora
 PAIRS = (100, 1_000, 10_000)  # of "supervised"
 LIMIT = 3_600  # seconds for one fit
-GW_ROWS, GW_EPSILON, GW_STEPS = (
-    1_000,
-    1e-3,
-    60,
-)  # time grows with the rows' cube; the best of five tried
+GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 60  # time grows with the rows' cube; the best of five tried
 COLUMNS = {  # heading: the figure, its digits
     "top-1": ("top1_accuracy", 3),
     "of ceiling": ("share", 2),

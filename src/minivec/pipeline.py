@@ -73,9 +73,9 @@ LEVELS = (
     Level(64, 14, 1500, 80),
     Level(128, 20, 1500, 16),
     Level(256, 30, 2000, 10),
-    Level(None, 42, 32768, 6),
+    Level(None, 42, 49152, 6),
 )
-CELLS = 12_582_912  # of a sample: 32,768 rows of 384 dimensions, 16,384 of 768
+CELLS = 18_874_368  # of a sample: 49,152 rows of 384 dimensions, 24,576 of 768
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
 ENSEMBLE = (128, 112, 96)  # components of each run in turn
