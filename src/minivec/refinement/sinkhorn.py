@@ -16,7 +16,6 @@ from minivec.frame import Principal, unit
 from minivec.procrustes import polar, retract, shared_directions, trust
 
 ROUNDS = 3  # of Sinkhorn's normalisation
-EVENED = 0.3  # power of the variances taken out of the rows that are compared
 SMALL = 1e-3  # of cross-covariances that have no plan yet
 FOLDS = 4  # of the rows of X; 4,000 rows reach 0.50 to 0.79 of the ceiling with them, 0.45 to 0.75 without
 PLANS_WORTH = 700  # known pairs that weigh as much as all plans: 1,000 do as well at a third of it
@@ -33,6 +32,7 @@ class Transport:
     """
 
     plans = 4  # that carry a map to another level
+    evened = 0.3  # power of the variances taken out of the rows that are compared
     pace = 1  # by which a step may be faster than the noise of samples allows
 
     def __init__(
@@ -51,7 +51,8 @@ class Transport:
             self._leading = principal[0].leading(r), principal[1].leading(r)
         self._rows = X, Y
         source, target = self._leading
-        self._seen = X @ source.directions * source.evening(EVENED), Y @ target.directions * target.evening(EVENED)
+        evening = source.evening(self.evened), target.evening(self.evened)
+        self._seen = X @ source.directions * evening[0], Y @ target.directions * evening[1]
         self._beta, self._rng = np.float32(beta), rng
         self._folds = np.array_split(rng.permutation(len(X)), FOLDS)
         self._pairs, self._their_folds = pairs, [np.isin(pairs[:, 0], fold) for fold in self._folds]
