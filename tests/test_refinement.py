@@ -4,7 +4,7 @@ import pytest
 from minivec.frame import Frame, Principal
 from minivec.procrustes import polar, retract, trust
 from minivec.record import Record
-from minivec.refinement import shortlists
+from minivec.refinement import shortlists, sinkhorn
 from minivec.refinement.loop import iterate
 from minivec.refinement.shortlists import Shortlists
 from minivec.refinement.sinkhorn import Transport
@@ -64,6 +64,8 @@ def test_shortlists_that_hold_every_row_are_the_dense_plan(monkeypatch):
     X, Y = (Frame.of(clustered(i, 402)).apply(clustered(i, 402)) for i in (1, 2))
     principal = Principal.of(X), Principal.of(Y)
     monkeypatch.setattr(shortlists, "CANDIDATES", 402)
+    monkeypatch.setattr(Shortlists, "evened", Transport.evened)
+    monkeypatch.setattr(shortlists, "ROUNDS", sinkhorn.ROUNDS)
     W = np.eye(32, dtype=np.float32)
     (dense, one), (listed, other) = (
         transport.propose(transport.inside(W))
@@ -134,3 +136,18 @@ def test_loop_settles_and_stops():
     with record.stage("refine1", 50):
         iterate(W, lambda W: (W, {"objective": 1.0}), 50, 0.5, record, settled=1e-3)
     assert len(record.steps) == 16  # two windows of 8 without gain
+
+
+def test_momentum_carries_a_creeping_map_to_its_fixed_point():
+    target = random_rotation(3)
+    record = Record()
+
+    def creep(W):
+        return target + 0.9 * (W - target), {}
+
+    def left(momentum):
+        with record.stage("refine1", 40):
+            W = iterate(np.eye(3), creep, 40, 1.0, record, project=np.asarray, momentum=momentum)
+        return np.abs(W - target).max()
+
+    assert left(0.5) < 0.05 * left(0.0)

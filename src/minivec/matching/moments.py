@@ -109,7 +109,8 @@ def portrait(components: Components) -> Portrait:
     """The moment tables and marginal quantiles of ``components``."""
     S = components.signals
     positive = np.clip(S, 0, 4) ** 2
-    size, squashed, cube = np.abs(S), np.tanh(S), np.clip(S, -4, 4) ** 3
+    size, squashed, clipped = np.abs(S), np.tanh(S), np.clip(S, -4, 4)
+    cube = clipped * clipped * clipped
     directions = _unit_columns(components.directions)
     moments = [
         _moments(f, g)
@@ -123,8 +124,8 @@ def portrait(components: Components) -> Portrait:
         )
     ]
     tables = [_standardised(T) for T in (*moments, directions.T @ directions)]
-    quantiles = np.quantile(S, QUANTILES, axis=0).T
-    return Portrait(tables, quantiles.astype(np.float32))
+    quantiles = np.sort(S.T, axis=1)[:, np.round(QUANTILES * (len(S) - 1)).astype(int)]
+    return Portrait(tables, quantiles)
 
 
 def node_terms(one: Portrait, other: Portrait) -> np.ndarray:
