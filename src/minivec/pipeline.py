@@ -83,7 +83,7 @@ CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 FASTEST = 1.5  # steps of twice a proposal diverge
-MOMENTUM = 0.5  # 2,000 rows, USE -> MiniLM: 0.52 of the ceiling in the steps that reach 0.11 without, at half the pace
+MOMENTUM = 0.5  # 2,000 rows, USE -> MiniLM: 0.52 of the ceiling with FAST, 0.11 in the same steps without either
 CLEAR = 0.5  # a start whose halves agree so far needs no rival; half of that will do after one, a third after two
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 CENTROID_RUNS = 3
