@@ -88,7 +88,7 @@ CLEAR = 0.5  # a start whose halves agree so far needs no rival; half of that wi
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 CENTROID_RUNS = 3
 CONTRASTS = "cube", "tanh"  # of the first start and its rivals, in turn: E5 wants the first, wide mixtures the second
-MORE = 4  # rivals of components anew, after one of either contrast and one of centroids
+MORE = 3  # rivals of components anew, after one of either contrast and one of centroids
 
 
 def fit(X: np.ndarray, Y: np.ndarray, settings: Settings, record: Record, pairs: np.ndarray | None = None) -> Fit:
