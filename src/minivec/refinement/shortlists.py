@@ -12,12 +12,12 @@ from keras import ops
 from minivec.backend import compiled
 from minivec.frame import unit
 from minivec.procrustes import shared_directions
-from minivec.refinement.sinkhorn import FAST, Transport, unit_rows
+from minivec.refinement.sinkhorn import STILL, Transport, unit_rows
 from minivec.search import top_k
 from minivec.threads import in_threads
 
 CANDIDATES = 64  # of each row: 32 lose 0.008 of the ceiling (E5 -> MiniLM glosses), 128 gain 0.003
-KEPT = 5  # plans that a shortlist is good for: for 9 plans, two lists, not three, save a tenth of a fit and cost 0.003
+KEPT = 4  # plans that a shortlist is good for: for 8 plans, two lists, not three, save a tenth of a fit and cost 0.003
 ROUNDS = 8  # of Sinkhorn's normalisation: 0.003 of the ceiling more than 3
 BLOCK = 64  # rows whose candidates are gathered at once
 
@@ -25,7 +25,6 @@ BLOCK = 64  # rows whose candidates are gathered at once
 class Shortlists(Transport):
     """As ``Transport``, for up to ``sample`` rows a side that stay the same, each with its CANDIDATES nearest rows."""
 
-    plans = 1  # no sample is fresher than another
     evened = 0.4  # 0.880 of the ceiling for 0.875 at 0.3 (10,904 rows, E5 -> MiniLM); 0.5 gives 0.873
 
     def __init__(self, *args: Any):
@@ -33,23 +32,23 @@ class Shortlists(Transport):
         size, candidates = self._samples
         self._drawn = [fold[:size] for fold in self._folds], self._rng.permutation(len(self._rows[1]))[:candidates]
         self._age, self._near = 0, list[np.ndarray]()
-        self.pace = FAST
+        self.pace, self._plans = STILL  # no sample is fresher than another
 
     def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
         folds, candidates = self._drawn
         b, y = (Z[1][candidates] for Z in (self._seen, rows))
-        shared = shared_directions(cross)
+        shared = list(in_threads(shared_directions, cross))
         if self._age % KEPT == 0:
             k = min(CANDIDATES, len(b))
 
             def nearest(fold: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
                 return top_k(unit(self._seen[0][fold] @ A), unit(b @ B), k)[1].astype(np.int32)
 
-            self._near = list(in_threads(nearest, folds, *shared))
+            self._near = list(in_threads(nearest, folds, *zip(*shared, strict=True)))
         self._age += 1
         b, y = map(ops.convert_to_tensor, (b, y))
         found = []
-        for fold, near, A, B in zip(folds, self._near, *shared, strict=True):
+        for fold, near, (A, B) in zip(folds, self._near, shared, strict=True):
             matrix, cosine = _coupled(A, B, self._beta, self._seen[0][fold], b, near, rows[0][fold], y)
             found.append((ops.convert_to_numpy(matrix), float(cosine)))  # one after the other: they are large
         matrices, cosines = zip(*found, strict=True)

@@ -18,7 +18,8 @@ from minivec.procrustes import polar, retract, shared_directions, trust
 ROUNDS = 3  # of Sinkhorn's normalisation
 SMALL = 1e-3  # of cross-covariances that have no plan yet
 FOLDS = 4  # of the rows of X; 4,000 rows reach 0.50 to 0.79 of the ceiling with them, 0.45 to 0.75 without
-FAST = 3  # times the pace, where every row takes part and a step has no noise of sampling to smooth
+FRESH = 1, 4  # pace, and plans that carry a map to another level, where every plan has a sample of its own
+STILL = 3, 1  # where every row takes part, so that a step has no noise of sampling to smooth
 PLANS_WORTH = 700  # known pairs that weigh as much as all plans: 1,000 do as well at a third of it
 
 
@@ -32,7 +33,6 @@ class Transport:
     folds of their rows of X and count beside the plans, each as far as the map that has not seen it agrees.
     """
 
-    plans = 4  # that carry a map to another level
     evened = 0.3  # power of the variances taken out of the rows that are compared
 
     def __init__(
@@ -57,7 +57,7 @@ class Transport:
         self._folds = np.array_split(rng.permutation(len(X)), FOLDS)
         self._pairs, self._their_folds = pairs, [np.isin(pairs[:, 0], fold) for fold in self._folds]
         self._samples = min(sample // FOLDS, len(X) // FOLDS), min(sample, len(Y))
-        self.pace = FAST if sample >= max(len(X), len(Y)) else 1
+        self.pace, self._plans = STILL if sample >= max(len(X), len(Y)) else FRESH
 
     def inside(self, W: np.ndarray) -> np.ndarray:
         """The cross-covariances to start from, (FOLDS, rA, rB), of a map W (dA, dB): all directions shared alike.
@@ -77,8 +77,8 @@ class Transport:
         return others / np.linalg.norm(others, axis=(1, 2), keepdims=True), {"objective": objective}
 
     def cross_covariance(self, cross: np.ndarray) -> tuple[np.ndarray, float]:
-        """X^T P Y of the whole rows, (dA, dB), and the objective: means over ``plans`` plans."""
-        found = [self._plan(cross, self._rows) for _ in range(self.plans)]
+        """X^T P Y of the whole rows, (dA, dB), and the objective: means over several plans where samples differ."""
+        found = [self._plan(cross, self._rows) for _ in range(self._plans)]
         return sum(lifted.sum(0) for lifted, _ in found), float(np.mean([objective for _, objective in found]))
 
     def held_out(self, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
