@@ -77,7 +77,7 @@ LEVELS = (
     Level(None, 42, 49152, 7),
 )
 CELLS = 18_874_368  # of a sample: 49,152 rows of 384 dimensions, 24,576 of 768
-BAGS, PLENTY = 6, 12_000  # runs of the last level: as many as see 12,000 rows between them; six lift 2,000 rows from 0.48 to 0.55
+BAGS, PLENTY = 6, 12_000  # runs of the last level at most, and rows that they see between them
 ROWS_PER_DIRECTION = 8  # levels with fewer rows than that for each of their directions do harm
 PAIR_ROWS = 2  # more rows that a known pair counts for there
 ENSEMBLE = (128, 112, 96)  # components of each run in turn
@@ -85,7 +85,7 @@ CENTROIDS = 20
 WHITENED = 0.1  # power of the variances that mapping="whitened" takes out of the rows it maps
 SETTLED = 3e-4  # an objective that gains less in 8 steps has settled
 FASTEST = 1.5  # steps of twice a proposal diverge
-MOMENTUM = 0.5  # 2,000 rows, USE -> MiniLM: 0.52 of the ceiling with STILL's pace, 0.11 in the same steps without either
+MOMENTUM = 0.5  # 2,000 rows, USE -> MiniLM: 0.52 of the ceiling with STILL, 0.11 in the same steps without either
 CLEAR = 0.5  # a start whose halves agree so far needs no rival; half of that will do after one, a third after two
 TIGHT = 0.6  # from this objective on, clusters are so tight that halves agree on wrong matches: starts must compete
 CENTROID_RUNS = 3
@@ -191,15 +191,15 @@ def search(whole, principal, settings, record, rng):
     def refine(record, W, level, rng, rows=whole):
         kind = Transport if level.r else Shortlists
         settled = SETTLED if s.refine1_iterations is None else None
-        cross, objective = 0, 0
+        found = []
         with record.stage("refine1", level.bags * level.steps), lone_blas():
             for _ in range(level.bags):
                 transport = kind(rows.X, rows.Y, principal, level.r, level.beta, level.sample, rng, rows.pairs)
                 start, alpha = transport.inside(W), min(transport.pace * s.smoothing_alpha, FASTEST)
                 w = iterate(start, transport.propose, level.steps, alpha, record, settled, np.asarray, MOMENTUM)
-                found = transport.cross_covariance(w)
-                cross, objective = cross + found[0], objective + found[1] / level.bags
-        return Refined(even_procrustes(cross, *principal), objective, polar(w.mean(0)))
+                found.append(transport.cross_covariance(w))
+        crosses, objectives = zip(*found, strict=True)
+        return Refined(even_procrustes(sum(crosses), *principal), objectives[-1], polar(w.mean(0)))
 
     def agree(one, other):
         return agreement_of(X, principal[0], one.inside, other.inside)
