@@ -146,10 +146,19 @@ def test_halves_of_the_evidence_are_disjoint_and_keep_pairs_together():
 
 def test_a_last_level_of_too_few_rows_is_left_out():
     """Its sample stays the same: 1,200 rows in 512 dimensions took the bundled sample from 0.81 to 0.29."""
-    rows = np.zeros((5000, 64), np.float32)
-    evidence = Evidence(rows, rows, np.empty((0, 2), np.int64))
-    last = [levels(evidence, resolve(refine1_sample_size=sample))[-1].r for sample in (400, 600, None)]
+    last = [levels(unpaired(5000), resolve(refine1_sample_size=sample))[-1].r for sample in (400, 600, None)]
     assert last == [256, None, None]
+
+
+def test_the_last_level_of_few_rows_is_run_several_times_and_no_more_steps_are_taken_than_asked_for():
+    runs = [[level.bags for level in levels(unpaired(rows), resolve())] for rows in (900, 5000, 13_000)]
+    assert runs == [[1, 1, 1, 6], [1, 1, 1, 2], [1, 1, 1, 1]]
+    asked = levels(unpaired(900), resolve(refine1_iterations=30))
+    assert sum(level.bags * level.steps for level in asked) == 30
+
+
+def unpaired(rows: int) -> Evidence:
+    return Evidence(*[np.zeros((rows, 64), np.float32)] * 2, np.empty((0, 2), np.int64))
 
 
 @pytest.mark.slow
