@@ -276,5 +276,5 @@ def levels(whole, settings) -> list[Level]:
     found = [level for level in found if bearable(level)] or found[:1]
     if total is None:
         bags = min(BAGS, max(1, PLENTY // max(len(X), len(Y))))
-        return [*found[:-1], found[-1]._replace(bags=bags)]
+        return [*found[:-1], found[-1]._replace(bags=bags)] if len(found) > 1 else found  # the first is every start's
     return [level._replace(steps=total // len(found) + (i < total % len(found))) for i, level in enumerate(found)]
