@@ -1,5 +1,6 @@
 """Closed-form maps between paired rows: the last word of every step."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,16 @@ def retract(M: np.ndarray) -> np.ndarray:
     return U @ np.swapaxes(V, -1, -2)
 
 
-def shared_directions(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shared_directions(M: np.ndarray, most: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Where two spaces with cross-covariances ``M`` (..., dA, dB) are to be compared: (..., dA, k) and (..., dB, k).
 
     For M = U S V^T, scaled to a largest singular value of 1: U S^SHARED and V S^SHARED. With all of S equal that is
-    the polar factor's comparison; the less a direction is shared, the less it says.
+    the polar factor's comparison; the less a direction is shared, the less it says. Only the share ``most`` of them,
+    those with the largest S, has a say at all.
     """
     U, S, V = _quick_svd(M)
+    least = S.shape[-1] - math.ceil(most * S.shape[-1])
+    U, S, V = U[..., least:], S[..., least:], V[..., least:]
     weights = (S / S[..., -1:])[..., None, :] ** SHARED
     return U * weights, V * weights
 

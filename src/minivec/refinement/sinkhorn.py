@@ -65,7 +65,9 @@ class Transport:
         They are small, so that the first plans take their place rather than being averaged with them.
         """
         source, target = self._leading
-        return np.stack([SMALL * polar(source.directions.T @ W @ target.directions)] * FOLDS)
+        a, b = (np.sqrt(np.square(Z).mean(0)) for Z in self._seen)
+        cross = a[:, None] * polar(source.directions.T @ W @ target.directions) * b
+        return np.stack([SMALL * cross / np.linalg.norm(cross)] * FOLDS)
 
     def propose(self, cross: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         """One step from cross-covariances (FOLDS, rA, rB): those of fresh plans, scaled to norm 1.
