@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minivec.frame import Frame, Principal
-from minivec.procrustes import polar, retract, trust
+from minivec.procrustes import SHARED, polar, retract, shared_directions, trust
 from minivec.record import Record
 from minivec.refinement import shortlists, sinkhorn
 from minivec.refinement.loop import iterate
@@ -31,6 +31,28 @@ def test_retract_is_the_polar_factor(shape):
     M = (A - B) / 2
     np.testing.assert_allclose(retract(M), polar(M), atol=1e-3)  # small singular values: the SVD decides
     np.testing.assert_allclose(retract(np.stack([A, M])), polar(np.stack([A, M])), atol=1e-3)
+
+
+def test_what_two_spaces_share_least_is_not_compared():
+    rng = np.random.default_rng(0)
+    U, V = (polar(rng.standard_normal((30, 30), dtype=np.float32)) for _ in range(2))
+    M = (U * np.linspace(0.01, 1, 30, dtype=np.float32)) @ V.T
+    A, B = shared_directions(M)
+    assert A.shape == B.shape == (30, 20)
+    kept = np.linspace(0.01, 1, 30)[10:]
+    np.testing.assert_allclose(np.abs(U.T @ A)[10:], np.diag(kept**SHARED), atol=1e-3)
+    np.testing.assert_allclose(A.T @ M @ B, np.diag(kept ** (1 + 2 * SHARED)), atol=1e-3)
+
+
+@KINDS
+def test_a_map_is_carried_to_the_cross_covariance_it_implies(kind):
+    A, R = clustered(1) * np.linspace(0.5, 2, 32, dtype=np.float32), random_rotation(32)
+    X = Frame.of(A).apply(A)
+    Y = X @ R
+    transport = kind(X, Y, (Principal.of(X), Principal.of(Y)), None, 20, 1000, np.random.default_rng(0))
+    a, b = transport._seen
+    cross, implied = transport.inside(R)[0], a.T @ b
+    assert np.vdot(cross, implied) > 0.999 * np.linalg.norm(cross) * np.linalg.norm(implied)
 
 
 @KINDS

@@ -4,7 +4,6 @@ Where the map is nearly right, a plan has nearly all its weight on each row's ne
 and 64 candidates costs half of a dense one of 5,000 rows, and is of all the evidence.
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from minivec.threads import in_threads
 
 CANDIDATES = 64  # of each row: 32 lose 0.008 of the ceiling (E5 -> MiniLM glosses), 128 gain 0.003
 KEPT = 4  # plans that a shortlist is good for: for 8 plans, two lists, not three, save a tenth of a fit and cost 0.003
-MOST = 2 / 3  # of the directions compare rows
 ROUNDS = 8  # of Sinkhorn's normalisation: 0.003 of the ceiling more than 3
 BLOCK = 32  # rows whose candidates are gathered at once: a tenth faster than 64
 
@@ -41,7 +39,7 @@ class Shortlists(Transport):
     def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
         folds, candidates = self._drawn
         b, y = (Z[1][candidates] for Z in (self._seen, rows))
-        shared = list(in_threads(partial(shared_directions, most=MOST), cross))
+        shared = list(in_threads(shared_directions, cross))
         if self._age % KEPT == 0:
             k = min(CANDIDATES, len(b))
 

@@ -60,7 +60,7 @@ class Transport:
         self.pace, self._plans = STILL if sample >= max(len(X), len(Y)) else FRESH
 
     def inside(self, W: np.ndarray) -> np.ndarray:
-        """The cross-covariances to start from, (FOLDS, rA, rB), of a map W (dA, dB): all directions shared alike.
+        """The cross-covariances to start from, (FOLDS, rA, rB): those of rows of which W (dA, dB) maps A's to B's.
 
         They are small, so that the first plans take their place rather than being averaged with them.
         """
