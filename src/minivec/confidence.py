@@ -74,7 +74,7 @@ def _structure(X: np.ndarray, principal: Principal) -> float:
     return float(np.sqrt((moments[~np.eye(len(moments), dtype=bool)] ** 2).mean()))
 
 
-def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 2048) -> float:
+def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1024) -> float:
     """The cosine to expect between a mapped row and its partner, from 0 to 1, without knowing a single pair.
 
     Rows have nearer neighbours in their own space than across: the ratio of those cosines, cubed, came within

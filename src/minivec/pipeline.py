@@ -208,8 +208,9 @@ def search(whole, principal, settings, record, rng):
     refined_apart = []
     for rivals, (start, *apart) in enumerate(starts(whole, halves, principal, s, record, rng)):
         *apart, found = record.each(refine, [*apart, start], repeat(coarse), rng.spawn(3), [*halves, whole])
-        again = refine(record, max(apart, key=OBJECTIVE).W, coarse, rng)
-        found = max(found, again, key=OBJECTIVE)
+        if agree(*apart) < CLEAR:  # otherwise all three have found the same
+            again = refine(record, max(apart, key=OBJECTIVE).W, coarse, rng)
+            found = max(found, again, key=OBJECTIVE)
         if best is None or found.objective > best.objective:
             best, initial = found, start
         refined_apart.append(apart)
