@@ -55,6 +55,12 @@ def test_the_expected_cosine_is_about_right(sample, fitted):
     assert abs(history["expected_cosine"] - true.mean()) < 0.15
 
 
+def test_where_halves_agree_the_whole_is_refined_once(fitted):
+    """The coarse level of the whole and of either half, then three finer ones."""
+    steps = [step for step in fitted[1]["steps"] if step["stage"] == "refine1"]
+    assert sum(step["step"] == 1 for step in steps) == 3 + 3
+
+
 @pytest.mark.parametrize("other", ["noise", "too few rows"])
 def test_failure_is_said(sample, other):
     rng = np.random.default_rng(0)
