@@ -22,9 +22,9 @@ import numpy as np
 
 from benchmarks.peers import load, sides
 from minivec import MiniVec2VecAligner, evaluate_alignment
+from minivec.algorithm.procrustes import polar
 from minivec.files import replacing
 from minivec.frame import Frame, unit
-from minivec.procrustes import polar
 
 TEST = 2_000  # held-out pairs
 ENCODERS = "e5", "minilm", "use"

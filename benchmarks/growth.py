@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.peers import load, memory_mb
 from minivec import MiniVec2VecAligner
-from minivec.procrustes import polar
+from minivec.algorithm.procrustes import polar
 
 REAL = 10_000  # rows a side that are embeddings themselves
 WIDTH = 768
@@ -47,7 +47,7 @@ def private_mb() -> float:
 
 def fit(folder: Path) -> str:
     """Fit what is in ``folder``; a line of Markdown."""
-    import minivec.pipeline  # noqa: F401  which align would import
+    import minivec.algorithm.pipeline  # noqa: F401  which align would import
 
     A, B = (np.load(folder / f"{side}.npy", mmap_mode="r") for side in "AB")
     before, done = private_mb(), threading.Event()

@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.encoders import embeddings
 from benchmarks.stores import server
 from minivec import MiniVec2VecAligner
+from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, unit
 from minivec.migrate import migrate
-from minivec.procrustes import polar
 from minivec.runtime import QueryAdapter
 from minivec.search import top_k
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivec import MiniVec2VecAligner
-from minivec.confidence import mean_cosine
+from minivec.algorithm.confidence import mean_cosine
 
 DIMENSION = 128
 ROWS = 25_000

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.peers import data_options, directed, load
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.paired import MAPPINGS
-from minivec.procrustes import polar
+from minivec.algorithm.paired import MAPPINGS
+from minivec.algorithm.procrustes import polar
 
 CLOSED = ("orthogonal", "ridge")
 

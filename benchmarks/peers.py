@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.encoders import embeddings, environment
+from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, unit
-from minivec.procrustes import polar
 
 ROOT = Path(__file__).parents[1]
 CHOSEN_ON = {"e5", "minilm", "use"}, {"glosses"}  # encoders, corpora
@@ -59,7 +59,7 @@ Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, Figu
 
 
 def _preset(preset: str) -> Fit:
-    import minivec.pipeline  # noqa: F401  which align would import
+    import minivec.algorithm.pipeline  # noqa: F401  which align would import
     from minivec import AlignmentWarning, MiniVec2VecAligner
 
     warnings.simplefilter("ignore", AlignmentWarning)

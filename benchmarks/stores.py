@@ -28,8 +28,8 @@ import numpy as np
 
 from benchmarks.peers import memory_mb
 from minivec import migrate as migrations
+from minivec.algorithm.procrustes import polar
 from minivec.frame import unit
-from minivec.procrustes import polar
 from minivec.runtime import QueryAdapter
 from minivec.stores import open_store
 

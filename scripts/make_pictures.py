@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minivec import MiniVec2VecAligner
-from minivec.anchors.components import independent_components
+from minivec.algorithm.anchors.components import independent_components
+from minivec.algorithm.matching.moments import match_components
 from minivec.datasets import load_sample
 from minivec.frame import Frame, Principal, unit
-from minivec.matching.moments import match_components
 from minivec.metrics import partner_ranks
 from minivec.picture import BLUE, INK, ORANGE
 

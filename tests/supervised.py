@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minivec.confidence import Verdict
+from minivec.algorithm.confidence import Verdict
+from minivec.algorithm.pipeline import Fit
+from minivec.algorithm.procrustes import polar
 from minivec.frame import unit
-from minivec.pipeline import Fit
-from minivec.procrustes import polar
 
 
 def fit(X, Y, settings, record, pairs=None):
@@ -35,9 +35,9 @@ def install(monkeypatch=None):
     """Make ``align`` use this ``fit``, for one test or for a whole process; returns the module it is in."""
     module = SimpleNamespace(fit=fit)
     if monkeypatch is None:
-        sys.modules["minivec.pipeline"] = module
+        sys.modules["minivec.algorithm.pipeline"] = module
     else:
-        monkeypatch.setitem(sys.modules, "minivec.pipeline", module)
+        monkeypatch.setitem(sys.modules, "minivec.algorithm.pipeline", module)
     return module
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import supervised
 from minivec import AlignmentWarning, MiniVec2VecAligner, NotAlignedError, aligner
-from minivec.confidence import Verdict
+from minivec.algorithm.confidence import Verdict
 from minivec.frame import Frame, unit
 from minivec.record import Step
 from supervised import spaces

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import peers
 from matplotlib.image import imread
 
-from minivec.procrustes import polar
+from minivec.algorithm.procrustes import polar
 
 RUN = {"top1_accuracy": 0.75, "csls_top1_accuracy": 0.8, "mean_rank": 1234.56, "seconds": 9.96, "peak_mb": 100.4}
 

@@ -52,7 +52,13 @@ def test_contents(built):
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
     with tarfile.open(sdist) as archive:
         names = [name.split("/", 1)[-1] for name in archive.getnames()]
-    assert {"README.md", "LICENSE", "pyproject.toml", "src/minivec/pipeline.py", "tests/test_package.py"} <= set(names)
+    assert {
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "src/minivec/algorithm/pipeline.py",
+        "tests/test_package.py",
+    } <= set(names)
 
 
 @pytest.mark.slow

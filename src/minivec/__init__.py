@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from wrapt import register_post_import_hook
 
 if TYPE_CHECKING:
+    from minivec.algorithm.confidence import AlignmentWarning
     from minivec.aligner import MiniVec2VecAligner, NotAlignedError
-    from minivec.confidence import AlignmentWarning
     from minivec.metrics import evaluate_alignment
     from minivec.persistence import load
 
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 __all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment", "load"]
 
 _MODULES = {
-    "AlignmentWarning": "confidence",
+    "AlignmentWarning": "algorithm.confidence",
     "MiniVec2VecAligner": "aligner",
     "NotAlignedError": "aligner",
     "evaluate_alignment": "metrics",

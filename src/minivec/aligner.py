@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 
 from minivec import __version__
+from minivec.algorithm.confidence import AlignmentWarning
 from minivec.backend import compiled
-from minivec.confidence import AlignmentWarning
 from minivec.frame import Frame
 from minivec.history import History
 from minivec.record import Callback, Record
@@ -214,7 +214,7 @@ class MiniVec2VecAligner(keras.Model):
             rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
             X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
 
-        from minivec.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
+        from minivec.algorithm.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
 
         result = fit(X, Y, settings, record, pairs)
         known = 0 if pairs is None else len(pairs)
@@ -237,7 +237,7 @@ class MiniVec2VecAligner(keras.Model):
         Of more than 60,000 pairs a uniform sample is used. Raises ValueError or TypeError as ``align`` does, for
         fewer than 10 pairs, and for XA and XB of different lengths.
         """
-        from minivec import paired
+        from minivec.algorithm import paired
 
         check_choice("mapping", mapping, paired.MAPPINGS)
         seed = whole_number("seed", seed, 0)

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from minivec.confidence import FEW_ROWS
+from minivec.algorithm.confidence import FEW_ROWS
 
 HEADLINES = {
     "reliable": "This map can be relied on.",

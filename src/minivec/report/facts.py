@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minivec.algorithm.anchors.centroids import kmeans
 from minivec.aligner import fingerprint
-from minivec.anchors.centroids import kmeans
 from minivec.frame import Principal, unit
 from minivec.metrics import partner_ranks, retrieval_metrics
 from minivec.picture import agreeing_view, leading_view, raw_views

