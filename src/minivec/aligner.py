@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,13 @@ from keras import ops
 
 from minivec.algorithm.confidence import AlignmentWarning
 from minivec.backend import compiled
-from minivec.frame import Frame
-from minivec.history import History, recorded_data
+from minivec.fitting import fit_paired, fit_unpaired, recorder
+from minivec.history import History
 from minivec.map import LinearMap
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner
 from minivec.record import Callback, Record
-from minivec.settings import FIT_ROWS, check_choice, resolve, whole_number
-from minivec.validation import as_array, as_pairs, as_rows, frame_of
+from minivec.settings import resolve, whole_number
+from minivec.validation import as_array
 from minivec.version import __version__
 
 if TYPE_CHECKING:
@@ -198,21 +197,16 @@ class MiniVec2VecAligner(keras.Model):
             refine2_clusters=refine2_clusters,
             smoothing_alpha=smoothing_alpha,
         )
-        record = _recorder(engine)(callbacks, verbose)
-        with record.stage("frame"):
-            XA, XB = as_rows(XA, "XA", self.embedding_dim), as_rows(XB, "XB", self.target_dim)
-            settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
-            pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
-            source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-            rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
-            X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
-
-        from minivec.algorithm.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
-
-        result = fit(X, Y, settings, record, pairs)
-        known = 0 if pairs is None else len(pairs)
-        data = {"XA": recorded_data(XA), "XB": recorded_data(XB)}
-        self._adopt(_fitted(result, source, target, record, settings=asdict(settings), pairs=known, data=data))
+        bridge, result = fit_unpaired(
+            XA,
+            XB,
+            settings,
+            recorder(engine)(callbacks, verbose),
+            pairs=pairs,
+            widths=(self.embedding_dim, self.target_dim),
+            versions=_versions(),
+        )
+        self._adopt(bridge)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
 
     @classmethod
@@ -231,28 +225,9 @@ class MiniVec2VecAligner(keras.Model):
         Of more than 60,000 pairs a uniform sample is used. Raises ValueError or TypeError as ``align`` does, for
         fewer than 10 pairs, and for XA and XB of different lengths.
         """
-        from minivec.algorithm import paired
-
-        check_choice("mapping", mapping, paired.MAPPINGS)
-        seed = whole_number("seed", seed, 0)
-        record = Record(verbose=verbose)
-        with record.stage("frame"):
-            XA = as_rows(XA, "XA", min_rows=paired.FEWEST)
-            XB = as_rows(XB, "XB", min_rows=paired.FEWEST)
-            if len(XA) != len(XB):
-                raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
-            source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-            rows = _some(len(XA), np.random.default_rng(seed))
-            X, Y = source.apply(XA[rows]), target.apply(XB[rows])
-        result = paired.fit(X, Y, mapping, seed, record)
-        facts = {
-            "settings": {"preset": "pairs", "mapping": mapping, "seed": seed, **result.chosen},
-            "pairs": len(rows),
-            "data": {"XA": recorded_data(XA), "XB": recorded_data(XB)},
-            "held_out": result.held_out,
-        }
-        model = cls(XA.shape[1], **kwargs)
-        model._adopt(_fitted(result, source, target, record, **facts))
+        bridge = fit_paired(XA, XB, mapping, seed, Record(verbose=verbose), versions=_versions())
+        model = cls(bridge.shape[0], **kwargs)
+        model._adopt(bridge)
         return model
 
     @classmethod
@@ -374,51 +349,6 @@ def load(path: str | Path) -> MiniVec2VecAligner:
     return read_aligner(path, make)
 
 
-def _recorder(engine: str) -> type[Record]:
-    """The record that runs a fit's independent work here, or by Ray tasks."""
-    check_choice("engine", engine, ("local", "ray"))
-    if engine == "local":
-        return Record
-    try:
-        from minivec.distributed import TaskRecord
-    except ImportError as error:
-        raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
-    return TaskRecord
-
-
-def _fitted(result: Any, source: Frame, target: Frame, record: Record, **facts: Any) -> LinearMap:
-    """The map of a fit between its frames. Its history has the verdict, the course of the fit and the ``facts``."""
-    history = {
-        **asdict(result.verdict),
-        "expected_cosine": result.expected_cosine,
-        "seconds": record.seconds,
-        "steps": record.steps,
-        "stopped": record.stopped,
-        **facts,
-        "versions": {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()},
-    }
-    fit = {name: getattr(result, name) for name in ("W", "inverse_W", "expected_cosine")}
-    return LinearMap.between(source, target, **fit, history=history)
-
-
-def _some(n: int, rng: np.random.Generator) -> np.ndarray:
-    """The numbers, rising, of all of n rows, or of FIT_ROWS drawn uniformly."""
-    return np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
-
-
-def _sample(
-    nA: int, nB: int, pairs: np.ndarray | None, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows of A and of B, in order, for a fit to look at, and where ``pairs`` are among them.
-
-    At most FIT_ROWS a side, drawn uniformly, and those of at most FIT_ROWS pairs.
-    """
-    if pairs is not None and len(pairs) > FIT_ROWS:
-        pairs = pairs[rng.choice(len(pairs), FIT_ROWS, replace=False)]
-    chosen = []
-    for side, n in enumerate((nA, nB)):
-        rows = _some(n, rng)
-        chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
-    if pairs is not None:
-        pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)
-    return chosen[0], chosen[1], pairs
+def _versions() -> dict[str, str]:
+    """What a fit's history says about the software."""
+    return {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}

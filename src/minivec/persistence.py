@@ -25,6 +25,8 @@ CONFIG, METADATA, H5 = "config.json", "metadata.json", "model.weights.h5"  # in 
 IN_H5 = ("source_mean", "target_mean", "source_norm", "target_norm", "W", "inverse_W", "expected_cosine", "aligned")
 LARGEST_JSON = 16 << 20  # bytes; a history of 100,000 steps has some 10 million
 LARGEST_H5_FRAME = 1 << 20  # bytes that HDF5 may need beside the arrays; it needs some 8,000
+# What the libraries that read a file raise where it is damaged.
+DAMAGE = (ValueError, TypeError, KeyError, OSError, RuntimeError, EOFError, RecursionError)
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 
 # What a history from a file may hold: the type of each entry, and the types of its members.
@@ -143,7 +145,16 @@ def _check_readable(path: Path) -> None:
 @contextmanager
 def _named(path: str | Path, what: str, *errors: type[Exception]) -> Iterator[None]:
     """Whatever is wrong with a file, as a ValueError of one line that names it."""
-    damage = (ValueError, TypeError, KeyError, OSError, RuntimeError, EOFError, RecursionError, *errors)
+    damage: tuple[type[Exception], ...] = (
+        ValueError,
+        TypeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        RecursionError,
+        *errors,
+    )
     try:
         yield
     except damage as error:
