@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minivec.files import check_output, replacing
-from minivec.map import LinearMap
 
 if TYPE_CHECKING:
     from minivec.report.facts import Facts
@@ -25,10 +24,7 @@ class Report:
         """The report of a ``LinearMap`` or an aligned model; arguments as ``aligner.report`` has them."""
         from minivec.report.facts import gather  # loads FAISS and SciPy
 
-        bridge = LinearMap.of(aligner)
-        if "data" not in bridge.history:
-            raise ValueError("a report needs the history of the fit, and this map has none")
-        return cls(gather(bridge, A, B, **options))
+        return cls(gather(aligner, A, B, **options))
 
     @cached_property
     def html(self) -> str:

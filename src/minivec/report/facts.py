@@ -136,17 +136,20 @@ class Facts:
 
 
 def gather(
-    bridge: LinearMap,
+    aligner: Any,
     A: Any,
     B: Any,
     source_texts: Sequence[str] | None = None,
     target_texts: Sequence[str] | None = None,
     paired: bool = False,
 ) -> Facts:
-    """The facts of ``bridge`` on raw rows ``A`` (nA, dA) and ``B`` (nB, dB); arguments as ``aligner.report`` has them.
+    """The facts of ``aligner`` on raw rows ``A`` (nA, dA) and ``B`` (nB, dB); arguments as ``aligner.report`` has them.
 
     Rows beyond SHOWN are left out by lot, always the same ones. Nearest rows are sought among the rows shown.
     """
+    bridge = LinearMap.of(aligner)
+    if "data" not in bridge.history:
+        raise ValueError("a report needs the history of the fit, and this map has none")
     A, B = as_rows(A, "A", bridge.shape[0], FEWEST), as_rows(B, "B", bridge.shape[1], FEWEST)
     if paired and len(A) != len(B):
         raise ValueError(f"paired rows must be as many on both sides: A has {len(A)} rows, B has {len(B)}")
