@@ -11,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 import supervised
-from minivec import MiniVec2VecAligner, NotAlignedError, evaluate_alignment
+from minivec import LinearMap, MiniVec2VecAligner, NotAlignedError, evaluate_alignment
 from minivec.report import Report, words
 from minivec.report import facts as facts_module
 from minivec.report.facts import gather
@@ -187,10 +187,7 @@ def test_pictures(aligner, tmp_path):
 def test_a_report_after_the_paper_preset_has_its_own_reasons(aligner):
     history = {**aligner.history, "verdict": "doubtful", "causes": ["XA has no structure"], "confidence": 0.5}
     history["settings"] = {**history["settings"], "preset": "paper"}
-    model = MiniVec2VecAligner(16)
-    names = ("source_mean", "target_mean", "source_norm", "target_norm", "W", "inverse_W", "expected_cosine")
-    model._set(history, **{name: getattr(aligner, name) for name in names})
-    found = words.reasons(gather(model, A, B))
+    found = words.reasons(gather(LinearMap(aligner.map.weights, history), A, B))
     assert found[0] == "A has no structure." and not any("Two fits" in line for line in found)
 
 
