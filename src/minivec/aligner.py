@@ -19,7 +19,7 @@ from minivec.frame import Frame
 from minivec.history import History
 from minivec.record import Callback, Record
 from minivec.runtime import QueryAdapter
-from minivec.settings import FIT_ROWS, check_choice, resolve, whole_number
+from minivec.settings import FIT_ROWS, check_choice, resolve, whole_number, with_hyperparameters
 from minivec.validation import as_array, as_pairs, as_rows, frame_of
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ class MiniVec2VecAligner(keras.Model):
         """The shape of ``self(inputs)``."""
         return (input_shape[0], self._width)
 
+    @with_hyperparameters(lambda h: h.type | None, explain=True)
     def align(
         self,
         XA: Any,
@@ -168,14 +169,7 @@ class MiniVec2VecAligner(keras.Model):
         callbacks: Iterable[Callback] = (),
         engine: str = "local",
         pairs: Any = None,
-        approx_clusters: int | None = None,
-        approx_runs: int | None = None,
-        approx_neighbors: int | None = None,
-        refine1_iterations: int | None = None,
-        refine1_sample_size: int | None = None,
-        refine1_neighbors: int | None = None,
-        refine2_clusters: int | None = None,
-        smoothing_alpha: float | None = None,
+        **hyperparameters: Any,
     ) -> History:
         """Fit the map from raw embeddings of A, ``XA`` (nA, dA), and of B, ``XB`` (nB, dB), not paired.
 
@@ -192,19 +186,7 @@ class MiniVec2VecAligner(keras.Model):
         probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work; the model
         stays as it was until the new map is there, also when interrupted.
         """
-        settings = resolve(
-            preset,
-            mapping,
-            seed,
-            approx_clusters=approx_clusters,
-            approx_runs=approx_runs,
-            approx_neighbors=approx_neighbors,
-            refine1_iterations=refine1_iterations,
-            refine1_sample_size=refine1_sample_size,
-            refine1_neighbors=refine1_neighbors,
-            refine2_clusters=refine2_clusters,
-            smoothing_alpha=smoothing_alpha,
-        )
+        settings = resolve(preset, mapping, seed, **hyperparameters)
         record = _recorder(engine)(callbacks, verbose)
         with record.stage("frame"):
             XA, XB = as_rows(XA, "XA", self.embedding_dim), as_rows(XB, "XB", self.target_dim)
@@ -214,9 +196,10 @@ class MiniVec2VecAligner(keras.Model):
             rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
             X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
 
-        from minivec.algorithm.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
+        from minivec.algorithm.problem import Problem
+        from minivec.algorithm.solver import solve  # loads SciPy, which a model that only maps can do without
 
-        result = fit(X, Y, settings, record, pairs)
+        result = solve(Problem.of(X, Y, pairs, settings), record)
         known = 0 if pairs is None else len(pairs)
         self._adopt(result, source, target, record, asdict(settings), known, XA, XB)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
