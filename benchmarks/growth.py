@@ -47,7 +47,7 @@ def private_mb() -> float:
 
 def fit(folder: Path) -> str:
     """Fit what is in ``folder``; a line of Markdown."""
-    import minivec.algorithm.pipeline  # noqa: F401  which align would import
+    import minivec.algorithm.solver  # noqa: F401  which align would import
 
     A, B = (np.load(folder / f"{side}.npy", mmap_mode="r") for side in "AB")
     before, done = private_mb(), threading.Event()

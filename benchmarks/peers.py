@@ -59,7 +59,7 @@ Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, Figu
 
 
 def _preset(preset: str) -> Fit:
-    import minivec.algorithm.pipeline  # noqa: F401  which align would import
+    import minivec.algorithm.solver  # noqa: F401  which align would import
     from minivec import AlignmentWarning, MiniVec2VecAligner
 
     warnings.simplefilter("ignore", AlignmentWarning)

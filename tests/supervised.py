@@ -1,4 +1,4 @@
-"""Stands in for the pipeline where the model around it is tested: Procrustes on rows as if paired."""
+"""Stands in for the solver where the model around it is tested: Procrustes on rows as if paired."""
 
 import sys
 from types import SimpleNamespace
@@ -6,22 +6,23 @@ from types import SimpleNamespace
 import numpy as np
 
 from minivec.algorithm.confidence import Verdict
-from minivec.algorithm.pipeline import Fit
+from minivec.algorithm.problem import Outcome
 from minivec.algorithm.procrustes import polar
 from minivec.frame import unit
 
 
-def fit(X, Y, settings, record, pairs=None):
-    fit.seen = X, Y, pairs
+def solve(problem, record):
+    solve.seen = problem
+    X, Y = problem.X, problem.Y
     rows = np.arange(min(len(X), len(Y)))
-    left, right = (rows, rows) if pairs is None else pairs.T
+    left, right = problem.pairs.T if len(problem.pairs) else (rows, rows)
     with record.stage("map", steps=3):
         for i in range(3):
             if record.step(objective=float(i)):
                 break
     W = polar(X[left].T @ Y[right])
-    whitened = settings.mapping == "whitened"
-    return Fit(
+    whitened = problem.settings.mapping == "whitened"
+    return Outcome(
         W=2 * W if whitened else W,
         inverse_W=W.T / 2 if whitened else W.T,
         initial_W=W,
@@ -32,12 +33,12 @@ def fit(X, Y, settings, record, pairs=None):
 
 
 def install(monkeypatch=None):
-    """Make ``align`` use this ``fit``, for one test or for a whole process; returns the module it is in."""
-    module = SimpleNamespace(fit=fit)
+    """Make ``align`` use this ``solve``, for one test or for a whole process; returns the module it is in."""
+    module = SimpleNamespace(solve=solve)
     if monkeypatch is None:
-        sys.modules["minivec.algorithm.pipeline"] = module
+        sys.modules["minivec.algorithm.solver"] = module
     else:
-        monkeypatch.setitem(sys.modules, "minivec.algorithm.pipeline", module)
+        monkeypatch.setitem(sys.modules, "minivec.algorithm.solver", module)
     return module
 
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 @pytest.fixture(autouse=True)
-def pipeline(monkeypatch):
-    """What ``align`` calls; a test may give it another ``fit``."""
+def solver(monkeypatch):
+    """What ``align`` calls; a test may give it another ``solve``."""
     return supervised.install(monkeypatch)
 
 
@@ -167,10 +167,10 @@ def test_build_refuses_another_width():
         ({"verbose": "loud"}, ValueError, "verbose .* 'loud'"),
     ],
 )
-def test_bad_input_to_align_is_refused_before_any_work(change, error, message, pipeline):
+def test_bad_input_to_align_is_refused_before_any_work(change, error, message, solver):
     model, A, B, _ = aligned()
     before = state(model)
-    pipeline.fit = None
+    solver.solve = None
     with pytest.raises(error, match=message):
         model.align(**{"XA": A, "XB": B, **change})
     for old, new in zip(before, state(model), strict=True):
@@ -321,9 +321,9 @@ def test_an_interrupted_run_leaves_the_model_as_it_was(error):
     assert not fresh.aligned and fresh.weights == []
 
 
-def test_a_doubtful_result_warns_and_says_why(pipeline):
+def test_a_doubtful_result_warns_and_says_why(solver):
     verdict = Verdict(0.1, "failed", ["the starts disagree", "too few rows"])
-    pipeline.fit = lambda *arguments: replace(supervised.fit(*arguments), verdict=verdict)
+    solver.solve = lambda *arguments: replace(supervised.solve(*arguments), verdict=verdict)
     with pytest.warns(AlignmentWarning, match="failed: the starts disagree; too few rows") as caught:
         *_, history = aligned()
     assert caught[0].filename == __file__
@@ -333,16 +333,16 @@ def test_a_doubtful_result_warns_and_says_why(pipeline):
 def test_large_inputs_are_fitted_on_a_seeded_sample_in_the_frame_of_all_rows(monkeypatch):
     monkeypatch.setattr(fitting, "FIT_ROWS", 100)
     model, A, B, _ = aligned(seed=5)
-    X, Y, _ = supervised.fit.seen
+    X, Y = supervised.solve.seen.X, supervised.solve.seen.Y
     assert X.shape == Y.shape == (100, 16)
     np.testing.assert_allclose(model.source_mean, A.mean(0), atol=1e-5)
     framed = Frame.of(A).apply(A)
     rows = [int(np.flatnonzero((framed == x).all(1))[0]) for x in X]
     assert rows == sorted(set(rows)) and rows != list(range(100))
     aligned(seed=5)
-    np.testing.assert_array_equal(X, supervised.fit.seen[0])
+    np.testing.assert_array_equal(X, supervised.solve.seen.X)
     aligned(seed=6)
-    assert not np.array_equal(X, supervised.fit.seen[0])
+    assert not np.array_equal(X, supervised.solve.seen.X)
 
 
 @pytest.mark.parametrize("fit_rows", [1000, 100])
@@ -359,7 +359,8 @@ def test_known_pairs_follow_their_rows_into_the_sample(fit_rows, monkeypatch):
 def test_more_pairs_than_rows_to_fit_are_sampled(monkeypatch):
     monkeypatch.setattr(fitting, "FIT_ROWS", 50)
     aligned(pairs=np.stack([np.arange(400)] * 2, 1))
-    X, Y, pairs = supervised.fit.seen
+    problem = supervised.solve.seen
+    X, Y, pairs = problem.X, problem.Y, problem.pairs
     assert len(pairs) == 50 and max(len(X), len(Y)) <= 100
 
 

@@ -56,7 +56,7 @@ def test_contents(built):
         "README.md",
         "LICENSE",
         "pyproject.toml",
-        "src/minivec/algorithm/pipeline.py",
+        "src/minivec/algorithm/solver.py",
         "tests/test_package.py",
     } <= set(names)
 

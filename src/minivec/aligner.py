@@ -17,7 +17,7 @@ from minivec.history import History
 from minivec.map import LinearMap
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner
 from minivec.record import Callback, Record
-from minivec.settings import resolve, whole_number
+from minivec.settings import resolve, whole_number, with_hyperparameters
 from minivec.validation import as_array
 from minivec.version import __version__
 
@@ -148,6 +148,7 @@ class MiniVec2VecAligner(keras.Model):
         """The shape of ``self(inputs)``."""
         return (input_shape[0], self._width)
 
+    @with_hyperparameters(lambda h: h.type | None, explain=True)
     def align(
         self,
         XA: Any,
@@ -160,14 +161,7 @@ class MiniVec2VecAligner(keras.Model):
         callbacks: Iterable[Callback] = (),
         engine: str = "local",
         pairs: Any = None,
-        approx_clusters: int | None = None,
-        approx_runs: int | None = None,
-        approx_neighbors: int | None = None,
-        refine1_iterations: int | None = None,
-        refine1_sample_size: int | None = None,
-        refine1_neighbors: int | None = None,
-        refine2_clusters: int | None = None,
-        smoothing_alpha: float | None = None,
+        **hyperparameters: Any,
     ) -> History:
         """Fit the map from raw embeddings of A, ``XA`` (nA, dA), and of B, ``XB`` (nB, dB), not paired.
 
@@ -184,19 +178,7 @@ class MiniVec2VecAligner(keras.Model):
         probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work; the model
         stays as it was until the new map is there, also when interrupted.
         """
-        settings = resolve(
-            preset,
-            mapping,
-            seed,
-            approx_clusters=approx_clusters,
-            approx_runs=approx_runs,
-            approx_neighbors=approx_neighbors,
-            refine1_iterations=refine1_iterations,
-            refine1_sample_size=refine1_sample_size,
-            refine1_neighbors=refine1_neighbors,
-            refine2_clusters=refine2_clusters,
-            smoothing_alpha=smoothing_alpha,
-        )
+        settings = resolve(preset, mapping, seed, **hyperparameters)
         bridge, result = fit_unpaired(
             XA,
             XB,

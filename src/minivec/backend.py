@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-SHAPES = 32  # that a compiled function is kept for: each holds some 4 MB, and JAX itself would keep thousands
+SHAPES = 32  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of tensors, compiled once a shape where that pays: JAX is slow operation by operation."""
+    """``function`` of tensors, compiled once for each shape with JAX, which is slow operation by operation."""
     if keras.backend.backend() != "jax":
         return function
     import jax
@@ -30,8 +30,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             if len(kept) == SHAPES:
                 jitted.clear_cache()
                 kept.clear()
-            found = jitted(*tensors)
+            result = jitted(*tensors)
             kept.add(shapes)
-            return found
+            return result
 
     return call

@@ -35,9 +35,10 @@ def fit_unpaired(
         rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
         X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
 
-    from minivec.algorithm.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
+    from minivec.algorithm.problem import Problem
+    from minivec.algorithm.solver import solve  # loads FAISS and SciPy, which a model that only maps can do without
 
-    result = fit(X, Y, settings, record, pairs)
+    result = solve(Problem.of(X, Y, pairs, settings), record)
     facts = {
         "settings": asdict(settings),
         "pairs": 0 if pairs is None else len(pairs),

@@ -53,13 +53,14 @@ class Principal:
         """The first r of them."""
         return Principal(self.values[:r], self.directions[:, :r])
 
-    def evening(self, power: float) -> np.ndarray:
-        """Factors (d,) that take ``power`` of the variances out of coordinates along the directions.
+    def whitening(self, power: float) -> np.ndarray:
+        """Factors (d,) that whiten coordinates along the directions by ``power``: 0 leaves them, 0.5 is full whitening.
 
-        A twentieth of the mean variance is added to each, so that directions of noise are not blown up.
+        The factors are variances to the power -``power``, in units of the mean variance. A twentieth of the mean is
+        added to each variance, so that directions of noise stay small.
         """
         return (self.values / self.values.mean() + 0.05) ** -power
 
-    def flattening(self, power: float) -> np.ndarray:
-        """The symmetric matrix (d, d) that takes ``power`` of the variances out of rows."""
-        return (self.directions * self.evening(power)) @ self.directions.T
+    def whitening_matrix(self, power: float) -> np.ndarray:
+        """The symmetric matrix (d, d) that whitens rows by ``power``."""
+        return (self.directions * self.whitening(power)) @ self.directions.T

@@ -1,4 +1,4 @@
-"""How good a map is, measured on true pairs."""
+"""Retrieval metrics of a map, measured on true pairs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +61,7 @@ def partner_ranks(U: np.ndarray, V: np.ndarray, block_size: int = 4096) -> tuple
             columns = slice(j, j + block_size)
             cosine = U[rows] @ V[columns].T
             if i == j:
-                np.fill_diagonal(cosine, -np.inf)  # a row is no rival of itself, whatever rounding says
+                np.fill_diagonal(cosine, -np.inf)  # rounding must not make a row its own rival
             rank[rows] += (cosine >= own[rows, None] - TIE).sum(1)
             corrected = cosine - hubs[columns] / 2
             csls_rank[rows] += (corrected >= (own - hubs / 2)[rows, None] - TIE).sum(1)
@@ -69,7 +69,7 @@ def partner_ranks(U: np.ndarray, V: np.ndarray, block_size: int = 4096) -> tuple
 
 
 def retrieval_metrics(own: np.ndarray, rank: np.ndarray, csls_rank: np.ndarray) -> dict[str, float]:
-    """The metrics of ``evaluate_alignment`` from what ``partner_ranks`` found."""
+    """The metrics of ``evaluate_alignment`` from the cosines and ranks that ``partner_ranks`` returns."""
     return {
         "top1_accuracy": float((rank == 1).mean()),
         "recall_at_5": float((rank <= 5).mean()),

@@ -1,4 +1,4 @@
-"""The record of one run: its stages, their times, each iteration's diagnostics, and who is told of them."""
+"""The record of one run: its stages and their times, each iteration's diagnostics, and the callbacks."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from minivec.threads import in_threads
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback is called with: iteration ``step`` of ``steps`` (None: not known), counted from 1."""
+    """The argument of a callback: iteration ``step`` of ``steps`` (None: not known), counted from 1."""
 
     stage: str
     step: int
@@ -64,10 +64,10 @@ class Record:
         return self.stopped
 
     def each(self, task: Callable[..., Any], *items: Iterable[Any], threads: bool = False) -> Iterator[Any]:
-        """``task(record, *item)`` of every item, in order: work that is independent, one piece after another here.
+        """``task(record, *item)`` of every item, in order; the tasks must be independent of each other.
 
-        ``items`` are zipped. With ``threads`` several are at work at once, which must note nothing. Whoever has more
-        processes overrides this (``distributed.TaskRecord``).
+        ``items`` are zipped. With ``threads`` several tasks run at once, and these must not note steps on the record.
+        ``distributed.TaskRecord`` overrides this to use more processes.
         """
         return (in_threads if threads else map)(partial(task, self), *items)
 

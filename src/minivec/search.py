@@ -33,8 +33,8 @@ def csls_top_k(
     """As ``top_k``, by cross-domain similarity local scaling (Conneau et al., 2018, section 2.3).
 
     CSLS(x, y) = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine to the ``neighbors`` nearest rows of
-    the other side. Both sides must be unit rows. The queries correct each other: give all of them at once, or as
-    ``crowd`` (m, d) rows of their kind.
+    the other side. Both sides must be unit rows. The queries correct each other: give all of them at once, or rows
+    of their kind as ``crowd`` (m, d).
     """
     hubs = hubness(base, Q if crowd is None else crowd, neighbors)
     # One more coordinate makes CSLS an inner product, so that the flat search finds it exactly.

@@ -1,101 +1,250 @@
-"""Hyperparameters of ``align``: names, presets, ranges."""
+"""Hyperparameters of ``align``. ``Settings`` declares each of them once.
 
-from dataclasses import dataclass
+Its declarations yield the presets' defaults, the checks, the signature and the docstring of ``align``, the options of
+``minivec align`` and the table in docs/parameters.md.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 MAPPINGS = ("orthogonal", "whitened")
+PRESETS = ("auto", "paper")
 
-PAPER: dict[str, Any] = {
-    "approx_clusters": 20,
-    "approx_runs": 30,
-    "approx_neighbors": 50,
-    "refine1_iterations": 75,
-    "refine1_sample_size": 10000,
-    "refine1_neighbors": 50,
-    "refine2_clusters": 500,
-    "smoothing_alpha": 0.5,
-}
-AUTO: dict[str, Any] = {**dict.fromkeys(PAPER), "approx_runs": 6, "smoothing_alpha": 0.5}
-PRESETS = {"auto": AUTO, "paper": PAPER}
-
-# The smallest value that means something.
-MINIMA = {
-    "approx_clusters": 2,
-    "approx_runs": 1,
-    "approx_neighbors": 1,
-    "refine1_iterations": 0,
-    "refine1_sample_size": 2,
-    "refine1_neighbors": 1,
-    "refine2_clusters": 2,
-}
-
-# Rows a side that a fit looks at: a uniform sample of larger inputs, of which no framed copy is then made.
+# The most rows a side that a fit looks at. Of larger inputs it takes a uniform sample.
 FIT_ROWS = 60_000
 
-# The fewest independent components that preset "auto" looks for, dimensions allowing.
-COMPONENTS = 48
+# Preset "auto" needs one row more than this a side, or than the narrower space has dimensions.
+MANY_DIMENSIONS = 48
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One hyperparameter: its defaults, its range and what users are told about it.
+
+    ``least`` is the smallest integer allowed; None stands for a number above 0 and at most 1. ``auto`` is None where
+    the preset chooses from the data or leaves the stage out; ``auto_text`` then says which. ``option`` is the help of
+    the command-line option.
+    """
+
+    name: str
+    paper: float
+    auto: float | None
+    least: int | None
+    stage: str
+    does: str
+    cost: str
+    option: str
+    auto_text: str
+
+    @property
+    def type(self) -> type:
+        """``int`` or ``float``."""
+        return float if self.least is None else int
+
+    @property
+    def range(self) -> str:
+        """The values allowed, in words."""
+        return "above 0, at most 1" if self.least is None else f"at least {self.least}"
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """The default of each preset, in words."""
+        return {"paper": f"{self.paper:,}", "auto": self.auto_text or f"{self.auto:,}"}
+
+    def checked(self, value: Any) -> Any:
+        """``value`` as an int or float; otherwise a TypeError or ValueError that names it."""
+        return _fraction(self.name, value) if self.least is None else whole_number(self.name, value, self.least)
+
+
+def hyperparameter(
+    *,
+    paper: float,
+    auto: float | None = None,
+    least: int | None = None,
+    stage: str,
+    does: str,
+    cost: str,
+    option: str,
+    auto_text: str = "",
+) -> Any:
+    """A field of ``Settings``; the arguments are those of ``Hyperparameter``."""
+    return field(metadata={key: value for key, value in locals().items()})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One fit's hyperparameters; None leaves the choice to the preset, or leaves the stage out.
-
-    ``approx_clusters`` is the anchors per run: centroids for "paper", independent components for "auto".
-    """
+    """The settings of one fit. None leaves a choice to the preset, or leaves the stage out."""
 
     preset: str
     mapping: str
     seed: int
-    approx_clusters: int | None
-    approx_runs: int | None
-    approx_neighbors: int | None
-    refine1_iterations: int | None
-    refine1_sample_size: int | None
-    refine1_neighbors: int | None
-    refine2_clusters: int | None
-    smoothing_alpha: float | None
+    approx_clusters: int | None = hyperparameter(
+        paper=20,
+        least=2,
+        auto_text="96 to 128, run by run",
+        stage="anchors",
+        does='Anchors per run: independent components in "auto", centroids in "paper". More anchors see finer '
+        "structure and need more rows. Change it only where the widths are small.",
+        cost="A run's time grows faster than their number.",
+        option="Anchors per run.",
+    )
+    approx_runs: int = hyperparameter(
+        paper=30,
+        auto=6,
+        least=1,
+        stage="anchors",
+        does="Runs of the anchors' ensemble. Try 12 when a verdict is doubtful. With a single run the two halves that "
+        "confidence compares share it, and their agreement proves little.",
+        cost="The anchors' time grows in proportion.",
+        option="Runs of the anchors' ensemble.",
+    )
+    approx_neighbors: int | None = hyperparameter(
+        paper=50,
+        least=1,
+        auto_text="stage left out",
+        stage="first map",
+        does="Rows of B whose mean is the target of a row of A in the first map, by relative representations. Few "
+        'follow single rows, many blur. In "auto" a value adds the stage.',
+        cost="One search of all rows per map.",
+        option="Neighbours averaged to a pseudo-pair.",
+    )
+    refine1_iterations: int | None = hyperparameter(
+        paper=75,
+        least=0,
+        auto_text="60, 40, 10 and 7 at most in its four levels",
+        stage="refinement",
+        does='Steps of refinement. In "auto" the first two levels stop when their objective no longer gains; with few '
+        "rows the last level runs up to six times. A value is shared out evenly among the levels, and no level then "
+        "stops early.",
+        cost="Most of a fit's time, in proportion.",
+        option="Refinement: steps.",
+    )
+    refine1_sample_size: int | None = hyperparameter(
+        paper=10000,
+        least=2,
+        auto_text="2,000; 49,152 in the last level (36,864 of 512 dimensions, 24,576 of 768)",
+        stage="refinement",
+        does="Rows a side per step. Larger samples give steadier steps. A value beyond the number of rows uses all of "
+        'them. The last level of "auto" takes the same rows in every step, each with 64 candidates.',
+        cost='Grows with its square in "auto", where a step couples two samples, and linearly in "paper".',
+        option="Refinement: rows sampled per step.",
+    )
+    refine1_neighbors: int | None = hyperparameter(
+        paper=50,
+        least=1,
+        auto_text="stage left out",
+        stage="refinement",
+        does='Rows of B averaged for each mapped row, the published Refine-1. In "auto" a value puts this stage in the '
+        "place of the last level.",
+        cost="One search of the sampled rows per step.",
+        option="Refinement: neighbours averaged.",
+    )
+    refine2_clusters: int | None = hyperparameter(
+        paper=500,
+        least=2,
+        auto_text="stage left out",
+        stage="refinement",
+        does="Clusters of A whose centroids move among the rows of B, the published Refine-2. It needs as many rows. "
+        'In "auto" a value adds the stage.',
+        cost="One k-means on each side.",
+        option="Second refinement: clusters.",
+    )
+    smoothing_alpha: float = hyperparameter(
+        paper=0.5,
+        auto=0.5,
+        stage="refinement",
+        does='The share of the new map in a step. Smaller is slower and steadier. In "auto", levels in which every row '
+        "takes part go three times as far, 1.5 at most.",
+        cost="Smaller values need more steps.",
+        option="Share of the new map in a step.",
+    )
 
     def check_rows(self, nA: int, nB: int, dA: int, dB: int) -> None:
-        """Refuse (ValueError) nA and nB rows that are too few, or too narrow, for a stage of this run.
+        """Raise a ValueError where nA and nB rows, of widths dA and dB, are too few or too narrow for a stage.
 
-        A ``refine1_sample_size`` beyond the rows there are is no error: all of them are then used.
+        A ``refine1_sample_size`` beyond the number of rows is no error: all of them are then used.
         """
         if self.preset == "auto":
-            components = self.approx_clusters or min(COMPONENTS, dA, dB)
+            components = self.approx_clusters or min(MANY_DIMENSIONS, dA, dB)
             if components > min(dA, dB):
                 raise ValueError(
                     f"approx_clusters={components} independent components need as many dimensions; "
                     f"XA has {dA} and XB {dB}"
                 )
-            _check_rows(nA, nB, components + 1, f"finding {components} independent components")
+            why = f"approx_clusters={self.approx_clusters}" if self.approx_clusters else 'preset "auto"'
+            _check_rows(nA, nB, components + 1, why)
         else:
             _check_rows(nA, nB, self.approx_clusters, f"approx_clusters={self.approx_clusters}")
         _check_rows(None, nB, self.approx_neighbors, f"approx_neighbors={self.approx_neighbors}")
         _check_rows(None, nB, self.refine1_neighbors, f"refine1_neighbors={self.refine1_neighbors}")
         _check_rows(nA, nB, self.refine2_clusters, f"refine2_clusters={self.refine2_clusters}")
 
+    def required(self, name: str) -> int:
+        """The value of an integer hyperparameter; ValueError where the settings leave it open."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f'preset "{self.preset}" leaves {name} open, and this stage needs a value')
+        return int(value)
+
+
+HYPERPARAMETERS = tuple(Hyperparameter(name=f.name, **f.metadata) for f in fields(Settings) if f.metadata)
+
 
 def resolve(preset: str = "auto", mapping: str = "orthogonal", seed: int = 0, **given: Any) -> Settings:
-    """The settings of a run: the preset's values, except where the caller gives one that is not None.
+    """The settings of a fit: the preset's values, except where the caller gives one that is not None.
 
-    Raises ValueError for an unknown preset or mapping and for a value out of range, TypeError for one of the
-    wrong type; the message has the value in it.
+    Raises ValueError for an unknown preset or mapping and for a value out of range, TypeError for an unknown name and
+    for a value of the wrong type. The message holds the value.
     """
-    check_choice("preset", preset, tuple(PRESETS))
+    check_choice("preset", preset, PRESETS)
     check_choice("mapping", mapping, MAPPINGS)
+    unknown = sorted(given.keys() - {h.name for h in HYPERPARAMETERS})
+    if unknown:
+        known = ", ".join(h.name for h in HYPERPARAMETERS)
+        raise TypeError(f"unknown hyperparameter {unknown[0]!r}; known: {known}")
     values: dict[str, Any] = {"seed": whole_number("seed", seed, 0)}
-    for name, default in PRESETS[preset].items():
-        value = given.pop(name, None)
-        if value is None:
-            values[name] = default
-        elif name == "smoothing_alpha":
-            values[name] = _fraction(name, value)
-        else:
-            values[name] = whole_number(name, value, MINIMA[name])
-    if given:
-        raise TypeError(f"unknown hyperparameter {sorted(given)[0]!r}; known: {', '.join(PAPER)}")
+    for h in HYPERPARAMETERS:
+        value = given.get(h.name)
+        values[h.name] = getattr(h, preset) if value is None else h.checked(value)
     return Settings(preset=preset, mapping=mapping, **values)
+
+
+def with_hyperparameters(annotation: Callable[[Hyperparameter], Any], explain: bool = False) -> Callable[[F], F]:
+    """Let a function whose last parameter is ``**hyperparameters`` show each of them by name, None by default.
+
+    ``annotation`` gives a hyperparameter's annotation in the signature. With ``explain`` the docstring gets a
+    paragraph for each, with its defaults and its cost.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shown = [
+            inspect.Parameter(h.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation(h))
+            for h in HYPERPARAMETERS
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+        if explain and function.__doc__:  # which is None under python -OO
+            function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{explained()}"
+        return function
+
+    return decorate
+
+
+def explained() -> str:
+    """The section of a docstring that explains every hyperparameter: defaults, range, what it does and costs."""
+    lines = ["Hyperparameters (None: the preset's default):"]
+    for h in HYPERPARAMETERS:
+        defaults = "; ".join(f"{preset}: {h.defaults[preset]}" for preset in PRESETS)
+        text = f"{h.name} ({h.range}; {defaults}): {h.does} Cost: {h.cost}"
+        lines.append(textwrap.fill(text, 112, initial_indent="    ", subsequent_indent="        "))
+    return "\n".join(lines)
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
@@ -108,7 +257,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """A ValueError that names the argument and the value, unless it is one of ``choices``."""
+    """Raise a ValueError that names the argument and the value, unless it is one of ``choices``."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minivec.algorithm.confidence import agreement_of, judge
+from minivec.algorithm.confidence import agreement_of, verdict_by_agreement
 from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, Principal
 
@@ -30,6 +30,6 @@ def test_verdicts_follow_the_agreement():
     rows = rotation(64, 0)[:, :32]
     X = Frame.of(rows).apply(rows)
     principal = Principal.of(X), Principal.of(X)
-    found = [judge(agreement, X, X, principal) for agreement in (0.1, 0.25, 0.6)]
-    assert [verdict.verdict for verdict in found] == ["failed", "doubtful", "reliable"]
-    assert [bool(verdict.causes) for verdict in found] == [True, True, False]
+    verdicts = [verdict_by_agreement(agreement, X, X, principal) for agreement in (0.1, 0.25, 0.6)]
+    assert [verdict.verdict for verdict in verdicts] == ["failed", "doubtful", "reliable"]
+    assert [bool(verdict.causes) for verdict in verdicts] == [True, True, False]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.evidence import Evidence
-from minivec.algorithm.paired import MAPPINGS, blend, settle
+from minivec.algorithm.paired import MAPPINGS, blend, select
+from minivec.algorithm.problem import Problem, split_pairs
 from minivec.algorithm.procrustes import low_rank, polar, ridge, trust
 from minivec.frame import unit
 from supervised import spaces
@@ -157,19 +157,21 @@ def test_of_maps_the_one_that_unseen_pairs_find_best_is_kept():
     right = polar(X.T @ Y)
     poor = polar(rng.standard_normal((24, 24))).astype(np.float32)
 
-    def settled(tried, X=X, Y=Y):
-        return settle(tried, *Evidence(X, Y, np.stack([np.arange(400)] * 2, 1)).held_out(10, 100, rng))
+    def selected(candidates, X=X, Y=Y):
+        problem = Problem.of(X, Y)
+        pairs = split_pairs(np.stack([np.arange(400)] * 2, 1), fewest=10, most=100, rng=rng)
+        return select(candidates, *map(problem.with_pairs, pairs))
 
     def lost(W):
         return cosine(X @ right, Y) - cosine(X @ W, Y)
 
-    for tried in ([(0.9, poor), (0.1, right)], [(0.1, right), (0.9, poor)]):
-        found = settled(tried)
+    for candidates in ([(0.9, poor), (0.1, right)], [(0.1, right), (0.9, poor)]):
+        found = selected(candidates)
         assert lost(found.W) < 0.01 and found.verdict.verdict == "reliable"
         assert abs(found.expected_cosine - cosine(X @ right, Y)) < 0.05
-    found = settled([(0.9, poor)])
+    found = selected([(0.9, poor)])
     assert lost(found.W) < 0.02 and found.agreement == 0  # of the pairs alone
-    found = settled([(0.1, right), (0.9, poor)], Y=rng.permutation(Y))
+    found = selected([(0.1, right), (0.9, poor)], Y=rng.permutation(Y))
     assert found.W is poor and found.agreement == 0.9  # such pairs show nothing
     assert found.verdict.verdict == "failed"
 
@@ -178,7 +180,7 @@ def test_of_maps_the_one_that_unseen_pairs_find_best_is_kept():
 def test_a_blend_lies_between_the_map_and_the_pairs(worth, found):
     X, Y = noisy(500)
     W = polar(X.T @ Y + 3 * np.random.default_rng(0).standard_normal((24, 24))).astype(np.float32)
-    pairs = Evidence(X, Y, np.stack([np.arange(200)] * 2, 1))
+    pairs = Problem.of(X, Y, np.stack([np.arange(200)] * 2, 1))
     x, y = pairs.known
     shares = trust((unit(x @ W) * unit(y)).sum(1)) if worth else np.ones(200)
     expected = {"map": W, "pairs": polar((x * shares[:, None]).T @ y)}[found]

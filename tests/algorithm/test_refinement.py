@@ -1,15 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import SHARED, polar, retract, shared_directions, trust
 from minivec.algorithm.refinement import shortlists, sinkhorn
-from minivec.algorithm.refinement.loop import iterate
+from minivec.algorithm.refinement.loop import MapSteps, Step, iterate
 from minivec.algorithm.refinement.shortlists import Shortlists
 from minivec.algorithm.refinement.sinkhorn import Transport
-from minivec.frame import Frame, Principal
+from minivec.frame import Frame
 from minivec.record import Record
 
 KINDS = pytest.mark.parametrize("kind", [Transport, Shortlists])
+
+
+def transport_of(kind, X, Y, *, beta, sample, pairs=None):
+    return kind(Problem.of(X, Y, pairs), directions=None, beta=beta, sample=sample, rng=np.random.default_rng(0))
 
 
 def random_rotation(d: int, seed: int = 0) -> np.ndarray:
@@ -49,9 +56,9 @@ def test_a_map_is_carried_to_the_cross_covariance_it_implies(kind):
     A, R = clustered(1) * np.linspace(0.5, 2, 32, dtype=np.float32), random_rotation(32)
     X = Frame.of(A).apply(A)
     Y = X @ R
-    transport = kind(X, Y, (Principal.of(X), Principal.of(Y)), None, 20, 1000, np.random.default_rng(0))
-    a, b = transport._seen
-    cross, implied = transport.inside(R)[0], a.T @ b
+    transport = transport_of(kind, X, Y, beta=20, sample=1000)
+    a, b = transport._compared
+    cross, implied = transport.init(R)[0][0], a.T @ b
     assert np.vdot(cross, implied) > 0.999 * np.linalg.norm(cross) * np.linalg.norm(implied)
 
 
@@ -62,11 +69,11 @@ def test_transport_refines_a_poor_map_to_the_truth(kind):
     X, Y = (Frame.of(Z).apply(Z) for Z in (A @ R.T, B))
     noise = np.random.default_rng(3).standard_normal(R.shape, dtype=np.float32)
     start = polar(R + 0.2 * noise)
-    transport = kind(X, Y, (Principal.of(X), Principal.of(Y)), None, 20, 1000, np.random.default_rng(0))
+    transport = transport_of(kind, X, Y, beta=20, sample=1000)
     record = Record()
     with record.stage("refine1", 20):
-        w = iterate(transport.inside(start), transport.propose, 20, 1.0, record)
-    cross, objective = transport.cross_covariance(w)
+        refined = iterate(transport, start, steps=20, alpha=1.0, record=record)
+    cross, objective = transport.lift(*refined)
     before, after = ((X @ W * (X @ R)).sum(1).mean() for W in (start, polar(cross)))
     assert before < 0.85 and after > 0.98
     assert record.steps[0]["objective"] < objective <= 1
@@ -76,37 +83,49 @@ def test_transport_refines_a_poor_map_to_the_truth(kind):
 def test_plans_have_equal_marginals(kind):
     """Every row of A is sent somewhere: with equal rows on both sides the targets average to their mean."""
     A = Frame.of(clustered(1)).apply(clustered(1))
-    transport = kind(A, A, (Principal.of(A), Principal.of(A)), None, 30, len(A), np.random.default_rng(0))
-    cross, _ = transport.cross_covariance(transport.inside(np.eye(32, dtype=np.float32)))
+    transport = transport_of(kind, A, A, beta=30, sample=len(A))
+    cross, _ = transport.lift(*transport.init(np.eye(32, dtype=np.float32)))
     assert np.trace(cross) > 0.5
     np.testing.assert_allclose(cross, cross.T, atol=0.02)
 
 
 def test_shortlists_that_hold_every_row_are_the_dense_plan(monkeypatch):
     X, Y = (Frame.of(clustered(i, 402)).apply(clustered(i, 402)) for i in (1, 2))
-    principal = Principal.of(X), Principal.of(Y)
     monkeypatch.setattr(shortlists, "CANDIDATES", 402)
-    monkeypatch.setattr(Shortlists, "evened", Transport.evened)
+    monkeypatch.setattr(Shortlists, "whitening_power", Transport.whitening_power)
     monkeypatch.setattr(shortlists, "ROUNDS", sinkhorn.ROUNDS)
     W = np.eye(32, dtype=np.float32)
-    (dense, one), (listed, other) = (
-        transport.propose(transport.inside(W))
-        for transport in (
-            kind(X[:400], Y, principal, None, 30, 402, np.random.default_rng(0)) for kind in (Transport, Shortlists)
-        )
-    )
-    np.testing.assert_allclose(listed, dense, atol=1e-4)
-    assert other["objective"] == pytest.approx(one["objective"], abs=1e-4)
+    transports = [transport_of(kind, X[:400], Y, beta=30, sample=402) for kind in (Transport, Shortlists)]
+    dense, listed = (transport.step(*transport.init(W)) for transport in transports)
+    np.testing.assert_allclose(listed.proposal, dense.proposal, atol=1e-4)
+    assert listed.diagnostics["objective"] == pytest.approx(dense.diagnostics["objective"], abs=1e-4)
+
+
+def test_a_shortlist_serves_four_plans_of_one_run_and_each_run_has_its_own():
+    X, Y = (Frame.of(clustered(i)).apply(clustered(i)) for i in (1, 2))
+    transport = transport_of(Shortlists, X, Y, beta=30, sample=3000)
+
+    def lists():
+        M, memory = transport.init(random_rotation(32))
+        for _ in range(5):
+            step = transport.step(M, memory)
+            M, memory = step.proposal, step.memory
+            yield memory.near, M
+
+    (first, M), *served, (looked_up, _) = lists()
+    assert all(near is first for near, _ in served) and looked_up is not first
+    np.testing.assert_array_equal(next(lists())[1], M)  # a second run knows nothing of the first
 
 
 @KINDS
 def test_a_folds_map_is_not_fitted_on_its_rows(kind):
     X, Y = (Frame.of(clustered(i)).apply(clustered(i)) for i in (1, 2))
-    principal = Principal.of(X), Principal.of(Y)
+    problem = Problem.of(X, Y)
 
     def proposed(X):
-        transport = kind(X, Y, principal, None, 30, 1000, np.random.default_rng(0))
-        return transport._folds, transport.propose(transport.inside(np.eye(32, dtype=np.float32)))[0]
+        changed, rng = replace(problem, X=X), np.random.default_rng(0)
+        transport = kind(changed, directions=None, beta=30, sample=1000, rng=rng)
+        return transport._folds, transport.step(*transport.init(np.eye(32, dtype=np.float32))).proposal
 
     folds, before = proposed(X)
     changed = X.copy()
@@ -122,18 +141,16 @@ def test_known_pairs_pull_the_maps_of_the_other_folds():
     R = random_rotation(32)
     partners = np.concatenate([Y[:1000], X[:2000] @ R])  # only the last 2,000 rows of Y are turned
     pairs = np.stack([np.arange(2000), np.arange(1000, 3000)], 1)
-    principal = Principal.of(X), Principal.of(partners)
 
     def turned(pairs):
-        transport = Transport(X, partners, principal, None, 30, 1000, np.random.default_rng(0), pairs)
-        W = transport.propose(transport.inside(R))[0]
-        return transport, W
+        transport = transport_of(Transport, X, partners, beta=30, sample=1000, pairs=pairs)
+        return transport, transport.step(*transport.init(R)).proposal
 
     transport, W = turned(pairs)
-    mapped, targets = transport.held_out(W)
+    mapped, targets = transport.unseen_pairs(W)
     assert (mapped * targets).sum(1).mean() > 0.9
     swapped = pairs.copy()
-    first = transport._their_folds[0]
+    first = transport._pair_folds[0]
     swapped[first, 1] = np.roll(swapped[first, 1], 1)
     after = turned(swapped)[1]
     np.testing.assert_allclose(after[0], W[0], atol=1e-4)
@@ -148,15 +165,15 @@ def test_wrong_pairs_are_hardly_trusted():
     assert trust(np.full(5, -0.1)).sum() == 0  # nothing agrees: nothing counts
 
 
-def test_loop_settles_and_stops():
-    W = np.eye(3, dtype=np.float32)
+def test_the_loop_ends_without_gain_and_when_a_callback_stops_it():
+    W, still = np.eye(3, dtype=np.float32), MapSteps(lambda W: (W, {"objective": 1.0}))
     record = Record(callbacks=[lambda step: step.step == 5])
     with record.stage("refine1", 50):
-        iterate(W, lambda W: (W, {"objective": 1.0}), 50, 0.5, record)
+        iterate(still, W, steps=50, alpha=0.5, record=record)
     assert len(record.steps) == 5 and record.stopped
     record = Record()
     with record.stage("refine1", 50):
-        iterate(W, lambda W: (W, {"objective": 1.0}), 50, 0.5, record, settled=1e-3)
+        iterate(still, W, steps=50, alpha=0.5, record=record, min_gain=1e-3)
     assert len(record.steps) == 16  # two windows of 8 without gain
 
 
@@ -164,12 +181,20 @@ def test_momentum_carries_a_creeping_map_to_its_fixed_point():
     target = random_rotation(3)
     record = Record()
 
-    def creep(W):
-        return target + 0.9 * (W - target), {}
+    class Creep:
+        def init(self, W):
+            return W, 0
+
+        def step(self, M, memory):
+            return Step(target + 0.9 * (M - target), memory + 1, {})
+
+        def project(self, M):
+            return M
 
     def left(momentum):
         with record.stage("refine1", 40):
-            W = iterate(np.eye(3), creep, 40, 1.0, record, project=np.asarray, momentum=momentum)
-        return np.abs(W - target).max()
+            M, steps = iterate(Creep(), np.eye(3), steps=40, alpha=1.0, record=record, momentum=momentum)
+        assert steps == 40  # what a step hands on reaches the next one
+        return np.abs(M - target).max()
 
     assert left(0.5) < 0.05 * left(0.0)

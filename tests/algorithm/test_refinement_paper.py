@@ -30,8 +30,8 @@ def cosine(X, W, truth):
 
 
 STEPS = {
-    "neighbors": lambda X, Y, W, rng: neighbors_step(X, Y, W, 1500, 10, rng),
-    "clusters": lambda X, Y, W, rng: clusters_step(X, Y, W, 60, rng),
+    "neighbors": lambda X, Y, W, rng: neighbors_step(X, Y, W, sample=1500, neighbors=10, rng=rng),
+    "clusters": lambda X, Y, W, rng: clusters_step(X, Y, W, clusters=60, rng=rng),
 }
 
 
@@ -61,7 +61,7 @@ def test_a_neighbors_step_is_procrustes_on_the_means_of_neighbours():
     near = np.argsort(-(X @ W @ Y.T), axis=1)[:, :7]
     expected = polar(X.T @ Y[near].mean(1))
     for sample in (200, 10_000):
-        found, seen = neighbors_step(X, Y, W, sample, 7, np.random.default_rng(0))
+        found, seen = neighbors_step(X, Y, W, sample=sample, neighbors=7, rng=np.random.default_rng(0))
         assert np.allclose(found, expected, atol=1e-4)
         targets = unit(Y[near].mean(1))
         assert seen["objective"] == pytest.approx((X @ W * targets).sum(1).mean(), abs=1e-5)

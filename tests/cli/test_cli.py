@@ -40,8 +40,8 @@ def fitted(tmp_path_factory):
 def fails(monkeypatch):
     """Make every fit one that knows of its failure."""
     verdict = Verdict(0.2, "failed", ["too few rows", "XB has no structure"])
-    pipeline = supervised.install(monkeypatch)
-    monkeypatch.setattr(pipeline, "fit", lambda *given: replace(supervised.fit(*given), verdict=verdict))
+    solver = supervised.install(monkeypatch)
+    monkeypatch.setattr(solver, "solve", lambda *given: replace(supervised.solve(*given), verdict=verdict))
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_align_saves_what_the_library_fits(folder, run):
 
 
 def test_align_takes_known_pairs(folder, run, monkeypatch):
-    pipeline = supervised.install(monkeypatch)
+    solver = supervised.install(monkeypatch)
     Path("pairs.csv").write_text("source, target\n0,1\n 2 ,3\n\n")
     assert run("align", "a.npy", "b.npy", "-o", "ab.keras", "--pairs", "pairs.csv", "-q")[0] == 0
-    np.testing.assert_array_equal(pipeline.fit.seen[2], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(solver.solve.seen.pairs, [[0, 1], [2, 3]])
     assert keras.models.load_model("ab.keras").history["pairs"] == 2
     bad = {
         "0,400\n": "bad.csv: pairs[0] names row 400 of b.npy, which has 400 rows",

@@ -1,1 +1,1 @@
-"""The algorithm: two sets of framed rows in, the map between them out."""
+"""The algorithm: a ``Problem`` goes in, an ``Outcome`` comes out (``solver.solve``)."""

@@ -7,13 +7,12 @@ import numpy as np
 from minivec.frame import Principal, unit
 from minivec.search import top_k
 
-# Confidence is a logistic function of the agreement of two fits refined on disjoint halves of the rows, from disjoint
-# component runs that have all seen every row: not wholly independent. On real pairs of encoders it was 0.31 to 0.65
-# where the fit got to half of the ceiling and more, at most 0.19 where it found next to nothing.
-MIDDLE, WIDTH = 0.24, 0.03
-RELIABLE, FAILED = 0.8, 0.3
-FEW_ROWS = 5_000
-STRUCTURELESS = 1.2  # noise has 0.98 to 1.03, 2,000 glosses 1.9, 11,000 have 4
+# Figures: docs/tuning.md.
+MIDDLE, WIDTH = 0.24, 0.03  # of the logistic function that turns agreement into confidence
+RELIABLE, FAILED = 0.8, 0.3  # confidence of a reliable fit at least, and below which it has failed
+FEW_ROWS = 5_000  # fewer a side are named as a likely cause
+STRUCTURELESS = 1.2  # size of third moments below which rows look like noise, which has about 1
+AGREEMENT_WHITENING_POWER = 0.5  # of the rows on which two maps are compared
 
 
 class AlignmentWarning(UserWarning):
@@ -35,20 +34,23 @@ def mean_cosine(rows: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> float:
 
 
 def agreement_of(X: np.ndarray, principal: Principal, W1: np.ndarray, W2: np.ndarray) -> float:
-    """How far two maps (rA, rB) between the leading directions of two spaces agree: 1 if they are the same.
+    """How well two maps (rA, rB) between the leading directions of two spaces agree: 1 if they are the same.
 
-    The mean cosine of rows of ``X`` (n, dA) mapped by both, all of X's leading directions heard alike. As the rows
-    are, a few topics alone make halves agree: prose of two mixes of four subjects, E5 -> USE, had 0.37 so with every
-    partner missed, 4,000 glosses, E5 -> MiniLM, no more at 0.6 of the ceiling. Evened, it is 0.18 and 0.31.
+    It is the mean cosine of rows of ``X`` (n, dA) mapped by both. The rows are whitened first: without it, a few topics
+    that both sides share make wrong maps agree.
     """
     leading = principal.leading(len(W1))
-    return mean_cosine(X @ (leading.directions * leading.evening(0.5)), W1, W2)
+    return mean_cosine(X @ (leading.directions * leading.whitening(AGREEMENT_WHITENING_POWER)), W1, W2)
 
 
-def judge(agreement: float | None, X: np.ndarray, Y: np.ndarray, principal: tuple[Principal, Principal]) -> Verdict:
-    """The verdict on a fit of ``X`` (nA, dA) to ``Y`` (nB, dB) whose independent halves agree to a mean cosine.
+def verdict_by_agreement(
+    agreement: float | None, X: np.ndarray, Y: np.ndarray, principal: tuple[Principal, Principal]
+) -> Verdict:
+    """The verdict on a fit of ``X`` (nA, dA) to ``Y`` (nB, dB), by the mean cosine between its independent halves.
 
-    Without an ``agreement`` (the paper's preset has no halves) there is no ground for trust: doubtful.
+    Confidence is a logistic function of the agreement. The halves are refined on disjoint halves of the rows and come
+    from disjoint component runs, but every run has seen all rows: they are not wholly independent. Without an
+    ``agreement`` (preset "paper" has no halves) the verdict is doubtful.
     """
     if agreement is None:
         return Verdict(0.5, "doubtful", ['preset "paper" has no way to tell whether it worked; preset "auto" has'])
@@ -77,9 +79,8 @@ def _structure(X: np.ndarray, principal: Principal) -> float:
 def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1024) -> float:
     """The cosine to expect between a mapped row and its partner, from 0 to 1, without knowing a single pair.
 
-    Rows have nearer neighbours in their own space than across: the ratio of those cosines, cubed, came within
-    0.07 of the true mean cosine for fits of 10,904 rows on six pairs of encoders. It is 1 for a
-    rotated copy of one distribution.
+    Rows have nearer neighbours in their own space than across. The estimate is the ratio of those cosines, cubed; it
+    is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md.
     """
     across = top_k(unit(X[:sample] @ W), Y, 1)[0].mean()
     within = [top_k(Z[:sample], Z, 2)[0][:, 1].mean() for Z in (X, Y)]

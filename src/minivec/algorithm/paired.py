@@ -1,4 +1,4 @@
-"""Known pairs alone: the map of them has a closed form, and those held out judge it, or any other map."""
+"""Known pairs: a closed-form map of pairs alone, and the verdict of held-out pairs on that map or on any other."""
 
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -6,22 +6,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import FAILED, RELIABLE, Verdict
-from minivec.algorithm.evidence import Evidence
-from minivec.algorithm.procrustes import low_rank, partner_ranks, polar, ridge, trust
+from minivec.algorithm.problem import Problem, split_pairs
+from minivec.algorithm.procrustes import cosine_ranks, low_rank, polar, ridge, trust
 from minivec.frame import unit
 from minivec.record import Record
 
 MAPPINGS = ("orthogonal", "ridge", "low-rank")
-FEWEST = 10
-HELD_OUT = 2_000  # pairs at most, of the fifth that judges a map
-CROWD = 4_000  # rows that held-out partners are looked for among, when maps compete
-WORTH = 1_000, 300, 100  # known pairs that a map weighs as much as, where it is blended with them
-TELLING = 0.1  # confidence below which the best of several maps may owe it to chance
-CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, by the deviation of one uniform rank
+FEWEST = 10  # pairs that a map is fitted to, or that judge one
+HELD_OUT = 2_000  # most pairs that judge a map, of the fifth that is held out
+CROWD = 4_000  # further rows that held-out partners compete with
+WORTH = 1_000, 300, 100  # known pairs that weigh as much as a map, where the two are blended
+TELLING = 0.1  # confidence below which the best of several maps may be so by chance
+CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, times the deviation of one uniform rank
 
 
 class PairedFit(NamedTuple):
-    """The map (dA, dB), the fit the other way (dB, dA), what held-out pairs say of it, and what the fit chose."""
+    """The map (dA, dB), the fit the other way (dB, dA), what held-out pairs say of it, and the values the fit chose."""
 
     W: np.ndarray
     inverse_W: np.ndarray
@@ -37,11 +37,12 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
     A fifth of the pairs is held out to judge a map of the others; the map returned is of all pairs.
     """
     rng = np.random.default_rng(seed)
-    judges, rest = Evidence(X, Y, np.stack([np.arange(len(X))] * 2, 1)).held_out(1, HELD_OUT, rng)
+    every = np.stack([np.arange(len(X))] * 2, 1)
+    judges, rest = (pairs[:, 0] for pairs in split_pairs(every, fewest=1, most=HELD_OUT, rng=rng))
     with record.stage("held-out pairs"):
-        W, _ = closed_form(*rest.known, mapping, rng)
-        x, y = judges.known
-        verdict, held_out = judge(partner_ranks(x @ W, y), len(X), min(W.shape))
+        W, _ = closed_form(X[rest], Y[rest], mapping, rng)
+        x, y = X[judges], Y[judges]
+        verdict, held_out = verdict_by_ranks(cosine_ranks(x @ W, y), len(X), min(W.shape))
         cosine = float(np.clip((unit(x @ W) * y).sum(1).mean(), 0, 1))
     with record.stage("map"):
         W, chosen = closed_form(X, Y, mapping, rng)
@@ -49,8 +50,8 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
     return PairedFit(W, inverse, cosine, verdict, held_out, chosen)
 
 
-class Settled(NamedTuple):
-    """The map that known pairs speak for, how far its halves agreed, the cosine to expect, and the pairs' verdict."""
+class Selection(NamedTuple):
+    """The map that known pairs select: W (dA, dB), the agreement of its halves, the expected cosine, the verdict."""
 
     W: np.ndarray
     agreement: float
@@ -58,56 +59,57 @@ class Settled(NamedTuple):
     verdict: Verdict
 
 
-def settle(tried: list[tuple[float, np.ndarray]], judges: Evidence, rest: Evidence) -> Settled:
-    """What the pairs of ``judges``, unseen so far, make of the maps ``tried``, each with its halves' agreement.
+def select(candidates: list[tuple[float, np.ndarray]], judges: Problem, rest: Problem) -> Selection:
+    """Select a map by the pairs of ``judges``, which no candidate has seen, and make it again with those pairs.
 
-    Each map is blended with the pairs, and competes with Procrustes on the pairs alone, by the mean logarithm of the
-    ranks of partners: those of one half of the ``judges``, for maps made of the other half and the ``rest``. Of those
-    within a standard error of the best, the one that owes most to the pairs is made again of all of them. Wrong pairs
-    tell nothing: where that one is no better than chance might be, the map whose halves agree most stays as it is.
+    ``candidates`` are the agreements of maps' halves, and the maps. Each map is blended with the pairs of ``rest``, and
+    competes with Procrustes on these pairs alone. Of all within a standard error of the best, by the mean logarithm of
+    partners' ranks, the one in which pairs weigh most is selected. Where it is no better than chance might be, the
+    pairs are likely wrong, and the map with the highest agreement stays as it is.
     """
     x, y = judges.known
 
-    def judged(W: np.ndarray) -> Verdict:
-        return judge(partner_ranks(x @ W, y), len(x), min(W.shape))[0]
+    def verdict_on(W: np.ndarray) -> Verdict:
+        return verdict_by_ranks(cosine_ranks(x @ W, y), len(x), min(W.shape))[0]
 
-    agreement, W = max(tried, key=itemgetter(0))
-    options = [(*one, worth) for one in tried for worth in WORTH] + [(0.0, W, 0)]
-    logs = np.stack([np.log(_ranks(W, worth, judges, rest)) for _, W, worth in options])
+    agreement, W = max(candidates, key=itemgetter(0))
+    options = [(*candidate, worth) for candidate in candidates for worth in WORTH] + [(0.0, W, 0)]
+    logs = np.stack([np.log(_blend_ranks(W, worth, judges, rest)) for _, W, worth in options])
     behind = logs - logs[logs.mean(1).argmin()]
     tied = behind.mean(1) <= behind.std(1) / np.sqrt(len(x))
-    alike, one, worth = options[min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))]
-    seen = blend(one, worth, rest)
-    verdict = judged(seen)
+    best = min(np.flatnonzero(tied), key=lambda i: (options[i][-1], logs[i].mean()))
+    best_agreement, best_W, worth = options[best]
+    unseen = blend(best_W, worth, rest)
+    verdict = verdict_on(unseen)
     if verdict.confidence < TELLING:
-        seen, verdict = W, judged(W)
+        unseen, verdict = W, verdict_on(W)
     else:
-        agreement, W = alike, blend(one, worth, _with(rest, judges.pairs))
-    cosine = (unit(x @ seen) * unit(y)).sum(1)
+        agreement, W = best_agreement, blend(best_W, worth, _joined(rest, judges.pairs))
+    cosine = (unit(x @ unseen) * unit(y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
-    return Settled(W, agreement, expected, verdict)
+    return Selection(W, agreement, expected, verdict)
 
 
-def _ranks(W: np.ndarray, worth: float, judges: Evidence, rest: Evidence) -> np.ndarray:
+def _blend_ranks(W: np.ndarray, worth: float, judges: Problem, rest: Problem) -> np.ndarray:
     """Ranks (n,) of the judges' partners among CROWD rows: of each half, for W blended with all other pairs."""
-    found = np.empty(len(judges.pairs))
+    ranks = np.empty(len(judges.pairs))
     for half in (0, 1):
         x, y = (Z[half::2] for Z in judges.known)
-        mapped = x @ blend(W, worth, _with(rest, judges.pairs[1 - half :: 2]))
-        found[half::2] = partner_ranks(mapped, np.concatenate([y, judges.Y[:CROWD]]))
-    return found
+        mapped = x @ blend(W, worth, _joined(rest, judges.pairs[1 - half :: 2]))
+        ranks[half::2] = cosine_ranks(mapped, np.concatenate([y, judges.Y[:CROWD]]))
+    return ranks
 
 
-def _with(evidence: Evidence, pairs: np.ndarray) -> Evidence:
-    return evidence._replace(pairs=np.concatenate([evidence.pairs, pairs]))
+def _joined(problem: Problem, pairs: np.ndarray) -> Problem:
+    return problem.with_pairs(np.concatenate([problem.pairs, pairs]))
 
 
-def blend(W: np.ndarray, worth: float, evidence: Evidence) -> np.ndarray:
-    """Procrustes (dA, dB) on known pairs and, as if they were ``worth`` pairs more, on rows of X and where W puts them.
+def blend(W: np.ndarray, worth: float, problem: Problem) -> np.ndarray:
+    """Procrustes (dA, dB) on known pairs, and on rows of X with their images under W, which weigh as ``worth`` pairs.
 
-    Pairs count as far as W agrees with them, where it has any worth.
+    Pairs count by how well W agrees with them, or in full where ``worth`` is 0.
     """
-    X, (x, y) = evidence.X, evidence.known
+    X, (x, y) = problem.X, problem.known
     if worth:
         x = x * trust((unit(x @ W) * unit(y)).sum(1))[:, None]
     return polar(worth / len(X) * (X.T @ X) @ W + x.T @ y)
@@ -116,17 +118,18 @@ def blend(W: np.ndarray, worth: float, evidence: Evidence) -> np.ndarray:
 def closed_form(
     X: np.ndarray, Y: np.ndarray, mapping: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The map (dA, dB) from framed rows ``X`` (m, dA) to their partners ``Y`` (m, dB), and what it chose for itself."""
+    """The map (dA, dB) from framed rows ``X`` (m, dA) to their partners ``Y`` (m, dB), and the values it chose."""
     if mapping == "orthogonal":
         return polar(X.T @ Y), {}
     return ridge(X, Y) if mapping == "ridge" else low_rank(X, Y, rng)
 
 
-def judge(ranks: np.ndarray, pairs: int, width: int) -> tuple[Verdict, dict[str, float]]:
-    """The verdict on a map by the ``ranks`` (n,) of held-out partners among each other, and what they were.
+def verdict_by_ranks(ranks: np.ndarray, pairs: int, width: int) -> tuple[Verdict, dict[str, float]]:
+    """The verdict on a map by the ``ranks`` (n,) of held-out partners among each other, and a summary of the ranks.
 
-    Confidence is 1 - 2 (mean rank - 1) / (n - 1), which is 0 by chance and 1 where all come first, less what chance
-    reaches once in 20: ten pairs are never trusted, and with a fifth of the pairs wrong it is below 0.8.
+    Confidence is 1 - 2 (mean rank - 1) / (n - 1), less what chance reaches once in 20. The first term is 0 by chance
+    and 1 where all partners come first. Ten pairs are never enough for trust, and a fifth of wrong pairs is too many.
+    ``pairs`` and ``width`` are the numbers of all pairs and of dimensions.
     """
     n = len(ranks)
     lead = 1 - 2 * (ranks.mean() - 1) / max(n - 1, 1)

@@ -1,4 +1,4 @@
-"""Closed-form maps between paired rows: the last word of every step."""
+"""Closed-form maps between paired rows, by which every step ends."""
 
 from typing import Any
 
@@ -6,13 +6,14 @@ import numpy as np
 
 from minivec.frame import Principal, unit
 
-SHARED = 0.25  # power of the singular values by which rows are compared: 0.5 gains no more, and drifts
-LEAST = 1 / 3  # of the directions, those least shared, are not compared: 2,000 rows reach 0.59 of the ceiling for 0.55
-WHITEN = 0.35  # power of the variances taken out of a cross-covariance on each side
+# Figures: docs/tuning.md.
+SHARED = 0.25  # power of the singular values that weight the directions by which rows are compared
+LEAST = 1 / 3  # share of the directions, the least shared ones, by which rows are not compared
+WHITENING_POWER = 0.35  # of a cross-covariance, on each side
 RIDGES = tuple(10.0**power for power in np.arange(-4, 2.5, 0.5))  # in units of the mean variance
 RESIDUAL_RIDGES = (0.01, 0.1, 1.0, 10.0)
 RANKS = (8, 16, 32, 64, 128, 256)
-HELD_OUT, CROWD = 1_000, 4_000  # rows at most that choose rank and ridge, and that their partners are looked for among
+HELD_OUT, CROWD = 1_000, 4_000  # most rows that choose rank and ridge, and most rows that their partners compete with
 
 
 def polar(M: np.ndarray) -> np.ndarray:
@@ -32,11 +33,11 @@ def retract(M: np.ndarray) -> np.ndarray:
 
 
 def shared_directions(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where two spaces with cross-covariances ``M`` (..., dA, dB) are to be compared: (..., dA, k) and (..., dB, k).
+    """The weighted directions, (..., dA, k) and (..., dB, k), by which to compare rows of two spaces.
 
-    For M = U S V^T, scaled to a largest singular value of 1: U S^SHARED and V S^SHARED. With all of S equal that is
-    the polar factor's comparison; the less a direction is shared, the less it says, and the least shared third of them
-    has no say at all.
+    ``M`` (..., dA, dB) are cross-covariances of the spaces. For M = U S V^T, scaled to a largest singular value of 1,
+    the directions are U S^SHARED and V S^SHARED without the least shared third. With all of S equal, the comparison is
+    that of the polar factor; the less a direction is shared, the less it counts.
     """
     U, S, V = _quick_svd(M)
     least = int(LEAST * S.shape[-1])
@@ -59,23 +60,22 @@ def _quick_svd(M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return U, S, transposed @ (U / S[..., None, :])
 
 
-def even_procrustes(cross: np.ndarray, source: Principal, target: Principal) -> np.ndarray:
-    """The (semi-)orthogonal map (dA, dB) from a cross-covariance of rows, all directions heard about equally.
+def whitened_procrustes(cross: np.ndarray, source: Principal, target: Principal) -> np.ndarray:
+    """The (semi-)orthogonal map (dA, dB) from a cross-covariance (dA, dB) that is partly whitened first.
 
-    A soft plan's cross-covariance is loudest where the variances are large. Partly whitened first, 0.779 -> 0.798 top-1
-    (E5 -> MiniLM glosses).
+    The directions of large variance dominate a soft plan's cross-covariance; whitening lets the others count.
     """
     inside = source.directions.T @ cross @ target.directions
-    evened = source.evening(WHITEN)[:, None] * inside * target.evening(WHITEN)
-    return source.directions @ polar(evened) @ target.directions.T
+    whitened = source.whitening(WHITENING_POWER)[:, None] * inside * target.whitening(WHITENING_POWER)
+    return source.directions @ polar(whitened) @ target.directions.T
 
 
 def ridge(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """The linear map (dA, dB) from paired rows ``X`` (m, dA) to ``Y`` (m, dB) that predicts a row left out best.
+    """The linear map (dA, dB) from paired rows ``X`` (m, dA) to ``Y`` (m, dB) by ridge regression.
 
-    Ridge regression; of RIDGES, the one with the least error of each row predicted from all others, which is known
-    in closed form (Allen's PRESS). Returns the map and that ``ridge``. It wins with fewer pairs than dimensions; with
-    many, what it shrinks costs more top-1 than it gains.
+    The ridge is the one of RIDGES with the least error of each row predicted from all others, which has a closed form
+    (Allen's PRESS). Returns the map and that ``ridge``. Do not use it with many more pairs than dimensions: it then
+    loses more top-1 than it gains.
     """
     values, V = np.linalg.eigh((X.T @ X).astype(np.float64))
     P, scale = X @ V, max(values.mean(), 1e-12)
@@ -91,12 +91,12 @@ def ridge(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def low_rank(X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
-    """Procrustes and what it leaves over, as far as few directions tell: c Q + U V^T, shape (dA, dB).
+    """Procrustes with a low-rank correction, c Q + U V^T, shape (dA, dB).
 
-    Q is the orthogonal map of paired rows ``X`` (m, dA) to ``Y`` (m, dB), c its least-squares scale, U V^T the reduced-
-    rank ridge regression of Y - c X Q on X: Drift-Adapter's low-rank affine map (arXiv 2509.23471), started from its
-    orthogonal one, in closed form. ``rank`` (0: Q alone) and ``ridge`` are those by which a fifth of the rows, held
-    out, find their partners best; they are returned beside the map.
+    Q is the orthogonal map of paired rows ``X`` (m, dA) to ``Y`` (m, dB) and c its least-squares scale. U V^T is the
+    reduced-rank ridge regression of Y - c X Q on X. This is Drift-Adapter's low-rank affine map (arXiv 2509.23471) in
+    closed form, started from its orthogonal map. A fifth of the rows, held out, selects ``rank`` (0: Q alone) and
+    ``ridge``; both are returned beside the map.
     """
     order = rng.permutation(len(X))
     n = min(len(X) // 5, HELD_OUT)
@@ -105,9 +105,9 @@ def low_rank(X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> tuple[np
     for ridge in RESIDUAL_RIDGES:
         cQ, B, V = _residual(X[rest], Y[rest], ridge)
         for rank in (r for r in RANKS if r < len(V)):
-            found = _success(X[held] @ (cQ + B @ V[:, :rank] @ V[:, :rank].T), Y[crowd])
-            if found > best:
-                best, chosen = found, (rank, ridge)
+            success = _success(X[held] @ (cQ + B @ V[:, :rank] @ V[:, :rank].T), Y[crowd])
+            if success > best:
+                best, chosen = success, (rank, ridge)
     rank, ridge = chosen
     if rank == 0:
         return polar(X.T @ Y), {"rank": 0, "ridge": None}
@@ -116,7 +116,7 @@ def low_rank(X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> tuple[np
 
 
 def _residual(X: np.ndarray, Y: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scaled Procrustes (dA, dB), the ridge regression of its residual, and directions (dB, dB), loudest first."""
+    """Scaled Procrustes (dA, dB), the ridge regression of its residual, and directions (dB, dB), strongest first."""
     Q = polar(X.T @ Y)
     mapped = X @ Q
     cQ = Q * (np.vdot(mapped, Y) / np.vdot(mapped, mapped))
@@ -126,19 +126,18 @@ def _residual(X: np.ndarray, Y: np.ndarray, ridge: float) -> tuple[np.ndarray, n
     return cQ, B, np.linalg.eigh(B.T @ gram @ B)[1][:, ::-1]
 
 
-def partner_ranks(mapped: np.ndarray, Y: np.ndarray) -> np.ndarray:
+def cosine_ranks(mapped: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """The rank (n,), from 1, of row i of ``Y`` (m, d) for row i of ``mapped`` (n, d) by cosine among all m rows."""
     cosine = unit(mapped) @ unit(Y).T
     own = np.diagonal(cosine).copy()
-    np.fill_diagonal(cosine, -np.inf)  # a row is no rival of itself, whatever rounding says
+    np.fill_diagonal(cosine, -np.inf)  # rounding must not make a row its own rival
     return 1 + (cosine >= own[:, None]).sum(1)
 
 
 def trust(cosine: np.ndarray) -> np.ndarray:
-    """How far pairs count, from 0 to 1, by the ``cosine`` (m,) of each under a map that has not seen it.
+    """The weights (m,) of pairs, from 0 to 1, by the ``cosine`` (m,) of each under a map that has not seen it.
 
-    In full from half the median on. What a right pair loses is a bias towards the map (full trust from the upper
-    quartile on: 0.872 for 0.885 top-1); a wrong one, of cosine about zero, keeps some tenth of its weight.
+    A pair counts in full from half the median cosine on. A wrong pair has a cosine of about zero and keeps little.
     """
     return np.clip(2 * cosine / max(float(np.median(cosine)), 1e-6), 0, 1) ** 2
 
@@ -146,4 +145,4 @@ def trust(cosine: np.ndarray) -> np.ndarray:
 def _success(mapped: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
     """How well ``mapped`` rows find their partners in ``Y``: mean reciprocal rank, then mean cosine."""
     cosine = (unit(mapped) * unit(Y[: len(mapped)])).sum(1).mean()
-    return round(float((1 / partner_ranks(mapped, Y)).mean()), 3), float(cosine)
+    return round(float((1 / cosine_ranks(mapped, Y)).mean()), 3), float(cosine)

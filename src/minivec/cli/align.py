@@ -30,15 +30,18 @@ from minivec.cli.report import Texts, prepare
 from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
+from minivec.settings import Hyperparameter, with_hyperparameters
 
 STEPS = "Hyperparameters (each wins over the preset)"
 
 
-def _hyperparameter(help: str) -> Any:
-    return typer.Option(help=help, rich_help_panel=STEPS, show_default=False)
+def _option(h: Hyperparameter) -> Any:
+    """The annotation of a hyperparameter's option."""
+    return Annotated[h.type | None, typer.Option(help=h.option, rich_help_panel=STEPS, show_default=False)]
 
 
 @app.command()
+@with_hyperparameters(_option)
 def align(
     source: Annotated[
         str,
@@ -66,14 +69,7 @@ def align(
     ] = None,
     texts: Texts = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
-    approx_clusters: Annotated[int | None, _hyperparameter("Anchors per run.")] = None,
-    approx_runs: Annotated[int | None, _hyperparameter("Runs of the anchors' ensemble.")] = None,
-    approx_neighbors: Annotated[int | None, _hyperparameter("Neighbours averaged to a pseudo-pair.")] = None,
-    refine1_iterations: Annotated[int | None, _hyperparameter("Refinement: steps.")] = None,
-    refine1_sample_size: Annotated[int | None, _hyperparameter("Refinement: rows sampled per step.")] = None,
-    refine1_neighbors: Annotated[int | None, _hyperparameter("Refinement: neighbours averaged.")] = None,
-    refine2_clusters: Annotated[int | None, _hyperparameter("Second refinement: clusters.")] = None,
-    smoothing_alpha: Annotated[float | None, _hyperparameter("Share of the new map in a step.")] = None,
+    **hyperparameters: Any,
 ) -> None:
     """Fit the map from SOURCE's space into TARGET's and save it."""
     check_output(output, (".keras",))
@@ -99,14 +95,7 @@ def align(
             seed=seed,
             verbose=0 if quiet else 1,
             pairs=known,
-            approx_clusters=approx_clusters,
-            approx_runs=approx_runs,
-            approx_neighbors=approx_neighbors,
-            refine1_iterations=refine1_iterations,
-            refine1_sample_size=refine1_sample_size,
-            refine1_neighbors=refine1_neighbors,
-            refine2_clusters=refine2_clusters,
-            smoothing_alpha=smoothing_alpha,
+            **hyperparameters,
         )
     except (ValueError, TypeError) as error:
         raise ValueError(with_names(str(error))) from error

@@ -1,9 +1,9 @@
-"""Anchors as the paper has them: the centroids of k-means."""
+"""Anchors of preset "paper": the centroids of k-means."""
 
 import faiss
 import numpy as np
 
-ITERATIONS = 25  # of Lloyd: more of them lower the error by less than other starts do
+ITERATIONS = 25  # of Lloyd; figures: docs/tuning.md
 
 
 def kmeans(X: np.ndarray, clusters: int, rng: np.random.Generator, init: np.ndarray | None = None) -> np.ndarray:

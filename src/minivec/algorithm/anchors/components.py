@@ -1,4 +1,4 @@
-"""Anchors of the preset "auto": independent components, which encoders trained apart share.
+"""Anchors of preset "auto": independent components, which encoders trained apart share.
 
 Yamagiwa, Oyama and Shimodaira, "Discovering universal geometry in embeddings with ICA" (2023).
 """
@@ -10,9 +10,10 @@ import numpy as np
 from minivec.algorithm.procrustes import polar, retract
 from minivec.frame import Principal
 
-ROWS = 16_384  # 5,000 of 10,904 rows halve what the starts are worth
-ITERATIONS = 24  # 40 make the starts no better
-CLIP = np.float32(3)
+# Figures: docs/tuning.md.
+ROWS = 16_384  # most rows that components are found from
+ITERATIONS = 24  # of FastICA at most
+CLIP = np.float32(3)  # standard deviations, of the clipped cube
 TOLERANCE = 1e-3  # 1 - |cosine| of the slowest component between two iterations
 
 
@@ -38,7 +39,7 @@ def independent_components(
     """The k independent components of framed rows ``X`` (n, d) by symmetric FastICA (Hyvarinen, 1999).
 
     The leading k principal directions are whitened and rotated; ``contrast`` is "cube" (clipped at CLIP standard
-    deviations: a few far rows must not decide) or "tanh". Signs are fixed by positive skewness.
+    deviations, so that a few far rows do not decide) or "tanh". Signs are fixed by positive skewness.
     """
     if len(X) > ROWS:
         X = X[rng.choice(len(X), ROWS, replace=False)]

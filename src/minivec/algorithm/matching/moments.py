@@ -1,7 +1,8 @@
 """Matching independent components across spaces by what is invariant about them: tables of their cross moments.
 
 Components are uncorrelated, but their energies are not: E[f(s_i) g(s_j)] is the same in both spaces for components that
-are the same, whatever the coordinates. So k nodes, seven weighted graphs on each side, and one graph matching.
+are the same, whatever the coordinates. The components are the nodes of seven weighted graphs on each side; one graph
+matching finds which node is which.
 """
 
 from collections.abc import Callable
@@ -18,14 +19,14 @@ Gains = Callable[[np.ndarray], np.ndarray]  # what each match (k, k) would gain 
 STEPS = 40  # of annealing
 COLDEST = 0.05  # the temperature at the end, from 1 at first
 STARTS = 4  # of each match
-REMATCHES = 2
+REMATCHES = 2  # of every run, under the map of all runs
 NOISE = 0.5  # of the starts after the first, in standard deviations of the node terms
 QUANTILES = np.linspace(0.005, 0.995, 41)
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """What can be compared of one space's components: the graphs between them, and each component by itself.
+    """What can be compared of one space's components: the graphs between them, and each component's quantiles.
 
     ``tables`` are (k, k), standardised, the directed ones marked in ``directed``; ``quantiles`` is (k, 41).
     """
@@ -34,8 +35,8 @@ class Portrait:
     quantiles: np.ndarray
 
 
-# Which table is directed, and what it weighs; the last holds the cosines between mixing directions, the
-# only one that knows the second-order structure, which whitening forgets.
+# Which table is directed, and its weight. The last table holds the cosines between mixing directions. Only that one
+# has the second-order structure, which whitening removes from the others.
 DIRECTED = (False, False, True, True, False, True, False)
 WEIGHTS = (1, 1, 1, 1, 1, 1, 2)
 
@@ -67,14 +68,14 @@ def match_components(
 ) -> Matched:
     """Match one run's components of both spaces by their moments.
 
-    ``known`` rows (m, dA) and their partners (m, dB), if any, say more: the same component is strong in the same pairs.
-    Their correlations, as standard scores, are added to the node terms, which are standard scores as well.
+    ``known`` rows (m, dA) and their partners (m, dB), if any, add evidence: the same component is strong in both rows
+    of a pair. The correlations, as standard scores, are added to the node terms, which are standard scores as well.
     """
     portraits = portrait(x), portrait(y)
     nodes = node_terms(*portraits)
     if known is not None and len(known[0]):
         nodes = nodes + x.of(known[0]).T @ y.of(known[1]) / np.sqrt(len(known[0]))
-    return Matched((x, y), portraits, match(*portraits, nodes, rng, STARTS))
+    return Matched((x, y), portraits, match(*portraits, nodes, rng, starts=STARTS))
 
 
 def common_map(runs: list[Matched], rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -82,7 +83,7 @@ def common_map(runs: list[Matched], rng: np.random.Generator) -> tuple[np.ndarra
 
     The sum over runs of (directions of A, weighted by each match's gain) times (their matches in B)^T gives W. Each run
     is then matched again, twice, with the directions' cosines under W in place of the node terms: the sum is better
-    than its members and pulls them along.
+    than its members and improves them.
     """
     for again in range(REMATCHES + 1):
         anchors = [np.concatenate([side.T for side in sides]) for sides in zip(*map(_directions, runs), strict=True)]
@@ -128,19 +129,19 @@ def portrait(components: Components) -> Portrait:
     return Portrait(tables, quantiles)
 
 
-def node_terms(one: Portrait, other: Portrait) -> np.ndarray:
-    """How alike the components are one by one, (k, k), standardised: their rows of each table, sorted; quantiles."""
-    terms = np.zeros((len(one.quantiles), len(other.quantiles)))
-    for A, B, directed, weight in zip(one.tables, other.tables, DIRECTED, WEIGHTS, strict=True):
+def node_terms(source: Portrait, target: Portrait) -> np.ndarray:
+    """How alike the components are one by one, (k, k), standardised: by sorted rows of each table, and quantiles."""
+    terms = np.zeros((len(source.quantiles), len(target.quantiles)))
+    for A, B, directed, weight in zip(source.tables, target.tables, DIRECTED, WEIGHTS, strict=True):
         terms = terms - weight * _distances(np.sort(A, 1), np.sort(B, 1))
         if directed:
             terms = terms - weight * _distances(np.sort(A, 0).T, np.sort(B, 0).T)
-    terms = terms - 3 * _distances(one.quantiles, other.quantiles)
+    terms = terms - 3 * _distances(source.quantiles, target.quantiles)
     return ((terms - terms.mean()) / terms.std()).astype(np.float32)
 
 
 def match(
-    one: Portrait, other: Portrait, nodes: np.ndarray, rng: np.random.Generator, starts: int, warmth: float = 1.0
+    source: Portrait, target: Portrait, nodes: np.ndarray, rng: np.random.Generator, *, starts: int, warmth: float = 1.0
 ) -> Match:
     """The best of several graph matchings of k components with k others, all annealed as one batch.
 
@@ -148,7 +149,7 @@ def match(
     the temperature falls from ``warmth``; Hungarian assignment ends it. The starts differ by noise on ``nodes``.
     """
     k = len(nodes)
-    pairs = list(zip(one.tables, other.tables, DIRECTED, WEIGHTS, strict=True))
+    pairs = list(zip(source.tables, target.tables, DIRECTED, WEIGHTS, strict=True))
 
     def gains(P: np.ndarray) -> np.ndarray:
         total = np.zeros_like(P)
@@ -167,20 +168,20 @@ def match(
         G /= G.std(axis=(1, 2), keepdims=True) + 1e-9
         temperature = warmth * (COLDEST / warmth) ** progress
         P = 0.5 * P + 0.5 * _doubly_stochastic((G + (1 - progress) * terms) / temperature)
-    return max((_settle(soft, gains) for soft in P), key=lambda found: found.score)
+    return max((_climbed(soft, gains) for soft in P), key=lambda match: match.score)
 
 
-def _settle(P: np.ndarray, gains: Gains) -> Match:
-    """The permutation nearest to the soft assignment ``P`` (k, k), followed uphill while it gains."""
+def _climbed(P: np.ndarray, gains: Gains) -> Match:
+    """The permutation nearest to the soft assignment ``P`` (k, k), reassigned while its score rises."""
     columns = linear_sum_assignment(-P)[1]
     best = _match(columns, gains)
     for _ in range(5):
         hard = np.zeros_like(P)
         hard[np.arange(len(P)), best.columns] = 1
-        found = _match(linear_sum_assignment(-gains(hard))[1], gains)
-        if found.score <= best.score:
+        better = _match(linear_sum_assignment(-gains(hard))[1], gains)
+        if better.score <= best.score:
             break
-        best = found
+        best = better
     return best
 
 

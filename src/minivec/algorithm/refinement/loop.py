@@ -1,47 +1,92 @@
-"""The one loop that drives every refinement."""
+"""The loop that drives every refinement, and what a refinement must have."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from minivec.algorithm.procrustes import retract
 from minivec.record import Record
 
-# A step takes the map and proposes the next, with its diagnostics.
-Proposal = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
+WINDOW = 8  # steps over which an objective is averaged before its gain is measured
 
-WINDOW = 8  # steps over which an objective is averaged before it is said to have settled
+
+class Step(NamedTuple):
+    """One step's proposal, what it hands to the next step, and its diagnostics; ``objective`` is the one that counts.
+
+    The proposal has the shape of what is refined.
+    """
+
+    proposal: np.ndarray
+    memory: Any
+    diagnostics: dict[str, Any]
+
+
+class Refinement(Protocol):
+    """A way to refine a map: ``init`` once, then ``step`` and ``project`` in turn.
+
+    What is refined, M, may be the map itself or something else of any shape that stands for it.
+    """
+
+    def init(self, W: np.ndarray) -> tuple[np.ndarray, Any]:
+        """M for the map ``W`` (dA, dB), and the memory of the first step."""
+
+    def step(self, M: np.ndarray, memory: Any) -> Step:
+        """The next proposal."""
+
+    def project(self, M: np.ndarray) -> np.ndarray:
+        """The nearest value to ``M`` that is allowed."""
+
+
+@dataclass(frozen=True)
+class MapSteps:
+    """The refinement of a map by a plain function: W (dA, dB) to the proposed map and its diagnostics."""
+
+    propose: Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
+
+    def init(self, W: np.ndarray) -> tuple[np.ndarray, None]:
+        """The map itself."""
+        return W, None
+
+    def step(self, M: np.ndarray, memory: None) -> Step:
+        """What the function proposes."""
+        proposal, diagnostics = self.propose(M)
+        return Step(proposal, None, diagnostics)
+
+    def project(self, M: np.ndarray) -> np.ndarray:
+        """The nearest (semi-)orthogonal map."""
+        return retract(M)
 
 
 def iterate(
+    refinement: Refinement,
     W: np.ndarray,
-    propose: Proposal,
+    *,
     steps: int,
     alpha: float,
     record: Record,
-    settled: float | None = None,
-    project: Callable[[np.ndarray], np.ndarray] = retract,
     momentum: float = 0.0,
-) -> np.ndarray:
-    """``steps`` times W <- (1 - alpha) W + alpha proposal, projected, or until a callback stops the run.
+    min_gain: float | None = None,
+) -> tuple[np.ndarray, Any]:
+    """Take ``steps`` steps from the map ``W`` (dA, dB), fewer if a callback stops the run; return M and the memory.
 
-    ``alpha`` below 1 smooths. Each step also repeats ``momentum`` of the one before (Polyak's heavy ball): where the
-    map creeps towards its fixed point, it gets there sooner. ``project`` makes a map orthogonal again;
-    where cross-covariances are refined there is nothing to make.
-    With ``settled`` the loop also ends once the objective, averaged over 8 steps, gains less than that in 8 more.
+    A step is M <- project((1 - alpha) M + alpha proposal), and repeats ``momentum`` of the step before (Polyak's heavy
+    ball). With ``min_gain`` the loop also ends once the objective, averaged over 8 steps, gains less in 8 more. That
+    takes 16 steps at least.
     """
+    M, memory = refinement.init(W)
+    previous = M
     objectives: list[float] = []
-    before_last = W
     for _ in range(steps):
         if record.stopped:
             break
-        proposal, diagnostics = propose(W)
-        before_last, W = W, project(W + alpha * (proposal - W) + momentum * (W - before_last))
+        proposal, memory, diagnostics = refinement.step(M, memory)
+        previous, M = M, refinement.project(M + alpha * (proposal - M) + momentum * (M - previous))
         record.step(**diagnostics)
-        if settled is not None:
+        if min_gain is not None:
             objectives.append(diagnostics["objective"])
             now, before = objectives[-WINDOW:], objectives[-2 * WINDOW : -WINDOW]
-            if len(before) == WINDOW and np.mean(now) - np.mean(before) < settled:
+            if len(before) == WINDOW and np.mean(now) - np.mean(before) < min_gain:
                 break
-    return W
+    return M, memory

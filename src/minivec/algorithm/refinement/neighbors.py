@@ -1,4 +1,4 @@
-"""Refine-1: every mapped row is drawn to the mean of its nearest neighbours."""
+"""Refine-1: every mapped row moves towards the mean of its nearest neighbours."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from minivec.search import mean_of_nearest
 
 
 def neighbors_step(
-    X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int, neighbors: int, rng: np.random.Generator
+    X: np.ndarray, Y: np.ndarray, W: np.ndarray, *, sample: int | None, neighbors: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The orthogonal map (dA, dB) from ``sample`` rows of ``X``, or all, to the means of their neighbours.
+    """The orthogonal map (dA, dB) from ``sample`` rows of ``X`` (None: all) to the means of their neighbours.
 
     Neighbours are the ``neighbors`` rows of ``Y`` nearest to a row mapped by ``W``. The objective is the mean
     cosine of the mapped rows to those means.

@@ -1,129 +1,141 @@
 """Sinkhorn-Procrustes: soft pairs by entropic transport between fresh samples of both spaces, then the closed form.
 
-Grave, Joulin and Berthet, "Unsupervised alignment of embeddings with Wasserstein Procrustes" (2019), here in the
-leading principal directions first; cross-fitted, because a map that pairs the rows it was fitted on confirms itself;
-and with rows compared most by what the two spaces have been found to share.
+Grave, Joulin and Berthet, "Unsupervised alignment of embeddings with Wasserstein Procrustes" (2019), with three
+differences. The leading principal directions come first. The fit is cross-fitted, because a map that pairs the rows it
+was fitted on confirms itself. Rows are compared most along the directions that the two spaces are known to share.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from minivec.algorithm.evidence import NO_PAIRS
+from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import polar, retract, shared_directions, trust
+from minivec.algorithm.refinement.loop import Step
 from minivec.backend import compiled
-from minivec.frame import Principal, unit
+from minivec.frame import unit
 
+# Figures: docs/tuning.md.
 ROUNDS = 3  # of Sinkhorn's normalisation
-SMALL = 1e-3  # of cross-covariances that have no plan yet
-FOLDS = 4  # of the rows of X; 4,000 rows reach 0.50 to 0.79 of the ceiling with them, 0.45 to 0.75 without
-# Pace, and plans that carry a map to another level, where every plan has a sample of its own: with two, 4,000 rows of
-# prose, E5 -> USE, fell from 0.90 of the ceiling to 0.78.
-FRESH = 1, 4
+SMALL = 1e-3  # norm of cross-covariances that have no plan yet
+FOLDS = 4  # of the rows of X
+# How many times smoothing_alpha a step goes, and how many plans the map of a level is made of.
+FRESH = 1, 4  # where every plan has a sample of its own
 STILL = 3, 1  # where every row takes part, so that a step has no noise of sampling to smooth
-PLANS_WORTH = 700  # known pairs that weigh as much as all plans: 1,000 do as well at a third of it
+PLANS_WORTH = 700  # known pairs that weigh as much as all plans
+
+Rows = tuple[np.ndarray, np.ndarray]  # one array of each space
+
+
+class Coupling(NamedTuple):
+    """What a plan says: cross-covariances, one a fold, the mean cosine under the plan, and the next step's memory."""
+
+    cross: np.ndarray
+    objective: float
+    memory: Any
 
 
 class Transport:
-    """Transport plans between two spaces seen in their leading ``r`` principal directions (all of them: None).
+    """Transport plans between two spaces in their leading principal ``directions`` (None: all of them).
 
-    ``X`` (nA, dA) and ``Y`` (nB, dB) are framed rows; ``sample`` rows of each side take part in one plan, at inverse
-    temperature ``beta``. The rows of X lie in FOLDS folds. What is refined is a stack of cross-covariances
-    (FOLDS, rA, rB), in coordinates whose variances are partly evened out: each fold's is of the rows of the others,
-    and says how the rows of this one are compared with those of Y. Known ``pairs`` (m, 2) of row numbers lie in the
-    folds of their rows of X and count beside the plans, each as far as the map that has not seen it agrees.
+    ``sample`` rows a side take part in one plan, at inverse temperature ``beta``. The rows of X lie in FOLDS folds.
+    What is refined is a stack of cross-covariances (FOLDS, rA, rB), in partly whitened coordinates. Each fold has that
+    of the other folds' rows, which decides how its own rows are compared with those of Y. Known pairs lie in the folds
+    of their rows of X and count beside the plans, each by how well the map that has not seen it agrees.
+
+    ``pace`` is the number of times smoothing_alpha that a step should go.
     """
 
-    evened = 0.3  # power of the variances taken out of the rows that are compared
+    whitening_power = 0.3  # of the rows that are compared
 
-    def __init__(
-        self,
-        X: np.ndarray,
-        Y: np.ndarray,
-        principal: tuple[Principal, Principal],
-        r: int | None,
-        beta: float,
-        sample: int,
-        rng: np.random.Generator,
-        pairs: np.ndarray = NO_PAIRS,
-    ):
-        self._leading = principal
-        if r is not None and r < min(X.shape[1], Y.shape[1]):
-            self._leading = principal[0].leading(r), principal[1].leading(r)
+    def __init__(self, problem: Problem, *, directions: int | None, beta: float, sample: int, rng: np.random.Generator):
+        X, Y, self._pairs = problem.X, problem.Y, problem.pairs
+        self._leading = problem.principal
+        if directions is not None and directions < min(X.shape[1], Y.shape[1]):
+            self._leading = problem.principal[0].leading(directions), problem.principal[1].leading(directions)
         self._rows = X, Y
         source, target = self._leading
-        evening = source.evening(self.evened), target.evening(self.evened)
-        self._seen = X @ source.directions * evening[0], Y @ target.directions * evening[1]
+        factors = source.whitening(self.whitening_power), target.whitening(self.whitening_power)
+        self._compared = X @ source.directions * factors[0], Y @ target.directions * factors[1]
         self._beta, self._rng = np.float32(beta), rng
         self._folds = np.array_split(rng.permutation(len(X)), FOLDS)
-        self._pairs, self._their_folds = pairs, [np.isin(pairs[:, 0], fold) for fold in self._folds]
+        self._pair_folds = [np.isin(self._pairs[:, 0], fold) for fold in self._folds]
         self._samples = min(sample // FOLDS, len(X) // FOLDS), min(sample, len(Y))
         self.pace, self._plans = STILL if sample >= max(len(X), len(Y)) else FRESH
 
-    def inside(self, W: np.ndarray) -> np.ndarray:
-        """The cross-covariances to start from, (FOLDS, rA, rB): those of rows of which W (dA, dB) maps A's to B's.
+    def init(self, W: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The cross-covariances (FOLDS, rA, rB) of rows that W (dA, dB) maps onto their partners, and the memory.
 
-        They are small, so that the first plans take their place rather than being averaged with them.
+        They are small, so that the first plans replace them instead of being averaged with them.
         """
         source, target = self._leading
-        a, b = (np.sqrt(np.square(Z).mean(0)) for Z in self._seen)
+        a, b = (np.sqrt(np.square(Z).mean(0)) for Z in self._compared)
         cross = a[:, None] * polar(source.directions.T @ W @ target.directions) * b
-        return np.stack([SMALL * cross / np.linalg.norm(cross)] * FOLDS)
+        return np.stack([SMALL * cross / np.linalg.norm(cross)] * FOLDS), None
 
-    def propose(self, cross: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """One step from cross-covariances (FOLDS, rA, rB): those of fresh plans, scaled to norm 1.
+    def step(self, M: np.ndarray, memory: Any) -> Step:
+        """Propose the cross-covariances of the plans that ``M`` (FOLDS, rA, rB) leads to, scaled to norm 1.
 
         ``objective`` is the mean cosine under the plan, on rows that this step has not fitted.
         """
-        found, objective = self._plan(cross, self._seen)
-        others = found.sum(0) - found
-        return others / np.linalg.norm(others, axis=(1, 2), keepdims=True), {"objective": objective}
+        by_fold, objective, memory = self._plan(M, self._compared, memory)
+        others = by_fold.sum(0) - by_fold
+        proposal = others / np.linalg.norm(others, axis=(1, 2), keepdims=True)
+        return Step(proposal, memory, {"objective": objective})
 
-    def cross_covariance(self, cross: np.ndarray) -> tuple[np.ndarray, float]:
+    def project(self, M: np.ndarray) -> np.ndarray:
+        """``M`` itself: every cross-covariance is allowed."""
+        return M
+
+    def lift(self, M: np.ndarray, memory: Any) -> tuple[np.ndarray, float]:
         """X^T P Y of the whole rows, (dA, dB), and the objective: means over several plans where samples differ."""
-        found = [self._plan(cross, self._rows) for _ in range(self._plans)]
-        return sum(lifted.sum(0) for lifted, _ in found), float(np.mean([objective for _, objective in found]))
+        couplings = []
+        for _ in range(self._plans):
+            couplings.append(self._plan(M, self._rows, memory))
+            memory = couplings[-1].memory
+        cross = sum(coupling.cross.sum(0) for coupling in couplings)
+        return np.asarray(cross), float(np.mean([coupling.objective for coupling in couplings]))
 
-    def held_out(self, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Known rows of X (m, rB), each turned by the map of the other folds, and their partners: unit rows.
+    def unseen_pairs(self, M: np.ndarray) -> Rows:
+        """Known rows of X (m, rB), each mapped by the map of the other folds, and their partners: unit rows.
 
-        That map has not been fitted to them here, but the one that this level began with may have been.
+        That map has not been fitted to them at this level; the map that the level began with may have been.
         """
-        x, y = (unit(Z[rows]) for Z, rows in zip(self._seen, self._pairs.T, strict=True))
+        x, y = (unit(Z[rows]) for Z, rows in zip(self._compared, self._pairs.T, strict=True))
         mapped = np.empty_like(y)
-        for fold, W in zip(self._their_folds, retract(cross), strict=True):
+        for fold, W in zip(self._pair_folds, retract(M), strict=True):
             mapped[fold] = unit(x[fold] @ W)
         return mapped, y
 
-    def _plan(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
-        """The cross-covariances of ``rows``, (nA, dA) and (nB, dB), under a plan; the mean cosine.
+    def _plan(self, M: np.ndarray, rows: Rows, memory: Any) -> Coupling:
+        """The coupling of ``rows``, (nA, dA) and (nB, dB), by a plan and by the known pairs.
 
-        Known pairs add their own, and their cosines, each by its weight: 1 where they count as much as all plans.
+        Each pair adds its cross-covariance and its cosine, by its weight: 1 where it counts as much as all plans.
         """
-        found, objective = self._couple(cross, rows)
+        coupling = self._couple(M, rows, memory)
         m = len(self._pairs)
-        if m:
-            mapped, partners = self.held_out(cross)
-            cosine = (mapped * partners).sum(1)
-            x, y = (Z[known] for Z, known in zip(rows, self._pairs.T, strict=True))
-            x = x * (FOLDS / PLANS_WORTH * trust(cosine))[:, None]
-            found = found + np.stack([x[fold].T @ y[fold] for fold in self._their_folds])
-            objective = (PLANS_WORTH * objective + m * float(cosine.mean())) / (PLANS_WORTH + m)
-        return found, objective
+        if not m:
+            return coupling
+        mapped, partners = self.unseen_pairs(M)
+        cosine = (mapped * partners).sum(1)
+        x, y = (Z[known] for Z, known in zip(rows, self._pairs.T, strict=True))
+        x = x * (FOLDS / PLANS_WORTH * trust(cosine))[:, None]
+        cross = coupling.cross + np.stack([x[fold].T @ y[fold] for fold in self._pair_folds])
+        objective = (PLANS_WORTH * coupling.objective + m * float(cosine.mean())) / (PLANS_WORTH + m)
+        return Coupling(cross, objective, coupling.memory)
 
-    def _couple(self, cross: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
-        """What the rows alone say: those of a fresh sample, each against all of the other side's."""
+    def _couple(self, M: np.ndarray, rows: Rows, memory: Any) -> Coupling:
+        """The coupling of ``rows`` without known pairs: a fresh sample of each fold, against one of Y."""
         size, candidates = self._samples
         drawn = (
             np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds]),
             self._rng.choice(len(rows[1]), candidates, replace=False),
         )
-        a, b = x, y = [Z[some] for Z, some in zip(self._seen, drawn, strict=True)]
-        if rows is not self._seen:
-            x, y = (Z[some] for Z, some in zip(rows, drawn, strict=True))
-        plan, objective = _plan_of(*shared_directions(cross), self._beta, a, b)
-        return ops.convert_to_numpy(_cross(plan, x, y)), float(objective)
+        a, b = (Z[numbers] for Z, numbers in zip(self._compared, drawn, strict=True))
+        x, y = (Z[numbers] for Z, numbers in zip(rows, drawn, strict=True))
+        plan, objective = _plan_of(*shared_directions(M), self._beta, a, b)
+        return Coupling(ops.convert_to_numpy(_cross(plan, x, y)), float(objective), memory)
 
 
 def unit_rows(rows: Any) -> Any:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.evidence import Evidence
-from minivec.algorithm.pipeline import levels
+from minivec.algorithm.problem import Problem
+from minivec.algorithm.schedule import schedule
 from minivec.datasets import load_sample
 from minivec.settings import resolve
 
@@ -140,31 +140,31 @@ def test_wrong_pairs_do_not_spoil_what_works_without_them(sample):
 def test_halves_of_the_evidence_are_disjoint_and_keep_pairs_together():
     X, Y = (np.arange(n, dtype=np.float32)[:, None] for n in (101, 80))
     pairs = np.stack([np.arange(0, 60, 3), np.arange(79, 59, -1)], 1)
-    halves = Evidence(X, Y, pairs).halves()
+    halves = Problem.of(X, Y, pairs).halves()
     for whole, parts in ((X, [half.X for half in halves]), (Y, [half.Y for half in halves])):
         np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), whole)
     known = np.concatenate([np.hstack(half.known) for half in halves])
     np.testing.assert_array_equal(known[known[:, 0].argsort()], pairs)
     assert [len(half.pairs) for half in halves] == [10, 10]
-    unpaired = Evidence(X, Y, pairs[:0]).halves()
+    unpaired = Problem.of(X, Y).halves()
     np.testing.assert_array_equal(unpaired[1].X, X[1::2])
 
 
 def test_a_last_level_of_too_few_rows_is_left_out():
     """Its sample stays the same: 1,200 rows in 512 dimensions took the bundled sample from 0.81 to 0.29."""
-    last = [levels(unpaired(5000), resolve(refine1_sample_size=sample))[-1].r for sample in (400, 600, None)]
+    last = [schedule(unpaired(5000, refine1_sample_size=sample))[-1].directions for sample in (400, 600, None)]
     assert last == [256, None, None]
 
 
 def test_the_last_level_of_few_rows_is_run_several_times_and_no_more_steps_are_taken_than_asked_for():
-    runs = [[level.bags for level in levels(unpaired(rows), resolve())] for rows in (400, 900, 5000, 13_000)]
+    runs = [[level.bags for level in schedule(unpaired(rows))] for rows in (400, 900, 5000, 13_000)]
     assert runs == [[1], [1, 1, 1, 6], [1, 1, 1, 2], [1, 1, 1, 1]]  # a single level is that of every start
-    asked = levels(unpaired(900), resolve(refine1_iterations=30))
+    asked = schedule(unpaired(900, refine1_iterations=30))
     assert sum(level.bags * level.steps for level in asked) == 30
 
 
-def unpaired(rows: int) -> Evidence:
-    return Evidence(*[np.zeros((rows, 64), np.float32)] * 2, np.empty((0, 2), np.int64))
+def unpaired(rows: int, **settings) -> Problem:
+    return Problem.of(*[np.zeros((rows, 64), np.float32)] * 2, settings=resolve(**settings))
 
 
 @pytest.mark.slow

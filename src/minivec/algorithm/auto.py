@@ -1,0 +1,60 @@
+"""Preset "auto": starts compete, then transport between samples, coarse to fine."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minivec.algorithm.competition import Winner, compete
+from minivec.algorithm.paired import FEWEST, HELD_OUT, select
+from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, split_pairs
+from minivec.algorithm.refinement.stages import Stage, refine1, refine2
+from minivec.algorithm.schedule import refine, schedule
+from minivec.algorithm.starts import STARTS, StartFunction
+from minivec.record import Record
+
+STAGES: tuple[Stage, ...] = (refine2,)  # after the levels and Refine-1
+
+
+def solve(
+    problem: Problem, record: Record, *, starts: Sequence[StartFunction] = STARTS, stages: Sequence[Stage] = STAGES
+) -> Solution:
+    """Search for the map from ``starts``, then run the published stages that the settings name, and ``stages``.
+
+    Of known pairs that are not few, a fifth is held out. These pairs select a map: that of a fit with the other pairs,
+    that of a fit without pairs, Procrustes on the pairs alone, or a blend.
+    """
+    s, rng = problem.settings, problem.generator()
+    held_out, rest = split_pairs(problem.pairs, fewest=FEWEST, most=HELD_OUT, rng=rng)
+    judges, whole = problem.with_pairs(held_out), problem.with_pairs(rest)
+    winner = search(whole, record, rng, starts)
+    W, agreement, by_pairs = winner.refined.W, winner.agreement, None
+    if len(held_out):
+        candidates = [(agreement, W)]
+        if not record.stopped:
+            without = search(problem.with_pairs(NO_PAIRS), record, rng, starts)
+            candidates.append((without.agreement, without.refined.W))
+        selection = select(candidates, judges, whole)
+        W, agreement = selection.W, selection.agreement
+        by_pairs = PairsVerdict(selection.expected_cosine, selection.verdict)
+    if s.refine1_neighbors:
+        W = refine1(problem, W, record, rng, steps=schedule(whole)[-1].steps)
+    refine1_W = W
+    for stage in stages:
+        W = stage(problem, W, record, rng)
+    return Solution(winner.start, refine1_W, W, agreement, by_pairs)
+
+
+def search(
+    problem: Problem, record: Record, rng: np.random.Generator, starts: Sequence[StartFunction] = STARTS
+) -> Winner:
+    """The winner of the starts' competition at the first level, refined at all further levels.
+
+    Refine-1, where the settings name it, takes the place of the last level.
+    """
+    first, *further = schedule(problem)
+    winner = compete(problem, first, record, rng, starts=starts)
+    refined = winner.refined
+    for level in further[:-1] if problem.settings.refine1_neighbors else further:
+        if not record.stopped:
+            refined = refine(record, refined.W, level, rng, problem)
+    return winner._replace(refined=refined)

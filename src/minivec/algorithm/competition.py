@@ -1,0 +1,76 @@
+"""Starts compete: each is refined at the coarsest level, and the map with the highest objective wins."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from minivec.algorithm.confidence import agreement_of
+from minivec.algorithm.problem import Problem
+from minivec.algorithm.schedule import Level, Refined, refine
+from minivec.algorithm.starts import Start, StartFunction
+from minivec.record import Record
+
+# Figures: docs/tuning.md.
+CLEAR = 0.5  # the first start wins at once if its halves agree that far; after one rival half of it does, and so on
+TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
+OBJECTIVE = attrgetter("objective")
+
+
+class Winner(NamedTuple):
+    """The winning start's map (dA, dB), that map refined, and the agreement of the two halves nearest to it."""
+
+    start: np.ndarray
+    refined: Refined
+    agreement: float
+
+
+def compete(
+    problem: Problem, level: Level, record: Record, rng: np.random.Generator, *, starts: Sequence[StartFunction]
+) -> Winner:
+    """Refine starts at ``level``, one after the other, until the halves agree well enough. The first always competes.
+
+    Every start comes with maps of two independent halves, refined on disjoint halves of the rows: right maps agree.
+    """
+    halves = problem.halves()
+    winner: Winner | None = None
+    refined_halves: list[list[Refined]] = []
+
+    def agreement(one: Refined, other: Refined) -> float:
+        return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
+
+    made = (start(problem, halves, record, rng) for start in starts)
+    for rivals, start in enumerate(start for start in made if start is not None):
+        *pair, best = _refined(problem, halves, start, level, record, rng)
+        if agreement(*pair) < CLEAR:  # otherwise all three are the same map
+            again = refine(record, max(pair, key=OBJECTIVE).W, level, rng, problem)
+            best = max(best, again, key=OBJECTIVE)
+        refined_halves.append(pair)
+        if winner is None or best.objective > winner.refined.objective:
+            winner = Winner(start.whole, best, 0.0)
+        with record.stage("agreement"):
+            nearest = [max(half, key=partial(agreement, winner.refined)) for half in zip(*refined_halves, strict=True)]
+            winner = winner._replace(agreement=agreement(*nearest))
+            record.step(agreement=winner.agreement)
+        agree = winner.agreement > CLEAR / (1 + rivals)
+        if record.stopped or agree and (rivals > 1 or winner.refined.objective < TIGHT):
+            break
+    if winner is None:
+        raise ValueError("no start is for this problem")
+    return winner
+
+
+def _refined(
+    problem: Problem,
+    halves: tuple[Problem, Problem],
+    start: Start,
+    level: Level,
+    record: Record,
+    rng: np.random.Generator,
+) -> list[Refined]:
+    """The start's two halves, each refined on its half of the rows, and its whole, refined on all rows."""
+    maps, problems = [*start.halves, start.whole], [*halves, problem]
+    return list(record.each(refine, maps, repeat(level), rng.spawn(3), problems))

@@ -1,0 +1,99 @@
+"""The schedule of preset "auto": levels of transport, from few directions and soft plans to all directions."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minivec.algorithm.problem import Problem
+from minivec.algorithm.procrustes import polar, whitened_procrustes
+from minivec.algorithm.refinement.loop import iterate
+from minivec.algorithm.refinement.shortlists import Shortlists
+from minivec.algorithm.refinement.sinkhorn import Transport
+from minivec.record import Record
+from minivec.threads import lone_blas
+
+
+class Level(NamedTuple):
+    """One level: transport in the leading ``directions`` (None: all), at inverse temperature ``beta``.
+
+    A plan couples ``sample`` rows a side, and at most ``steps`` steps are taken. The level's map comes from ``bags``
+    runs, each with folds of its own. ``refinement`` is the class that makes the plans.
+    """
+
+    directions: int | None
+    beta: float
+    sample: int
+    steps: int
+    refinement: type[Transport] = Transport
+    bags: int = 1
+
+
+class Refined(NamedTuple):
+    """What a level finds: W (dA, dB), the mean cosine under its plans, and the map between its own directions."""
+
+    W: np.ndarray
+    objective: float
+    inside: np.ndarray
+
+
+# Figures: docs/tuning.md.
+LEVELS = (
+    Level(64, 14, 2000, 60),
+    Level(160, 20, 2000, 40),
+    Level(256, 30, 2000, 10),
+    Level(None, 42, 49152, 7, Shortlists),
+)
+CELLS = 18_874_368  # most numbers in a sample: the rows of wide spaces are fewer
+BAGS, PLENTY = 6, 12_000  # most runs of the last level, and the rows that its runs see between them
+ROWS_PER_DIRECTION = 8  # a level needs that many rows for each of its directions
+PAIR_ROWS = 2  # further rows that a known pair counts for there
+MIN_GAIN = 3e-4  # a level stops when its objective gains less
+FASTEST = 1.5  # longest step, in proposals
+MOMENTUM = 0.5  # share of each step that the next one repeats
+
+
+def schedule(problem: Problem) -> list[Level]:
+    """Those of LEVELS that have enough rows, with the caller's sample size and number of steps, shared out evenly."""
+    X, Y, s = problem.X, problem.Y, problem.settings
+    rows, width = min(len(X), len(Y)) + PAIR_ROWS * len(problem.pairs), max(X.shape[1], Y.shape[1])
+    total, sample = s.refine1_iterations, s.refine1_sample_size
+
+    def has_enough(level: Level) -> bool:
+        seen = rows if level.directions else min(rows, level.sample)  # the last level keeps its sample
+        return seen >= ROWS_PER_DIRECTION * min(level.directions or width, width)
+
+    levels = [level._replace(sample=sample or min(level.sample, CELLS // width)) for level in LEVELS]
+    levels = [level for level in levels if has_enough(level)] or levels[:1]
+    if total is not None:
+        return [
+            level._replace(steps=total // len(levels) + (i < total % len(levels))) for i, level in enumerate(levels)
+        ]
+    if len(levels) > 1:  # the first level serves every start, and is run once
+        bags = min(BAGS, max(1, PLENTY // max(len(X), len(Y))))
+        levels[-1] = levels[-1]._replace(bags=bags)
+    return levels
+
+
+def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator, problem: Problem) -> Refined:
+    """Refine the map ``W`` (dA, dB) on the rows of ``problem`` at one level."""
+    s = problem.settings
+    lifted = []
+    with record.stage("refine1", level.bags * level.steps), lone_blas():
+        for _ in range(level.bags):
+            transport = level.refinement(
+                problem, directions=level.directions, beta=level.beta, sample=level.sample, rng=rng
+            )
+            cross, memory = iterate(
+                transport,
+                W,
+                steps=level.steps,
+                alpha=min(transport.pace * s.smoothing_alpha, FASTEST),
+                momentum=MOMENTUM,
+                min_gain=MIN_GAIN if s.refine1_iterations is None else None,
+                record=record,
+            )
+            lifted.append(transport.lift(cross, memory))
+    crosses, objectives = zip(*lifted, strict=True)
+    return Refined(
+        whitened_procrustes(np.asarray(sum(crosses)), *problem.principal), objectives[-1], polar(cross.mean(0))
+    )

@@ -1,0 +1,32 @@
+"""The one entry: a ``Problem`` in, an ``Outcome`` out. A preset finds the map, this module says how good it is."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minivec.algorithm import auto, paper
+from minivec.algorithm.confidence import expected_cosine, verdict_by_agreement
+from minivec.algorithm.problem import Outcome, Problem, Solution
+from minivec.algorithm.procrustes import polar
+from minivec.record import Record
+
+MAPPING_WHITENING_POWER = 0.1  # of mapping="whitened"; figures: docs/tuning.md
+
+PRESETS: dict[str, Callable[[Problem, Record], Solution]] = {"auto": auto.solve, "paper": paper.solve}
+
+
+def solve(problem: Problem, record: Record) -> Outcome:
+    """Fit the map of ``problem`` by its preset, and note stages and steps on ``record``."""
+    solution = PRESETS[problem.settings.preset](problem, record)
+    with record.stage("confidence"):
+        verdict = verdict_by_agreement(solution.agreement, problem.X, problem.Y, problem.principal)
+        by_pairs = solution.by_pairs
+        expected = by_pairs.expected_cosine if by_pairs else expected_cosine(problem.X, problem.Y, solution.W)
+        if by_pairs and by_pairs.verdict.confidence > verdict.confidence:  # either kind of evidence is enough
+            verdict = by_pairs.verdict
+    W = polar(solution.W.astype(np.float64))  # orthogonal to the last digit, whatever the steps left
+    inverse = W.T
+    if problem.settings.mapping == "whitened":
+        whitening = [p.whitening_matrix(MAPPING_WHITENING_POWER) for p in problem.principal]
+        W, inverse = whitening[0] @ W, whitening[1] @ inverse
+    return Outcome(W, inverse, solution.initial_W, solution.refine1_W, expected, verdict)
