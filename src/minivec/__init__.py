@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minivec.metrics import evaluate_alignment
     from minivec.persistence import load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment", "load"]
 
 _MODULES = {

@@ -15,6 +15,7 @@ from keras import ops
 from minivec import __version__
 from minivec.algorithm.confidence import AlignmentWarning
 from minivec.backend import compiled
+from minivec.extras import missing
 from minivec.frame import Frame
 from minivec.history import History
 from minivec.record import Callback, Record
@@ -352,7 +353,7 @@ class MiniVec2VecAligner(keras.Model):
 
         ``source_texts`` and ``target_texts`` name the rows, one text each. ``paired`` says that row i of both is the
         same item (the source's texts then serve for both), and adds what only true pairs tell. At most 10,000 rows a
-        side, drawn evenly, are shown. Needs ``pip install 'minivec[report]'``. Raises as ``align`` does for what is no
+        side, drawn evenly, are shown. Needs the extra ``report``. Raises as ``align`` does for what is no
         embedding, and ValueError for fewer than 20 rows, texts or pairs of another number than the rows.
         """
         from minivec.report import Report
@@ -395,7 +396,7 @@ def _recorder(engine: str) -> type[Record]:
     try:
         from minivec.distributed import TaskRecord
     except ImportError as error:
-        raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
+        raise missing("engine='ray' needs Ray", "ray") from error
     return TaskRecord
 
 

@@ -26,6 +26,7 @@ from minivec.cli.common import (
     verdict,
 )
 from minivec.cli.report import Texts, prepare
+from minivec.extras import missing
 from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
 from minivec.persistence import saved_on
 
@@ -177,7 +178,7 @@ def _transform_with_ray(
     try:
         from minivec import distributed
     except ImportError as error:
-        raise ImportError("--engine ray needs Ray: pip install 'minivec[ray]'") from error
+        raise missing("--engine ray needs Ray", "ray") from error
     from minivec.runtime import QueryAdapter
 
     start = time.perf_counter()
