@@ -15,7 +15,6 @@ import supervised
 from minivec import backend
 from minivec.datasets import load_sample
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
 KERAS_DEFAULT = {
     "floatx": "float32",
     "epsilon": 1e-07,
