@@ -53,6 +53,7 @@ def sample(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_sample", lambda: small)
 
 
+@pytest.mark.filterwarnings("ignore::minivec.AlignmentWarning")  # few rows and a stand-in for the fit
 @pytest.mark.parametrize("page", [param for param in pages_with("python") if param.values[0].name not in OWN_TESTS])
 def test_python_blocks_run_from_top_to_bottom(page, sample):
     names = {"__name__": "__main__"}

@@ -14,7 +14,7 @@ FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Makefil
 FOLDERS = ("docs", "src", "examples", "benchmarks", ".github")
 TEXTS = [ROOT / name for name in FILES]
 TEXTS += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")]
-LINE = re.compile(r"pip install .*")
+LINE = re.compile(r"pip install [^&`\n]*")
 
 
 def install_lines(path):

@@ -126,7 +126,7 @@ class Store(ABC):
     """
 
     kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
-    extra: ClassVar[str | None] = None  # of minivec, that brings the client
+    extra: ClassVar[str] = ""  # of minivec, that brings the client
     fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
     column: str | None = None  # of the vectors, where the address names one
 
