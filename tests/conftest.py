@@ -8,6 +8,20 @@ settings.register_profile("minivec", deadline=None)  # on a busy machine a slow 
 settings.load_profile("minivec")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--no-skips", action="store_true", help="fail tests that are skipped: all packages should be there"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid}: {report.longrepr[2]}"
+    return report
+
+
 @pytest.fixture
 def run(capsys):
     def run(*arguments):

@@ -13,8 +13,6 @@ from minivec.frame import Frame, unit
 from minivec.record import Step
 from supervised import spaces
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
-
 
 @pytest.fixture(autouse=True)
 def solver(monkeypatch):

@@ -13,8 +13,8 @@ import pytest
 import minivec
 import supervised
 from minivec import backend
+from minivec.datasets import load_sample
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
 KERAS_DEFAULT = {
     "floatx": "float32",
     "epsilon": 1e-07,
@@ -81,7 +81,8 @@ def test_keras_is_left_alone_once_it_is_imported(monkeypatch):
 def run(code, folder, backend=None):
     """Run ``code`` in a new process with ``folder`` as the working directory and Keras's home."""
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    environment |= {"KERAS_HOME": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment |= {"KERAS_HOME": str(folder), "PYTHONPATH": paths}
     if backend:
         environment["KERAS_BACKEND"] = backend
     result = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
@@ -148,6 +149,28 @@ np.testing.assert_allclose(model(np.load("A.npy")), np.load("mapped.npy"), atol=
 print(keras.backend.backend())
 """
     assert run(code, tmp_path) in ("jax", "torch", "tensorflow")
+
+
+@pytest.mark.tensorflow
+def test_a_fit_on_tensorflow(tmp_path):
+    """A whole fit of part of the sample finds held-out partners, and its file maps alike on this backend."""
+    pytest.importorskip("tensorflow")
+    code = """
+import keras, minivec, numpy as np
+from minivec.datasets import load_sample
+assert keras.backend.backend() == "tensorflow"
+source, target, test_A, test_B, _ = load_sample()
+aligner = minivec.MiniVec2VecAligner(384)
+history = aligner.align(source[:4000], target[:4000], approx_runs=2, refine1_sample_size=1200, refine1_iterations=30)
+aligner.save("aligner.keras")
+np.save("mapped.npy", aligner(test_A))
+print(minivec.evaluate_alignment(aligner, test_A, test_B)["top1_accuracy"])
+"""
+    assert float(run(code, tmp_path, backend="tensorflow")) > 0.5
+    test_A = load_sample().test_source
+    np.testing.assert_allclose(
+        minivec.load(tmp_path / "aligner.keras")(test_A), np.load(tmp_path / "mapped.npy"), atol=1e-5
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiles nothing")

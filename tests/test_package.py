@@ -94,8 +94,11 @@ def test_the_oldest_dependencies_that_are_allowed(tmp_path):
         check=True,
         env=clean,
     )
-    tests = [ROOT / "tests" / f"test_{name}.py" for name in ("runtime", "files", "aligner", "hostile", "settings")]
+    tests = [ROOT / "tests" / name for name in ("test_runtime.py", "test_aligner.py", "test_settings.py", "formats")]
     only = "not any_array and not nulls_and_ragged"  # torch is not there, and PyArrow 15 cannot write such a file
     subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", "-k", only, *tests], check=True, cwd=ROOT, env=clean
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore", "-k", only, *tests],
+        check=True,
+        cwd=ROOT,
+        env=clean,
     )

@@ -282,7 +282,7 @@ class MiniVec2VecAligner(keras.Model):
 
         ``source_texts`` and ``target_texts`` name the rows, one text each. ``paired`` says that row i of both is the
         same item (the source's texts then serve for both), and adds what only true pairs tell. At most 10,000 rows a
-        side, drawn evenly, are shown. Needs ``pip install 'minivec[report]'``. Raises as ``align`` does for what is no
+        side, drawn evenly, are shown. Needs the extra ``report``. Raises as ``align`` does for what is no
         embedding, and ValueError for fewer than 20 rows, texts or pairs of another number than the rows.
         """
         from minivec.report import Report

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from minivec.extras import missing
 from minivec.validation import constant, not_finite
 
 WORD_SUFFIXES = (".vec", ".bin")
@@ -611,5 +612,5 @@ def _pyarrow() -> Any:
         import pyarrow.parquet
         import pyarrow.types
     except ImportError as error:
-        raise ImportError("Parquet files need PyArrow: pip install 'minivec[parquet]'") from error
+        raise missing("Parquet files need PyArrow", "parquet") from error
     return pyarrow

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minivec.extras import missing
 from minivec.frame import Frame
 from minivec.history import recorded_data
 from minivec.map import LinearMap
@@ -80,7 +81,7 @@ def recorder(engine: str) -> type[Record]:
     try:
         from minivec.distributed import TaskRecord
     except ImportError as error:
-        raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
+        raise missing("engine='ray' needs Ray", "ray") from error
     return TaskRecord
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,7 @@ def sample(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_sample", lambda: small)
 
 
+@pytest.mark.filterwarnings("ignore::minivec.AlignmentWarning")  # few rows and a stand-in for the fit
 @pytest.mark.parametrize("page", [param for param in pages_with("python") if param.values[0].name not in OWN_TESTS])
 def test_python_blocks_run_from_top_to_bottom(page, sample):
     names = {"__name__": "__main__"}
@@ -85,18 +87,48 @@ def test_every_page_is_in_the_navigation_and_every_image_exists():
             assert (page.parent / image).stat().st_size < 400_000, image
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_asks_nothing_of_a_network(tmp_path):
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("material")
-    pytest.importorskip("mkdocstrings")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built documentation."""
+    for package in ("mkdocs", "material", "mkdocstrings"):
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_nothing_of_a_network(site):
     loaded = re.compile(
         r"""<(?:script|img|iframe)[^>]*src=["']?(?:https?:)?//|<link[^>]*stylesheet[^>]*href=["']?https?:"""
     )
-    for page in (tmp_path / "site").rglob("*.html"):
+    for page in site.rglob("*.html"):
         assert not loaded.search(page.read_text(encoding="utf-8")), page
-    api = (tmp_path / "site/api/index.html").read_text(encoding="utf-8")
+    api = (site / "api/index.html").read_text(encoding="utf-8")
     assert "hyperparameter given here wins" in api and api.count("doc-object") > 5
+
+
+HIDDEN = """() => [...document.querySelectorAll("pre > code")].filter(code => code.scrollWidth > code.clientWidth + 1)
+    .map(code => code.textContent).concat(document.body.scrollWidth > innerWidth ? ["the page itself"] : [])"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Playwright's
+@pytest.mark.parametrize("width", [400, 1000, 1400])
+def test_no_code_of_the_site_is_cut(site, width):
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or pytest.skip("needs Chromium (apt install chromium)")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        for path in sorted(site.rglob("index.html")):
+            page.goto(path.as_uri())
+            assert page.evaluate(HIDDEN) == [], path
+        browser.close()
+
+
+def test_vector_databases_come_first():
+    entries = re.findall(r"^ +- (.+?):", (ROOT / "mkdocs.yml").read_text().partition("  - Use:")[2], re.MULTILINE)
+    assert entries[0] == "Vector databases"

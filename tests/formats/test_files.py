@@ -199,9 +199,9 @@ def test_missing_files_folders_and_unknown_formats(tmp_path):
 def test_without_pyarrow_the_error_says_what_to_install(tmp_path, monkeypatch):
     save(tmp_path / "x.parquet", X)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install 'minivec\[parquet\]'"):
+    with pytest.raises(ImportError, match=r"pip install '.\[parquet\]' in a copy"):
         open_rows(tmp_path / "x.parquet")
-    with pytest.raises(ImportError, match=r"pip install 'minivec\[parquet\]'"):
+    with pytest.raises(ImportError, match=r"pip install '.\[parquet\]' in a copy"):
         check_output(tmp_path / "y.parquet", FORMATS)
 
 

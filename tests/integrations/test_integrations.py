@@ -66,6 +66,7 @@ def test_command_line(fitted, tmp_path, capsys):
     assert caught.value.code == 2 and ".safetensors or .onnx" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # still supported
 def test_torch(fitted):
     torch = pytest.importorskip("torch")
     aligner, A, expected = fitted

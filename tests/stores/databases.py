@@ -10,7 +10,7 @@ import pytest
 from minivec.runtime import QueryAdapter
 
 RELIABLE = {"verdict": "reliable", "confidence": 0.9}
-KINDS = ["parquet", "lance"] + [pytest.param(name, marks=pytest.mark.slow) for name in ("postgres", "chroma", "qdrant")]
+KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")
 
 
 def bridge(dA=6, dB=8, seed=0, history=RELIABLE):

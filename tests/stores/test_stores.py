@@ -109,9 +109,9 @@ def test_urls(tmp_path):
         "postgresql://ann:hunter2@\u2100/db?table=docs",
         "postgresql://ann:hunter2@127.0.0.1/db",
         "mysql://ann:hunter2@127.0.0.1/db",
-        pytest.param("qdrant://:hunter2@127.0.0.1:1/docs", marks=pytest.mark.slow),
-        pytest.param("chroma://:hunter2@127.0.0.1:1/docs", marks=pytest.mark.slow),
-        pytest.param("chroma://ann:hunter2@127.0.0.1:1/docs", marks=pytest.mark.slow),
+        "qdrant://:hunter2@127.0.0.1:1/docs",
+        "chroma://:hunter2@127.0.0.1:1/docs",
+        "chroma://ann:hunter2@127.0.0.1:1/docs",
     ],
 )
 def test_credentials_are_never_told(url, caplog, capfd):
@@ -163,7 +163,7 @@ def test_a_missing_client_says_what_to_install(monkeypatch, tmp_path):
         ("qdrant://h/docs", "qdrant_client", "qdrant"),
     ]:
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(ImportError, match=rf"pip install 'minivec\[{extra}\]'"):
+        with pytest.raises(ImportError, match=rf"pip install '.\[{extra}\]' .* pip install 'minivec\[{extra}\]'"):
             open_store(url).count()
 
 
@@ -201,7 +201,6 @@ def test_lance_keys_and_nulls(tmp_path):
     assert open_store(database.url("twice")).check() is None
 
 
-@pytest.mark.slow
 def test_postgres_keys_nulls_and_names(tmp_path):
     database = Postgres(tmp_path)
     database.fill("docs", X, null=7)

@@ -27,6 +27,7 @@ from minivec.cli.common import (
     verdict,
 )
 from minivec.cli.report import Texts, prepare
+from minivec.extras import missing
 from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
@@ -144,7 +145,7 @@ def transform(
         try:
             from minivec import distributed
         except ImportError as error:
-            raise ImportError("--engine ray needs Ray: pip install 'minivec[ray]'") from error
+            raise missing("--engine ray needs Ray", "ray") from error
         n = distributed.transform(input, bridge, output, str(rows.column), workers, block_size)
     print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
 

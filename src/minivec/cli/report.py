@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from minivec.cli.common import EMBEDDINGS, Columns, File, app, open_all, open_between
+from minivec.extras import missing
 from minivec.files import Rows, check_output
 
 FORMATS = ("html", "png", "svg")
@@ -59,7 +60,7 @@ def prepare(
         check_output(path, tuple(f".{name}" for name in FORMATS))
     for package in ("bokeh", "jinja2"):
         if output.suffix.lower() == ".html" and not find_spec(package):
-            raise ImportError(f"{output}: reports need {package}: pip install 'minivec[report]'")
+            raise missing(f"{output}: reports need {package}", "report")
     if paired and A.shape[0] != B.shape[0]:
         raise ValueError(f"--paired needs as many rows on both sides: {A} has {A.shape[0]}, {B} has {B.shape[0]}")
     if len(texts or ()) > 2:

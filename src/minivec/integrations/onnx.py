@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minivec.extras import missing
 from minivec.files import replacing
 from minivec.map import LinearMap
 
@@ -19,7 +20,7 @@ def save(adapter: LinearMap, path: str | Path) -> None:
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError as error:
-        raise ImportError("ONNX files need the onnx package: pip install 'minivec[onnx]'") from error
+        raise missing("ONNX files need the onnx package", "onnx") from error
 
     dA, dB = adapter.shape
     share, mean = np.float32(adapter.share), adapter.weights["target_mean"]

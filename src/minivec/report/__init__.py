@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minivec.extras import missing
 from minivec.files import check_output, replacing
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Report:
         try:
             from minivec.report.page import render
         except ImportError as error:
-            raise ImportError(f"reports need Bokeh and Jinja2: pip install 'minivec[report]' ({error})") from error
+            raise missing(f"reports need Bokeh and Jinja2 ({error})", "report") from error
         return render(self.facts)
 
     def save(self, path: str | Path) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from minivec.extras import missing
+
 
 def read_texts(path: str | Path) -> list[str]:
     """The lines of a UTF-8 text file, or the strings of a Parquet file's column ``text`` or only string column.
@@ -25,7 +27,7 @@ def _parquet(path: Path) -> list[str]:
     try:
         from pyarrow import ArrowException, parquet, types
     except ImportError as error:
-        raise ImportError("Parquet files need PyArrow: pip install 'minivec[parquet]'") from error
+        raise missing("Parquet files need PyArrow", "parquet") from error
     try:
         schema = parquet.read_schema(path)
         names = [field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)]

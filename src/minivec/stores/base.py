@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import numpy as np
 
+from minivec.extras import missing
 from minivec.files import refuse
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
@@ -125,7 +126,7 @@ class Store(ABC):
     """
 
     kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
-    extra: ClassVar[str | None] = None  # of minivec, that brings the client
+    extra: ClassVar[str] = ""  # of minivec, that brings the client
     fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
     column: str | None = None  # of the vectors, where the address names one
 
@@ -211,7 +212,7 @@ class Store(ABC):
         try:
             return import_module(module)
         except ImportError as error:
-            raise ImportError(f"{self}: needs {module}: pip install 'minivec[{self.extra}]'") from error
+            raise missing(f"{self}: needs {module}", self.extra) from error
 
     @contextmanager
     def guard(self) -> Iterator[None]:
