@@ -1,7 +1,17 @@
+import inspect
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.main import get_command
 
-from minivec.settings import resolve
+from minivec import MiniVec2VecAligner
+from minivec.algorithm.refinement.loop import WINDOW
+from minivec.algorithm.schedule import CELLS, LEVELS
+from minivec.algorithm.starts import ENSEMBLE
+from minivec.cli import app
+from minivec.settings import HYPERPARAMETERS, resolve
 
 
 def test_paper_preset_has_the_published_values():
@@ -85,3 +95,48 @@ def test_just_enough_rows_pass():
     resolve().check_rows(49, 49, 128, 64)
     resolve().check_rows(5, 5, 4, 64)
     resolve("paper", refine2_clusters=20).check_rows(20, 50, 128, 64)  # A needs no neighbours, and 10,000 is clipped
+
+
+def test_the_parameters_page_has_the_declared_defaults_ranges_and_explanations():
+    page = (Path(__file__).parents[1] / "docs" / "parameters.md").read_text()
+    words = " ".join(page.split())
+    for h in HYPERPARAMETERS:
+        row = f"| `{h.name}` | {h.defaults['paper']} | {h.defaults['auto']} | {h.range} | {h.stage} |"
+        assert row in page.splitlines()
+        assert f"`{h.name}` : {h.does} Cost: {h.cost}" in words
+
+
+def test_align_shows_every_hyperparameter_by_name_and_explains_its_defaults_and_cost():
+    shown = inspect.signature(MiniVec2VecAligner.align).parameters
+    explanation = " ".join(MiniVec2VecAligner.align.__doc__.split())
+    assert [h.name for h in HYPERPARAMETERS] == list(shown)[-8:]
+    for h in HYPERPARAMETERS:
+        assert shown[h.name].default is None and shown[h.name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert f"auto: {h.defaults['auto']}; paper: {h.defaults['paper']}" in explanation and h.cost in explanation
+
+
+def test_the_command_has_an_option_for_every_hyperparameter():
+    options = {option.name: option for option in get_command(app).commands["align"].params}
+    for h in HYPERPARAMETERS:
+        option = options[h.name]
+        assert option.opts == [f"--{h.name.replace('_', '-')}"] and option.help == h.option
+        assert option.default is None
+
+
+def test_the_words_about_auto_are_true_of_its_constants():
+    defaults = {h.name: h.defaults["auto"] for h in HYPERPARAMETERS}
+    assert defaults["approx_clusters"] == f"{min(ENSEMBLE)} to {max(ENSEMBLE)}, run by run"
+    steps = "{}, {}, {} and {}".format(*[level.steps for level in LEVELS])
+    assert defaults["refine1_iterations"] == f"{steps} at most in its four levels"
+    samples = [f"{min(LEVELS[-1].sample, CELLS // width):,}" for width in (384, 512, 768)]
+    assert all(sample in defaults["refine1_sample_size"] for sample in samples)
+    can_stop = [level.steps >= 2 * WINDOW for level in LEVELS]
+    assert can_stop == [True, True, False, False]
+
+
+@pytest.mark.parametrize("preset", ["auto", "paper"])
+def test_history_keeps_the_form_of_the_settings(preset):
+    names = ["preset", "mapping", "seed", *(h.name for h in HYPERPARAMETERS)]
+    assert list(asdict(resolve(preset))) == names
+    with pytest.raises(ValueError, match="refine2_clusters"):
+        resolve().required("refine2_clusters")
