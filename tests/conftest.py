@@ -10,15 +10,17 @@ settings.load_profile("minivec")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--no-skips", action="store_true", help="fail tests that are skipped: all packages should be there"
+        "--no-missing", action="store_true", help="fail a test that would be skipped for a missing package"
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield
-    if report.skipped and item.config.getoption("--no-skips"):
-        report.outcome, report.longrepr = "failed", f"{item.nodeid}: {report.longrepr[2]}"
+    if report.skipped and item.config.getoption("--no-missing"):
+        reason = report.longrepr[2]
+        if "could not import" in reason or "needs " in reason:
+            report.outcome, report.longrepr = "failed", f"{item.nodeid}: {reason}"
     return report
 
 
