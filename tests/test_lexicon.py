@@ -12,7 +12,7 @@ from minivec.files import map_rows, open_rows
 from minivec.frame import unit
 from minivec.lexicon import Lexicon, read_dictionary
 from minivec.search import csls_top_k, top_k
-from test_word_files import write
+from word_files import write
 
 A, B = supervised.spaces(8, 6, rows=400)
 EN, DE = [f"en{i}" for i in range(400)], [f"de{i}" for i in range(400)]

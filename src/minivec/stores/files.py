@@ -14,7 +14,7 @@ from minivec.settings import FIT_ROWS
 from minivec.stores.arrow import taken, with_vectors
 from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
 
-HEADERS = {".npy": files.write_npy_header, ".safetensors": files.write_safetensors_header}
+HEADERS = {suffix: known.header for suffix, known in files.FORMATS.items() if known.header}
 
 
 class FileStore(Store):
