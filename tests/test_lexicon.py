@@ -87,6 +87,8 @@ def test_dictionaries(tmp_path):
     path = tmp_path / "d.txt"
     path.write_text("cat Katze\ncat  Kater\n\nice cream\tSpeiseeis\t0.9\n")
     assert read_dictionary(path) == {"cat": {"Katze", "Kater"}, "ice cream": {"Speiseeis"}}
+    path.write_text("cat Katze\n", encoding="utf-8-sig")
+    assert read_dictionary(path) == {"cat": {"Katze"}}
     for text, words in {"cat Katze\ncat\n": "line 2 is not a word and its translation: 'cat'", "": "no words"}.items():
         path.write_text(text)
         with pytest.raises(ValueError, match=words):

@@ -15,5 +15,5 @@ def write(path, words=WORDS, X=X):
         file.write(f"{len(words)} {X.shape[1]}\n".encode())
         for word, row in zip(words, X, strict=True):
             numbers = row.tobytes() if binary else " ".join(map(str, row)).encode() + b"\n"
-            file.write(word.encode() + b" " + numbers)
+            file.write(word.encode(errors="surrogateescape") + b" " + numbers)
     return path

@@ -17,6 +17,8 @@ FORMATS: dict[str, Format] = {
     ".parquet": parquet.FORMAT,
     ".vec": word2vec.TEXT,
     ".bin": word2vec.BINARY,
+    ".txt": word2vec.GLOVE,
+    ".tsv": word2vec.TABLE,
 }
 
 SUFFIXES = tuple(FORMATS)
@@ -36,7 +38,7 @@ def open_rows(path: str | Path, column: str | None = None) -> Rows:
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: no permission to read it")
     if path.is_dir():
-        return parquet.ParquetFolderRows(path, column)
+        return parquet.ParquetRows(path, column)
     if not path.is_file():
         raise ValueError(f"{path}: not a regular file")
     if suffix not in FORMATS:
@@ -56,8 +58,8 @@ def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str
     """Write ``function(block)``, (m, d) -> (m, width) float32, of each block of ``size`` rows to ``path``.
 
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
-    and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin and
-    Parquet (column "word"); .npy and .npz have no place for them. Memory holds a few blocks, however large the file.
+    and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin, .txt, .tsv
+    and Parquet (column "word"); .npy and .npz have no place for them. Memory holds a few blocks of any file.
     ``path`` appears when everything is written, or not at all.
     """
     path = Path(path)

@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -57,14 +57,9 @@ class Rows(ABC):
     def __str__(self) -> str:
         return str(self.path) if self.column is None else f"{self.path} ({self.column})"
 
-    @contextmanager
-    def damage_named(self, *errors: type[Exception]) -> Iterator[None]:
-        """Whatever a library says of a broken file, as a ValueError of one line that names the file."""
-        try:
-            yield
-        except errors as error:
-            what = " ".join(str(error).split())
-            raise ValueError(f"{self}: damaged, or not a {self.path.suffix} file: {what}") from error
+    def damage_named(self, *errors: type[Exception]) -> AbstractContextManager[None]:
+        """Turn these errors of a broken file into a ValueError of one line that names the file."""
+        return damage_named(self, self.path.suffix, *errors)
 
     @abstractmethod
     def read(self, size: int) -> Iterator[Block]:
@@ -84,7 +79,7 @@ class Rows(ABC):
 
     def words(self, batch: Any) -> list[str]:
         """The words of the rows of one of ``batches``; ValueError where the file has none."""
-        raise ValueError(f"{self}: its rows have no words; .vec, .bin and Parquet files with a column {WORD!r} have")
+        raise ValueError(f"{self}: its rows have no words; word files and Parquet files with a column {WORD!r} have")
 
     def blocks(self, size: int) -> Iterator[np.ndarray]:
         """The vectors of ``batches``: float32 arrays of at most ``size`` rows."""
@@ -97,6 +92,16 @@ class Rows(ABC):
             X[filled : filled + len(block)] = block
             filled += len(block)
         return X
+
+
+@contextmanager
+def damage_named(where: Any, suffix: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors of a broken file into a ValueError of one line that says ``where``."""
+    try:
+        yield
+    except errors as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{where}: damaged, or not a {suffix} file: {what}") from error
 
 
 def choose(path: Path, column: str | None, names: list[str], one: str, many: str) -> str:
