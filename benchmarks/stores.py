@@ -144,10 +144,10 @@ def watch(store: str) -> list[float]:
 
         timed(lance, ("list_vectors", "with_vectors"), spent)
     elif store == "parquet":
-        from minivec import files as formats
+        from minivec.formats import base
         from minivec.stores import files
 
-        timed(formats, ("list_vectors", "checked"), spent)
+        timed(base, ("list_vectors", "checked"), spent)
         timed(files, ("with_vectors",), spent)
     elif store == "chroma":
         from minivec.stores.chroma import ChromaStore

@@ -12,7 +12,7 @@ from minivec.files import map_rows, open_rows
 from minivec.frame import unit
 from minivec.lexicon import Lexicon, read_dictionary
 from minivec.search import csls_top_k, top_k
-from test_word_files import write
+from word_files import write
 
 A, B = supervised.spaces(8, 6, rows=400)
 EN, DE = [f"en{i}" for i in range(400)], [f"de{i}" for i in range(400)]
@@ -87,6 +87,8 @@ def test_dictionaries(tmp_path):
     path = tmp_path / "d.txt"
     path.write_text("cat Katze\ncat  Kater\n\nice cream\tSpeiseeis\t0.9\n")
     assert read_dictionary(path) == {"cat": {"Katze", "Kater"}, "ice cream": {"Speiseeis"}}
+    path.write_text("cat Katze\n", encoding="utf-8-sig")
+    assert read_dictionary(path) == {"cat": {"Katze"}}
     for text, words in {"cat Katze\ncat\n": "line 2 is not a word and its translation: 'cat'", "": "no words"}.items():
         path.write_text(text)
         with pytest.raises(ValueError, match=words):

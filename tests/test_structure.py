@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.glob("minivec/**/*.py"))
 LINES, FUNCTION, POSITIONAL = 350, 60, 6
 
 # To be split: each entry goes when its file or function is short enough.
-LONG_FILES = {"minivec.files", "minivec.stores.postgres"}
+LONG_FILES = {"minivec.stores.postgres"}
 LONG_FUNCTIONS = {
     "minivec.aligner.align",
     "minivec.cli.align.align",

@@ -81,7 +81,7 @@ def read_dictionary(path: str | Path) -> dict[str, set[str]]:
     for no such file, and ValueError naming the first line that is not of this form.
     """
     dictionary: dict[str, set[str]] = {}
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:  # the first word must not hold a byte-order mark
         try:
             for number, line in enumerate(file, 1):
                 fields = line.rstrip("\n").split("\t" if "\t" in line else None)

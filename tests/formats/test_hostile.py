@@ -255,7 +255,7 @@ def test_npy_headers(tmp_path, content, word):
 
 def test_parquet_that_claims_too_much(tmp_path, monkeypatch):
     path = tmp_path / "x.parquet"
-    monkeypatch.setattr("minivec.files.ALWAYS_FINE", 1 << 20)
+    monkeypatch.setattr("minivec.formats.base.ALWAYS_FINE", 1 << 20)
     values = pa.array(np.tile(np.arange(64, dtype="f4"), 40_000))
     same = pa.table({"v": pa.FixedSizeListArray.from_arrays(values, 64)})
     pq.write_table(same, path, compression="zstd")

@@ -6,21 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from minivec.files import map_rows, open_rows, read_words
-from minivec.frame import unit
-
-WORDS = ["the", "Straße", "x_y", "\u00a0", "naïve", ",", "7", "日本"]
-X = unit(np.random.default_rng(0).standard_normal((8, 5))).astype(np.float32)
-
-
-def write(path, words=WORDS, X=X):
-    """A word2vec file written by hand."""
-    binary = path.suffix == ".bin"
-    with open(path, "wb") as file:
-        file.write(f"{len(words)} {X.shape[1]}\n".encode())
-        for word, row in zip(words, X, strict=True):
-            numbers = row.tobytes() if binary else " ".join(map(str, row)).encode() + b"\n"
-            file.write(word.encode() + b" " + numbers)
-    return path
+from word_files import WORDS, X, write
 
 
 @pytest.mark.parametrize("suffix", [".vec", ".bin"])
@@ -83,16 +69,20 @@ def test_a_row_longer_than_what_is_read_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("glove.vec", b"the 0.1 0.2 0.3\n", "starts with a line of two numbers"),
-        ("empty.vec", b"", "starts with a line of two numbers"),
+        ("none.bin", b"the 0.1 0.2 0.3\n", "starts with a line of two numbers"),
+        ("empty.vec", b"", "starts neither with a line of two numbers"),
+        ("words.txt", b"some notes\nof mine\n", "starts neither with a line of two numbers"),
+        ("numbers.txt", b"0.1 0.2 0.3\n0.2 0.4 0.6\n", "numbers without words"),
+        ("numbers.tsv", b"0.1\t0.2\t0.3\n0.2\t0.4\t0.6\n", "numbers without words"),
         ("none.vec", b"0 5\n", "it is empty"),
         ("short.vec", b"2 2\na 1 2\nb 1\n", "row 1 (line 3) is not a word and 2 numbers"),
         ("text.vec", b"2 2\na 1 2\nb 1 x\n", "row 1 (line 3) is not a word and 2 numbers"),
-        ("blank.vec", b"2 2\na 1 2\n\n", "row 1 (line 3) is not a word and 2 numbers"),
-        ("cut.vec", b"3 2\na 1 2\nb 2 1\n", "the data end before row 3"),
+        ("blank.vec", b"3 2\na 1 2\n\nb 2 1\n", "row 1 (line 3) is not a word and 2 numbers"),
+        ("cut.vec", b"3 2\na 1 2\nb 2 1\n", "counts 3 words, and it has 2"),
+        ("cut.glove.txt", b"a 1 2\nb 2 1\nc 1\n", "row 2 (line 3) is not a word and 2 numbers"),
         ("nan.vec", b"2 2\na 1 2\nb nan 1\n", "NaN or infinity in row 1"),
         ("cut.bin", b"3 2\na \0\0", "truncated"),
-        ("cut2.bin", b"2 2\nabcdefghi " + X[0, :2].tobytes() + b"b 1", "the data end before row 2"),
+        ("cut2.bin", b"2 2\nabcdefghi " + X[0, :2].tobytes() + b"b 1", "the data end within a vector"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, name, content, words):
@@ -107,12 +97,75 @@ def test_words_that_cannot_be_written_or_are_not_there(tmp_path):
     pq.write_table(pa.table({"v": pa.array(list(X))}), tmp_path / "wordless.parquet")
     np.save(tmp_path / "a.npy", X)
     for name, words in {
-        "space.parquet": "the word 'a b' is empty or holds white space",
         "wordless.parquet": "its rows have no words",
         "a.npy": "its rows have no words",
     }.items():
         with pytest.raises(ValueError, match=words):
             map_rows(lambda X: X, open_rows(tmp_path / name), tmp_path / "out.vec", 4)
-    assert not (tmp_path / "out.vec").exists()
+    for suffix in (".bin", ".txt"):
+        with pytest.raises(ValueError, match="the word 'a b' holds white space"):
+            map_rows(lambda X: X, open_rows(tmp_path / "space.parquet"), tmp_path / f"out{suffix}", 4)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
     with pytest.raises(ValueError, match="without a name, got column 'x'"):
         open_rows(write(tmp_path / "a.vec"), "x")
+
+
+@pytest.mark.parametrize("name", ["x.vec", "x.bin"])
+@pytest.mark.parametrize("claimed", [2, 4])
+def test_a_header_that_counts_other_rows_is_refused_before_a_row_is_read(tmp_path, name, claimed):
+    path = write(tmp_path / name, ["a", "b", "c"], X[:3])
+    path.write_bytes(f"{claimed}".encode() + path.read_bytes()[1:])
+    with pytest.raises(ValueError, match=f"its first line counts {claimed} words, and it has 3|truncated"):
+        open_rows(path)
+
+
+BYTES = [b"caf\xe9", b"caf\xe8", "café".encode()]
+
+
+@pytest.mark.parametrize("first", [".vec", ".bin"])
+@pytest.mark.parametrize("second", [".vec", ".bin", ".txt", ".tsv"])
+def test_words_that_are_not_utf8_keep_their_bytes(tmp_path, first, second):
+    path = write(tmp_path / f"in{first}", [word.decode(errors="surrogateescape") for word in BYTES], X[:3])
+    map_rows(lambda X: X, open_rows(path), tmp_path / f"out{second}", 2)
+    words, _ = read_words(open_rows(tmp_path / f"out{second}"))
+    assert [word.encode(errors="surrogateescape") for word in words] == BYTES
+    assert all(word in (tmp_path / f"out{second}").read_bytes() for word in BYTES)
+    with pytest.raises(ValueError, match=r"the word b'caf\\xe9' is not UTF-8"):
+        map_rows(lambda X: X, open_rows(path), tmp_path / "out.parquet", 2)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+PHRASES = ["new york", "route 66", " ", "\t", "", " led", ". . ."]
+
+
+def test_phrases_and_words_of_white_space_are_read_and_written(tmp_path):
+    map_rows(lambda X: X, open_rows(write(tmp_path / "in.vec", PHRASES, X[:7])), tmp_path / "out.vec", 3)
+    for name in ("in.vec", "out.vec"):
+        words, vectors = read_words(open_rows(tmp_path / name))
+        assert words == PHRASES
+        np.testing.assert_allclose(vectors, X[:7], rtol=1e-6)
+    pq.write_table(pa.table({"word": ["two\nlines"], "v": pa.array(list(X[:1]))}), tmp_path / "p.parquet")
+    with pytest.raises(ValueError, match=r"the word 'two\\nlines' holds white space"):
+        map_rows(lambda X: X, open_rows(tmp_path / "p.parquet"), tmp_path / "lines.vec", 3)
+
+
+@pytest.mark.parametrize("name", ["glove.txt", "glove.vec", "table.tsv"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("ends", [(b"\n", b"\n"), (b"\r\n", b"\r\n"), (b"\n", b"\n\n\n"), (b"\n", b"")])
+def test_files_without_a_header(tmp_path, name, start, ends):
+    separator = b"\t" if name.endswith(".tsv") else b" "
+    lines = [
+        separator.join([word.encode(), *(b"%r" % float(x) for x in row)]) for word, row in zip(WORDS, X, strict=True)
+    ]
+    (tmp_path / name).write_bytes(start + ends[0].join(lines) + ends[1])
+    rows = open_rows(tmp_path / name)
+    assert rows.shape == (8, 5)
+    words, vectors = read_words(rows)
+    assert words == WORDS
+    np.testing.assert_array_equal(vectors, X)
+
+
+def test_a_header_behind_a_byte_order_mark(tmp_path):
+    path = write(tmp_path / "x.vec")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_words(open_rows(path))[0] == WORDS

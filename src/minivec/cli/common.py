@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from minivec.files import SUFFIXES, WORD_SUFFIXES, Rows, open_rows, read_words, replacing
+from minivec.files import SUFFIXES, Rows, open_rows, read_words, replacing, takes_column
 from minivec.map import LinearMap, open_map
 from minivec.stores import StoreRows, is_url, redact
 from minivec.version import __version__
@@ -66,8 +66,7 @@ def fail(message: str, code: int = 2) -> NoReturn:
 def open_all(paths: list[Any], columns: list[str] | None) -> list[Any]:
     """Open the inputs, files or stores' URLs, giving each file that can have one its --column."""
     columns = columns or []
-    without = (".npy", *WORD_SUFFIXES)
-    named = [path for path in paths if not is_url(path) and Path(path).suffix.lower() not in without]
+    named = [path for path in paths if not is_url(path) and takes_column(path)]
     if len(columns) == 1 and named:
         columns = columns * len(named)
     if columns and len(columns) != len(named):

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from minivec.cli.common import Aligner, Columns, app, open_lexicon
-from minivec.files import check_output, replacing
+from minivec.files import WORD_SUFFIXES, check_output, replacing
 
-WORDS = "a .vec or .bin file, or Parquet with a column of words"
+WORDS = f"a {', '.join(WORD_SUFFIXES)} file, or Parquet with a column of words"
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help=f"Words and vectors of language A: {WORDS}.")]
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Those of language B.")]
 Inverse = Annotated[bool, typer.Option("--inverse", help="SOURCE is in space B, TARGET in space A.")]
@@ -52,7 +52,7 @@ def dictionary(
     check_output(output, (".tsv",), source, target)
     lexicon = open_lexicon(source, target, aligner, column, inverse, vocabulary)
     words = list(dict.fromkeys(lexicon.source))
-    with replacing(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with replacing(output) as temporary, open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
         for word, found in zip(words, lexicon.translate(words, number), strict=True):
             file.writelines(f"{word}\t{translation}\t{csls:.4f}\n" for translation, csls in found)
     print(f"{output}: {len(words):,} words")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minivec.extras import missing
+from minivec.arrow import is_text, pyarrow
 
 
 def read_texts(path: str | Path) -> list[str]:
@@ -18,23 +18,20 @@ def read_texts(path: str | Path) -> list[str]:
     if path.suffix.lower() == ".parquet":
         return _parquet(path)
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a UTF-8 text file: {error}") from error
 
 
 def _parquet(path: Path) -> list[str]:
+    pa = pyarrow()
     try:
-        from pyarrow import ArrowException, parquet, types
-    except ImportError as error:
-        raise missing("Parquet files need PyArrow", "parquet") from error
-    try:
-        schema = parquet.read_schema(path)
-        names = [field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)]
+        schema = pa.parquet.read_schema(path)
+        names = [field.name for field in schema if is_text(field.type)]
         if "text" not in names and len(names) != 1:
             found = ", ".join(names) or "no column of strings"
             raise ValueError(f"{path}: expected a string column named 'text', or only one; there is {found}")
         name = "text" if "text" in names else names[0]
-        return ["" if text is None else text for text in parquet.read_table(path, columns=[name])[name].to_pylist()]
-    except (ArrowException, OSError) as error:
+        return ["" if text is None else text for text in pa.parquet.read_table(path, columns=[name])[name].to_pylist()]
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}: damaged, or not a .parquet file: {' '.join(str(error).split())}") from error

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from minivec.arrow import plain_field
+
 
 def vector_field(field: Any, name: str, width: int) -> Any:
     """``field`` (or a new one) under this name, as a list of ``width`` float32."""
     import pyarrow as pa
 
     kind = pa.list_(pa.float32(), width)
-    return pa.field(name, kind) if field is None else field.with_name(name).with_type(kind)
+    return pa.field(name, kind) if field is None else plain_field(field).with_name(name).with_type(kind)
 
 
 def schema_like(schema: Any, column: str | None, name: str, width: int) -> Any:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from minivec import files
+from minivec.arrow import word_array
 from minivec.settings import FIT_ROWS
 from minivec.stores.arrow import taken, with_vectors
 from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
 
-HEADERS = {".npy": files.write_npy_header, ".safetensors": files.write_safetensors_header}
+HEADERS = {suffix: known.header for suffix, known in files.FORMATS.items() if known.header}
 
 
 class FileStore(Store):
@@ -186,8 +187,9 @@ class ParquetStore(FileStore):
         return tuple(name for name in names if name != self._rows.column)
 
     def arrow_schema(self) -> Any:
-        """Of the first file."""
-        return self.client("pyarrow.parquet").read_schema(self._files()[0])
+        """The schema that the columns of all files have in common."""
+        rows: Any = self._rows
+        return rows.schema
 
     def _files(self) -> list[Path]:
         return files.parquet_parts(self.path) if self.path.is_dir() else [self.path]
@@ -240,7 +242,7 @@ class WordStore(ArrayStore):
         """Rows in order, with their words as a record batch; a position is the number of rows before it."""
         pa, schema = self.client("pyarrow"), self.arrow_schema()
         for block in super().blocks(size, after):
-            words = pa.array(block.payload, pa.string())
+            words = word_array(block.payload, self)
             yield block._replace(payload=pa.record_batch([words], schema))
 
 
