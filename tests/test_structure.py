@@ -23,7 +23,7 @@ LONG_FUNCTIONS = {
     "minivec.report.charts._maps",
     "minivec.report.facts.gather",
 }
-MANY_ARGUMENTS = {"minivec.algorithm.refinement.shortlists._coupled"}
+MANY_ARGUMENTS: set[str] = set()
 
 
 def module(path):

@@ -12,7 +12,10 @@ SHAPES = 32  # most shapes that a compiled function is kept for; JAX itself woul
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of tensors, compiled once for each shape with JAX, which is slow operation by operation."""
+    """``function`` of tensors, or of tuples of them, compiled once for each shape with JAX.
+
+    JAX is slow operation by operation.
+    """
     if keras.backend.backend() != "jax":
         return function
     import jax
@@ -23,7 +26,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*tensors: Any) -> Any:
-        shapes = tuple(map(np.shape, tensors))
+        shapes = tuple(tuple(map(np.shape, t)) if isinstance(t, tuple) else np.shape(t) for t in tensors)
         if shapes in kept:
             return jitted(*tensors)
         with compiling:

@@ -21,7 +21,7 @@ CHANCE = 1.64 / np.sqrt(3)  # standard score that chance exceeds once in 20, tim
 
 
 class PairedFit(NamedTuple):
-    """The map (dA, dB), the fit the other way (dB, dA), what held-out pairs say of it, and the values the fit chose."""
+    """The map (dA, dB), the fit the other way (dB, dA), the held-out pairs' verdict, and the values the fit chose."""
 
     W: np.ndarray
     inverse_W: np.ndarray

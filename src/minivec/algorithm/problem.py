@@ -75,7 +75,7 @@ def split_pairs(
 
 
 class PairsVerdict(NamedTuple):
-    """What known pairs that a fit has not seen say of its map: the cosine to expect of a partner, and the verdict."""
+    """The verdict of known pairs that a fit has not seen, and the cosine to expect of a partner."""
 
     expected_cosine: float
     verdict: Verdict

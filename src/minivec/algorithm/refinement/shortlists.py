@@ -56,9 +56,9 @@ class Shortlists(Transport):
             memory = Lists(self._look_up(b, shared), 0)
         b, y = map(ops.convert_to_tensor, (b, y))
         matrices, cosines = [], []
-        for fold, near, (A, B) in zip(self._drawn, memory.near, shared, strict=True):
+        for fold, near, directions in zip(self._drawn, memory.near, shared, strict=True):
             # One fold after the other: they are large.
-            matrix, cosine = _coupled(A, B, self._beta, self._compared[0][fold], b, near, rows[0][fold], y)
+            matrix, cosine = _coupled(directions, self._beta, (self._compared[0][fold], b), near, (rows[0][fold], y))
             matrices.append(ops.convert_to_numpy(matrix))
             cosines.append(float(cosine))
         return Coupling(np.stack(matrices), float(np.mean(cosines)), memory._replace(served=memory.served + 1))
@@ -74,12 +74,14 @@ class Shortlists(Transport):
 
 
 @compiled
-def _coupled(A: Any, B: Any, beta: Any, a: Any, b: Any, near: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """The cross-covariance (dA, dB) of ``x`` (n, dA) with ``y`` (m, dB), coupled as ``a`` and ``b`` are.
+def _coupled(directions: Any, beta: Any, compared: Any, near: Any, rows: Any) -> tuple[Any, Any]:
+    """The cross-covariance (dA, dB) of ``rows``, (n, dA) and (m, dB), and the mean cosine under their plan.
 
-    As in a dense plan, but row i has candidates ``near[i]`` (n, k) only. Returned with the mean cosine under the plan.
+    The plan couples the ``compared`` rows, (n, rA) and (m, rB), along weighted ``directions``, as a dense plan does.
+    Row i has only the candidates ``near[i]`` (n, k).
     """
-    n, k = near.shape
+    (A, B), (a, b), (x, y) = directions, compared, rows
+    n = near.shape[0]
     m, listed = b.shape[0], ops.reshape(near, (-1,))
     a, b = unit_rows(ops.matmul(a, A)), unit_rows(ops.matmul(b, B))
     cosines = _by_block(lambda row, listed: ops.matmul(ops.take(b, listed, axis=0), row[..., None])[..., 0], a, near)
@@ -98,5 +100,5 @@ def _by_block(function: Any, rows: Any, near: Any) -> Any:
     """``function`` of ``rows`` (n, d) and their ``near`` (n, k), BLOCK rows at a time."""
     n = rows.shape[0]
     blocks = [ops.reshape(ops.pad(z, ((0, -n % BLOCK), (0, 0))), (-1, BLOCK, z.shape[1])) for z in (rows, near)]
-    found = ops.map(lambda block: function(*block), tuple(blocks))
-    return ops.reshape(found, (-1, found.shape[-1]))[:n]
+    results = ops.map(lambda block: function(*block), tuple(blocks))
+    return ops.reshape(results, (-1, results.shape[-1]))[:n]

@@ -29,7 +29,7 @@ Rows = tuple[np.ndarray, np.ndarray]  # one array of each space
 
 
 class Coupling(NamedTuple):
-    """What a plan says: cross-covariances, one a fold, the mean cosine under the plan, and the next step's memory."""
+    """A plan's results: cross-covariances, one a fold, the mean cosine under the plan, and the next step's memory."""
 
     cross: np.ndarray
     objective: float
