@@ -13,6 +13,7 @@ from minivec.cli.common import (
     AsJson,
     Columns,
     Seed,
+    SkipBadRows,
     align_quietly,
     app,
     check_width,
@@ -62,6 +63,7 @@ def align(
         Path | None, typer.Option(help="Also write a report of this fit, .html, .png or .svg.", show_default=False)
     ] = None,
     texts: Texts = None,
+    skip_bad_rows: SkipBadRows = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
     approx_clusters: Annotated[int | None, _hyperparameter("Anchors per run.")] = None,
     approx_runs: Annotated[int | None, _hyperparameter("Runs of the anchors' ensemble.")] = None,
@@ -74,7 +76,9 @@ def align(
 ) -> None:
     """Fit the map from SOURCE's space into TARGET's and save it."""
     check_output(output, (".keras",))
-    A, B = open_all([source, target], column)
+    if skip_bad_rows and (pairs or texts):
+        raise ValueError("--pairs and --texts count all rows, and --skip-bad-rows would shift them: leave one out")
+    A, B = open_all([source, target], column, skip_bad_rows)
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
@@ -130,6 +134,7 @@ def transform(
     ],
     column: Columns = None,
     inverse: Annotated[bool, typer.Option("--inverse", help="Map from B to A.")] = False,
+    skip_bad_rows: SkipBadRows = False,
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
     engine: Annotated[
         str, typer.Option(help="local, or ray: from a Parquet file or a folder of them, to a new folder.")
@@ -137,12 +142,14 @@ def transform(
     workers: Annotated[int, typer.Option(min=1, help="Processes of --engine ray.")] = 2,
 ) -> None:
     """Map the rows of INPUT into space B, in bounded memory."""
+    if engine == "ray" and skip_bad_rows:
+        raise ValueError("--skip-bad-rows is for --engine local")
     if engine == "ray":
         return _transform_with_ray(input, aligner, output, column, inverse, block_size, workers)
     if engine != "local":
         raise ValueError(f"--engine must be local or ray; got {engine!r}")
     check_output(output, SUFFIXES, input)
-    (rows,) = open_all([input], column)
+    (rows,) = open_all([input], column, skip_bad_rows)
     model = load(aligner)
     model = model.inverse() if inverse else model
     check_width(rows, model.embedding_dim, aligner)
