@@ -105,6 +105,17 @@ def list_vectors(column: Any, width: int, refuse: Refuse) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False).reshape(len(column), width)
 
 
+def list_vectors_or_nan(column: Any, width: int, refuse: Refuse) -> np.ndarray:
+    """``list_vectors`` with NaN in place of nulls and of empty lists."""
+    column = getattr(column, "storage", column)
+    lengths = pyarrow().compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    there = (lengths > 0) & column.is_valid().to_numpy(zero_copy_only=False)
+    refuse(f"another length than {width}", np.flatnonzero(there & (lengths != width)))
+    vectors = np.full((len(column), width), np.nan, np.float32)
+    vectors[there] = column.filter(there).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return vectors
+
+
 def plain_field(field: Any) -> Any:
     """``field`` without what marks its type as an extension, which another type must not keep."""
     metadata = {key: value for key, value in (field.metadata or {}).items() if not key.startswith(b"ARROW:extension:")}

@@ -5,6 +5,7 @@ from minivec.formats import FORMATS, SUFFIXES, WORD_SUFFIXES, map_rows, open_row
 from minivec.formats.base import NAME, WORD, Format, Rows, checked, float_lists, read_words, refuse
 from minivec.formats.pairs import read_pairs
 from minivec.formats.parquet import parquet_parts
+from minivec.formats.skipping import GoodRows
 from minivec.output import check_output, replacing
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "WORD",
     "WORD_SUFFIXES",
     "Format",
+    "GoodRows",
     "Rows",
     "check_output",
     "checked",

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from minivec.frame import Frame
+from minivec.tables import unpacked
 
 
 class Streamed(ABC):
@@ -34,19 +35,24 @@ BLOCK = 4096
 
 
 def as_array(a: Any, name: str) -> np.ndarray:
-    """A floating-point NumPy array of any array-like (torch, JAX or TensorFlow tensor, memory map, nested
-    list).
+    """A floating-point NumPy array of any array-like: torch, JAX or TensorFlow tensor, memory map, nested list,
+    column of vectors of a table (pandas, polars, Arrow) or object array of vectors.
 
-    Nothing is copied where the memory can be shared. Raises TypeError for integers, booleans, objects, text
-    and complex numbers, which are no embeddings, and ValueError for nested lists of unequal lengths.
+    Nothing is copied where the memory can be shared. Raises TypeError for integers, booleans, text, complex numbers and
+    sparse matrices, and ValueError for masked rows, nulls and vectors of unequal lengths.
     """
     if hasattr(a, "detach"):  # torch: NumPy knows neither its bfloat16 nor tensors with a gradient or on a GPU
         a = a.detach().cpu()
         a = (a.float() if str(a.dtype) == "torch.bfloat16" else a).numpy()
     try:
+        a = unpacked(a, name)
         a = a if isinstance(a, np.ndarray) else np.asarray(a)
     except ValueError as error:
-        raise ValueError(f"{name} must be a 2-D array of embeddings: {error}") from None
+        what = str(error) if str(error).startswith(name) else f"{name} must be a 2-D array of embeddings: {error}"
+        raise ValueError(what) from None
+    if a.dtype in (np.int8, np.uint8):
+        what = f"write {name}.astype(np.float32) * scale, with the scale that they were quantized by"
+        raise TypeError(f"{name} must hold floating-point embeddings; got dtype {a.dtype}: {what}")
     if not (np.issubdtype(a.dtype, np.floating) or a.dtype.name == "bfloat16"):
         raise TypeError(f"{name} must hold floating-point embeddings; got dtype {a.dtype}")
     return a
@@ -142,7 +148,7 @@ def not_finite(block: np.ndarray) -> np.ndarray:
     flat = block.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(flat @ flat):  # one product at the speed of memory, where most blocks end
-            return flat[:0]
+            return np.zeros(0, np.intp)
     return np.flatnonzero(~np.isfinite(block).all(1))
 
 

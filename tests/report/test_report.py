@@ -259,8 +259,8 @@ def test_texts_from_parquet(tmp_path):
     path = tmp_path / "texts.parquet"
     pq.write_table(pa.table({"id": [1, 2], "title": ["one", None]}), path)
     assert read_texts(path) == ["one", ""]
-    path.write_text("one\ntwo\n", encoding="utf-8-sig")
-    assert read_texts(path) == ["one", "two"]
+    (tmp_path / "texts.txt").write_text("one\ntwo\n", encoding="utf-8-sig")
+    assert read_texts(tmp_path / "texts.txt") == ["one", "two"]
     pq.write_table(pa.table({"text": ["one", "two"], "title": ["x", "y"]}), path)
     assert read_texts(path) == ["one", "two"]
     pq.write_table(pa.table({"x": ["one"], "y": ["two"]}), path)

@@ -15,6 +15,7 @@ from minivec.cli.common import (
     File,
     Inverse,
     Seed,
+    SkipBadRows,
     align_quietly,
     app,
     check_width,
@@ -69,12 +70,15 @@ def align(
         Path | None, typer.Option(help="Also write a report of this fit, .html, .png or .svg.", show_default=False)
     ] = None,
     texts: Texts = None,
+    skip_bad_rows: SkipBadRows = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
     **hyperparameters: Any,
 ) -> None:
     """Fit the map from SOURCE's space into TARGET's and save it."""
     check_output(output, (".keras",))
-    A, B = open_all([source, target], column)
+    if skip_bad_rows and (pairs or texts):
+        raise ValueError("--pairs and --texts count all rows, and --skip-bad-rows would shift them: leave one out")
+    A, B = open_all([source, target], column, skip_bad_rows)
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
@@ -124,6 +128,7 @@ def transform(
     ],
     column: Columns = None,
     inverse: Inverse = False,
+    skip_bad_rows: SkipBadRows = False,
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
     engine: Annotated[
         str, typer.Option(help="local, or ray: from a Parquet file or a folder of them, to a new folder.")
@@ -133,9 +138,11 @@ def transform(
     """Map the rows of INPUT into space B, in bounded memory."""
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray; got {engine!r}")
+    if engine == "ray" and skip_bad_rows:
+        raise ValueError("--skip-bad-rows is for --engine local")
     if engine == "local":
         check_output(output, SUFFIXES, input)
-    (rows,) = open_all([input if engine == "local" else _parquet_part(input)], column)
+    (rows,) = open_all([input if engine == "local" else _parquet_part(input)], column, skip_bad_rows)
     bridge = open_map(aligner, inverse)
     check_width(rows, bridge.shape[0], aligner)
     start, n = time.perf_counter(), rows.shape[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from minivec.files import SUFFIXES, Rows, open_rows, read_words, replacing, takes_column
+from minivec.files import SUFFIXES, GoodRows, Rows, open_rows, read_words, replacing, takes_column
 from minivec.map import LinearMap, open_map
 from minivec.stores import StoreRows, is_url, redact
 from minivec.version import __version__
@@ -38,6 +38,14 @@ Columns = Annotated[
         "for the first and the second.",
     ),
 ]
+SkipBadRows = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-rows",
+        help="Leave out the rows of files that are no embeddings (nulls, NaN, zeros or one repeated value, as of empty "
+        "texts), and say which. A Parquet output keeps them, with null for a vector.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
 
@@ -63,8 +71,11 @@ def fail(message: str, code: int = 2) -> NoReturn:
     sys.exit(code)
 
 
-def open_all(paths: list[Any], columns: list[str] | None) -> list[Any]:
-    """Open the inputs, files or stores' URLs, giving each file that can have one its --column."""
+def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = False) -> list[Any]:
+    """Open the inputs, files or stores' URLs, giving each file that can have one its --column.
+
+    ``skip_bad_rows`` leaves out the rows of files that are no embeddings, and says which.
+    """
     columns = columns or []
     named = [path for path in paths if not is_url(path) and takes_column(path)]
     if len(columns) == 1 and named:
@@ -72,10 +83,14 @@ def open_all(paths: list[Any], columns: list[str] | None) -> list[Any]:
     if columns and len(columns) != len(named):
         raise ValueError(f"--column given {len(columns)} times for {len(named)} files that have names for it")
     chosen = iter(columns)
-    return [
-        StoreRows(path) if is_url(path) else open_rows(path, next(chosen, None) if path in named else None)
-        for path in paths
-    ]
+    opened: list[Any] = []
+    for path in paths:
+        name = next(chosen, None) if path in named else None
+        opened.append(StoreRows(path) if is_url(path) else open_rows(path, name, skip_bad_rows=skip_bad_rows))
+    for rows in opened:
+        if isinstance(rows, GoodRows) and len(rows.bad):
+            print(f"minivec: {rows}: no embeddings in {rows.skipped()}, which are skipped", file=sys.stderr)
+    return opened
 
 
 def align_quietly(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """File formats, one module each."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from minivec.formats import npy, npz, parquet, safetensors, word2vec
-from minivec.formats.base import Format, Rows
+from minivec.formats.base import Block, Format, Rows
+from minivec.formats.skipping import GoodRows
 from minivec.output import replacing
 
 FORMATS: dict[str, Format] = {
@@ -25,13 +26,19 @@ SUFFIXES = tuple(FORMATS)
 WORD_SUFFIXES = tuple(suffix for suffix, known in FORMATS.items() if known.words)
 
 
-def open_rows(path: str | Path, column: str | None = None) -> Rows:
+def open_rows(path: str | Path, column: str | None = None, *, skip_bad_rows: bool = False) -> Rows:
     """The rows of ``path``: a file with one of the SUFFIXES, or a folder of .parquet files.
 
-    ``column`` names the array, tensor or column of a file, needed only where it has several.
+    ``column`` names the array, tensor or column of a file, needed only where it has several. ``skip_bad_rows`` reads
+    the file once for rows that are no embeddings (nulls, NaN, infinity, one repeated value), and leaves them out: see
+    ``GoodRows``. Otherwise reading them raises ValueError.
     Raises FileNotFoundError, IsADirectoryError, or ValueError saying what is wrong with the file.
     """
-    path = Path(path)
+    rows = _opened(Path(path), column)
+    return GoodRows(rows) if skip_bad_rows else rows
+
+
+def _opened(path: Path, column: str | None) -> Rows:
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
@@ -60,10 +67,21 @@ def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
     and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin, .txt, .tsv
     and Parquet (column "word"); .npy and .npz have no place for them. Memory holds a few blocks of any file.
+    Rows that ``rows`` skips stay in a Parquet file, with null for a vector; other formats leave them out.
     ``path`` appears when everything is written, or not at all.
     """
     path = Path(path)
-    write = FORMATS[path.suffix.lower()].write
-    mapped = ((np.ascontiguousarray(function(X), np.float32), batch) for X, batch in rows.batches(size))
+    known = FORMATS[path.suffix.lower()]
+
+    def with_nulls(rows: GoodRows) -> Iterator[Block]:
+        for X, batch, good in rows.with_bad(size):
+            mapped = np.array(function(X), np.float32)
+            mapped[~good] = np.nan
+            yield mapped, batch
+
+    if known.nulls and isinstance(rows, GoodRows):
+        blocks = with_nulls(rows)
+    else:
+        blocks = ((np.ascontiguousarray(function(X), np.float32), batch) for X, batch in rows.batches(size))
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        write(file, mapped, rows)
+        known.write(file, blocks, rows)

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from minivec.arrow import list_vectors
+from minivec.arrow import list_vectors, list_vectors_or_nan
+from minivec.formats.scaled import Scale
 from minivec.validation import constant, not_finite
 
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
@@ -32,6 +33,8 @@ class Rows(ABC):
     """The vectors of one file: ``shape`` (n, d) and ``dtype`` are known, the rows are read when asked for."""
 
     column: str | None = None
+    scale: Scale | None = None  # of integers
+    lenient = False  # whether ``read`` gives NaN for nulls, where it would refuse them
 
     def __init__(self, path: Path):
         self.path = path
@@ -42,12 +45,17 @@ class Rows(ABC):
             raise ValueError(f"{self}: expected a 2-D array of rows, got shape {shape}")
         if min(shape) < 1:
             raise ValueError(f"{self}: it is empty, shape {shape}")
-        if dtype.kind != "f":
+        if dtype in (np.dtype("V2"), np.dtype("V1")):
+            raise ValueError(f"{self}: values without a type, as NumPy saves bfloat16; save X.astype(np.float32)")
+        if dtype.kind in "iu" and self.scale is None:
+            what = "multiply by their scale, or store it beside them as NAME_scale in an .npz or .safetensors file"
+            raise ValueError(f"{self}: expected floats, got {dtype}: {what}")
+        if dtype.kind != "f" and self.scale is None:
             raise ValueError(f"{self}: expected floats, got {dtype}")
         if size is not None and size < shape[0] * shape[1] * dtype.itemsize:
             raise ValueError(f"{self}: truncated, {size} bytes cannot hold {shape[0]} x {shape[1]} {dtype}")
         self.bounded(shape[0] * shape[1] * dtype.itemsize, self.path.stat().st_size)
-        self.shape, self.dtype = shape, dtype
+        self.shape, self.dtype = shape, dtype if self.scale is None else np.dtype("f4")
 
     def bounded(self, size: int, stored: int) -> None:
         """ValueError for ``size`` bytes that come out of fewer ``stored`` ones than embeddings ever do."""
@@ -65,10 +73,20 @@ class Rows(ABC):
     def read(self, size: int) -> Iterator[Block]:
         """Blocks of at most ``size`` rows, in order, not yet checked."""
 
+    def floats(self, size: int) -> Iterator[Block]:
+        """Blocks of at most ``size`` rows as float32, in order, not yet checked."""
+        first = 0
+        for vectors, batch in self.read(size):
+            if self.scale is not None:
+                vectors = self.scale.apply(vectors, first)
+            first += len(vectors)
+            with np.errstate(over="ignore"):
+                yield np.ascontiguousarray(vectors, np.float32), batch
+
     def batches(self, size: int) -> Iterator[Block]:
         """Blocks of at most ``size`` rows, in order; ValueError naming the rows that are no embeddings."""
         first = 0
-        for vectors, batch in self.read(size):
+        for vectors, batch in self.floats(size):
             vectors = checked(vectors, self, first)
             first += len(vectors)
             if first > self.shape[0]:
@@ -134,18 +152,24 @@ def checked(vectors: np.ndarray, where: Any, first: int = 0) -> np.ndarray:
 def refuse(where: Any, what: str, rows: Any, names: Sequence[Any], error: type[ValueError] = ValueError) -> None:
     """Raise ``error`` with the names of at most five of these row numbers, if there are any."""
     if len(rows):
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        listed = ", ".join(str(names[i]) for i in rows[:5])
-        raise error(f"{where}: {what} {'row' if len(rows) == 1 else 'rows'} {listed}{more}")
+        raise error(f"{where}: {what} {'row' if len(rows) == 1 else 'rows'} {listed([names[i] for i in rows])}")
 
 
-def float_lists(column: Any, width: int, where: Any, first: int = 0) -> np.ndarray:
+def listed(names: Sequence[Any]) -> str:
+    """At most five of ``names``, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(str, names[:5])) + more
+
+
+def float_lists(column: Any, width: int, where: Any, first: int = 0, lenient: bool = False) -> np.ndarray:
     """A PyArrow list array as an array (m, width); ValueError on nulls and on other lengths, naming the rows.
 
-    ``where`` says whose rows they are, ``first`` is the number of the first.
+    ``where`` says whose rows they are, ``first`` is the number of the first. ``lenient`` gives NaN for nulls and empty
+    lists.
     """
     names = range(first, first + len(column))
-    return list_vectors(column, width, lambda what, rows: refuse(where, f"{what} in", rows, names))
+    read = list_vectors_or_nan if lenient else list_vectors
+    return read(column, width, lambda what, rows: refuse(where, f"{what} in", rows, names))
 
 
 # Writes what comes before the values, float32 in C order, of an array of this shape and name.
@@ -160,14 +184,16 @@ class Format:
     """A file format.
 
     ``open(path, column)`` gives the rows of a file and ``write(file, blocks, rows)`` writes one. ``named``: its arrays
-    or columns have names, of which ``column`` is one. ``words``: each row has a word. ``header``, where a file is a
-    header and the bytes of its rows, lets a migration write such a file bit by bit.
+    or columns have names, of which ``column`` is one. ``words``: each row has a word. ``nulls``: a row may have no
+    vector, which is NaN in a block to be written. ``header``, where a file is a header and the bytes of its rows, lets
+    a migration write such a file bit by bit.
     """
 
     open: Callable[[Path, str | None], Rows]
     write: Writer
     named: bool = True
     words: bool = False
+    nulls: bool = False
     header: Header | None = None
 
 

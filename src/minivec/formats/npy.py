@@ -32,16 +32,17 @@ class NumpyRows(Rows):
         """Blocks of rows as they lie there."""
         n, width = self.shape
         with self.damage_named(*STREAM_ERRORS), self._stream() as file:
-            if self._header(file)[1]:  # Fortran order: every row lies scattered over the whole stream
+            _, fortran, dtype = self._header(file)
+            if fortran:  # Fortran order: every row lies scattered over the whole stream
                 X = self._scattered()
                 yield from ((X[start : start + size], None) for start in range(0, n, size))
                 return
             for start in range(0, n, size):
-                wanted = min(size, n - start) * width * self.dtype.itemsize
+                wanted = min(size, n - start) * width * dtype.itemsize
                 data = file.read(wanted)
                 if len(data) < wanted:
                     raise EOFError(f"the data end before row {n}")
-                yield np.frombuffer(data, self.dtype).reshape(-1, width), None
+                yield np.frombuffer(data, dtype).reshape(-1, width), None
 
     @abstractmethod
     def _scattered(self) -> np.ndarray:

@@ -180,7 +180,9 @@ class ParquetRows(Rows):
                 if pa.types.is_null(column.type):
                     column = pa.nulls(len(batch), pa.list_(pa.float32(), self._width))
                 refused = partial(self._refuse, part, first)
-                vectors = float_lists(decoded(column, refused), self._width, f"{part.path} ({self.column})", first)
+                vectors = float_lists(
+                    decoded(column, refused), self._width, f"{part.path} ({self.column})", first, self.lenient
+                )
                 columns = part.unified(batch, others)
                 if column.type != self.schema.types[place]:
                     flat = np.ascontiguousarray(vectors, np.float32).ravel()
@@ -260,4 +262,4 @@ def _write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-FORMAT = Format(ParquetRows, _write)
+FORMAT = Format(ParquetRows, _write, nulls=True)
