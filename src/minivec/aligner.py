@@ -4,7 +4,6 @@ import json
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from minivec import __version__
 from minivec.algorithm.confidence import AlignmentWarning
 from minivec.backend import compiled
 from minivec.frame import Frame
-from minivec.history import History
+from minivec.history import History, recorded_data
 from minivec.record import Callback, Record
 from minivec.runtime import QueryAdapter
 from minivec.settings import FIT_ROWS, check_choice, resolve, whole_number
@@ -277,7 +276,7 @@ class MiniVec2VecAligner(keras.Model):
             "stopped": record.stopped,
             "settings": settings,
             "pairs": pairs,
-            "data": {"XA": fingerprint(XA), "XB": fingerprint(XB)},
+            "data": {"XA": recorded_data(XA), "XB": recorded_data(XB)},
             "versions": {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()},
         }
         self._set(
@@ -397,12 +396,6 @@ def _recorder(engine: str) -> type[Record]:
     except ImportError as error:
         raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
     return TaskRecord
-
-
-def fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
-    """The shape of raw rows ``X`` (n, d), and a hash of 1,024 of them, evenly spaced: was it this data?"""
-    some = np.ascontiguousarray(X[:: -(-len(X) // rows)], "<f4")
-    return {"shape": list(X.shape), "blake2b": blake2b(some.tobytes(), digest_size=16).hexdigest()}
 
 
 def _some(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -27,6 +27,7 @@ from minivec.cli.common import (
 )
 from minivec.cli.report import Texts, prepare
 from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
+from minivec.history import MEANINGLESS
 from minivec.persistence import saved_on
 
 STEPS = "Hyperparameters (each wins over the preset)"
@@ -240,4 +241,6 @@ def info(
         **{f"{name}_version" if name != "backend" else name: v for name, v in history.get("versions", {}).items()},
         "date_saved": saved_on(file),
     }
+    if facts["verdict"] == "failed" and not as_json:
+        facts["expected_cosine"] = MEANINGLESS
     print_facts(facts, as_json)

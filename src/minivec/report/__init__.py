@@ -6,26 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minivec.files import check_output, replacing
+from minivec.runtime import QueryAdapter
 
 if TYPE_CHECKING:
-    from minivec.aligner import MiniVec2VecAligner
     from minivec.report.facts import Facts
 
 SUFFIXES = (".html", ".png", ".svg")
 
 
 class Report:
-    """What ``aligner.report`` returns: ``facts`` in numbers; notebooks show the page, ``save`` writes it."""
+    """What ``aligner.report`` returns: ``facts`` in numbers; notebooks show the page, ``save`` writes it.
+
+    Printed, it is a summary of a few lines.
+    """
 
     def __init__(self, facts: "Facts"):
         self.facts = facts
 
     @classmethod
-    def of(cls, aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> "Report":
+    def of(cls, aligner: Any, A: Any, B: Any, **options: Any) -> "Report":
         """The report of an aligned model; arguments as ``aligner.report`` has them."""
-        from minivec.report.facts import gather  # loads Keras
+        from minivec.report.gather import gather  # loads FAISS and SciPy
 
-        return cls(gather(aligner, A, B, **options))
+        bridge = QueryAdapter.of(aligner)
+        return cls(gather(bridge, bridge.weights, bridge.history, A, B, **options))
+
+    def __repr__(self) -> str:
+        from minivec.report import words
+
+        return words.summary(self.facts)
 
     @cached_property
     def html(self) -> str:
