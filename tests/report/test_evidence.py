@@ -6,12 +6,10 @@ import re
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner
+from minivec import LinearMap, MiniVec2VecAligner
 from minivec.history import advice
 from minivec.report import Report, words
 from minivec.report.decision import decide
-from minivec.report.gather import gather
-from minivec.runtime import QueryAdapter
 
 A, B = supervised.spaces(12, 12, rows=300)
 FAILED = {"verdict": "failed", "confidence": 0.0, "causes": ["too few rows"], "expected_cosine": 1.0}
@@ -29,10 +27,10 @@ def aligner():
 @pytest.fixture(scope="module")
 def report(aligner):
     """Makes a report of the map, whose fit may have told something else of itself."""
-    adapter = QueryAdapter.of(aligner)
+    bridge = aligner.map
 
     def report(history=None, A=A, B=B, **options):
-        return Report(gather(adapter, adapter.weights, {**adapter.history, **(history or {})}, A, B, **options))
+        return Report.of(LinearMap(bridge.weights, {**bridge.history, **(history or {})}), A, B, **options)
 
     return report
 
@@ -170,13 +168,10 @@ def test_the_history_of_a_failed_fit_shows_no_cosine(aligner):
 
 
 def test_info_shows_no_cosine_of_a_failed_fit(aligner, run, tmp_path):
-    model = MiniVec2VecAligner.from_config(aligner.get_config())
-    model.build((None, 12))
-    model.set_weights(aligner.get_weights())
-    model.history = {**aligner.history, **FAILED}
-    model.save(tmp_path / "failed.keras")
-    assert re.search(r"expected cosine +means nothing", run("info", tmp_path / "failed.keras")[1])
-    assert json.loads(run("info", tmp_path / "failed.keras", "--json")[1])["expected_cosine"] == 1.0
+    path = tmp_path / "failed.safetensors"
+    LinearMap(aligner.map.weights, {**aligner.history, **FAILED}).save(path)
+    assert re.search(r"expected cosine +means nothing", run("info", path)[1])
+    assert json.loads(run("info", path, "--json")[1])["expected_cosine"] == 1.0
 
 
 # ---- advice, in Python and on the command line ----

@@ -12,12 +12,11 @@ import pytest
 from matplotlib.image import imread
 
 import supervised
-from minivec import MiniVec2VecAligner, NotAlignedError, evaluate_alignment
+from minivec import LinearMap, MiniVec2VecAligner, NotAlignedError, evaluate_alignment
 from minivec.report import Report, words
 from minivec.report import gather as gather_module
-from minivec.report.gather import gather, stages_of
+from minivec.report.gather import stages_of
 from minivec.report.texts import read_texts
-from minivec.runtime import QueryAdapter
 
 A, B = supervised.spaces(16, 12, rows=400)
 EVIL = "</script><script>alert(1)</script> & <b>bold</b>"
@@ -42,12 +41,6 @@ def paired(aligner):
 def page(aligner):
     pytest.importorskip("bokeh")
     return aligner.report(A, B, source_texts=TEXTS, paired=True).html
-
-
-def told_otherwise(aligner, **history):
-    """The arguments of ``gather`` for the same map with another history."""
-    adapter = QueryAdapter.of(aligner)
-    return adapter, adapter.weights, {**adapter.history, **history}
 
 
 def data_of(page, name="data"):
@@ -215,14 +208,13 @@ def test_pictures(aligner, tmp_path):
 def test_a_report_after_the_paper_preset_has_its_own_reasons(aligner):
     changes = {"verdict": "doubtful", "causes": ["XA has no structure"], "confidence": 0.5}
     settings = {**aligner.history["settings"], "preset": "paper"}
-    found = words.reasons(gather(*told_otherwise(aligner, settings=settings, **changes), A, B))
-    assert found == ["A has no structure."]
+    made = Report.of(LinearMap(aligner.map.weights, {**aligner.history, "settings": settings, **changes}), A, B)
+    assert words.reasons(made.facts) == ["A has no structure."]
 
 
 def test_a_map_without_the_history_of_its_fit_has_no_report(aligner):
-    adapter = QueryAdapter.of(aligner)
     with pytest.raises(ValueError, match="history of the fit"):
-        gather(adapter, adapter.weights, {}, A, B)
+        Report.of(LinearMap(aligner.map.weights), A, B)
 
 
 # ---- the command line ----

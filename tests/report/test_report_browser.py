@@ -9,10 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 import supervised
-from minivec import MiniVec2VecAligner
+from minivec import LinearMap, MiniVec2VecAligner
 from minivec.report import Report
-from minivec.report.gather import gather
-from minivec.runtime import QueryAdapter
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("bokeh")
@@ -40,12 +38,11 @@ def files(tmp_path_factory):
         model.align(A, B)
     B_with_misses = B.copy()
     B_with_misses[500:550] = B[50:100]  # so that 50 rows find another partner than their own
-    adapter = QueryAdapter.of(model)
-    failed = {**adapter.history, "verdict": "failed", "confidence": 0.0, "causes": ["too few rows"]}
+    failed = {**model.history, "verdict": "failed", "confidence": 0.0, "causes": ["too few rows"]}
     reports = {
         "paired": model.report(A, B_with_misses, source_texts=TEXTS, paired=True),
         "unpaired": model.report(A, B[::-1].copy(), source_texts=TEXTS, target_texts=TEXTS[::-1]),
-        "failed": Report(gather(adapter, adapter.weights, failed, A, B, source_texts=TEXTS, target_texts=TEXTS)),
+        "failed": Report.of(LinearMap(model.map.weights, failed), A, B, source_texts=TEXTS, target_texts=TEXTS),
     }
     for name, report in reports.items():
         report.save(folder / f"{name}.html")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minivec.files import check_output, replacing
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
 
 if TYPE_CHECKING:
     from minivec.report.facts import Facts
@@ -25,11 +25,10 @@ class Report:
 
     @classmethod
     def of(cls, aligner: Any, A: Any, B: Any, **options: Any) -> "Report":
-        """The report of an aligned model; arguments as ``aligner.report`` has them."""
+        """The report of a ``LinearMap`` or an aligned model; arguments as ``aligner.report`` has them."""
         from minivec.report.gather import gather  # loads FAISS and SciPy
 
-        bridge = QueryAdapter.of(aligner)
-        return cls(gather(bridge, bridge.weights, bridge.history, A, B, **options))
+        return cls(gather(LinearMap.of(aligner), A, B, **options))
 
     def __repr__(self) -> str:
         from minivec.report import words

@@ -1,6 +1,6 @@
 """The facts of a report, computed once from a map and rows of both spaces."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from minivec.algorithm.anchors.centroids import kmeans
 from minivec.frame import Principal, unit
 from minivec.history import recorded_data
+from minivec.map import LinearMap
 from minivec.metrics import partner_ranks, retrieval_metrics
 from minivec.picture import agreeing_view, leading_view, raw_views
 from minivec.report.clusters import clusters_of
@@ -28,9 +29,7 @@ Pairs = tuple[np.ndarray, np.ndarray, str]  # row numbers of A and of B, and wha
 
 
 def gather(
-    apply: Callable[[np.ndarray], np.ndarray],
-    weights: Mapping[str, np.ndarray],
-    history: dict[str, Any],
+    bridge: LinearMap,
     A: Any,
     B: Any,
     *,
@@ -38,16 +37,14 @@ def gather(
     target_texts: Sequence[str] | None = None,
     paired: bool = False,
 ) -> Facts:
-    """The facts of a map on raw rows ``A`` (nA, dA) and ``B`` (nB, dB).
+    """The facts of ``bridge`` on raw rows ``A`` (nA, dA) and ``B`` (nB, dB); arguments as ``aligner.report`` has them.
 
-    ``apply`` is the map, from raw rows of A to unit rows that are compared with raw rows of B. ``weights`` are its
-    ``source_mean`` (dA,), ``target_mean`` (dB,) and ``W`` (dA, dB), ``history`` is what its fit recorded; the other
-    arguments are those of ``aligner.report``. Of more than SHOWN rows a side the same random ones are used every time.
+    Of more than SHOWN rows a side the same random ones are used every time.
     """
-    if "verdict" not in history:
+    history, weights = bridge.history, bridge.weights
+    if "data" not in history:
         raise ValueError("a report needs the history of the fit, and this map has none")
-    dA, dB = weights["W"].shape
-    A, B = as_rows(A, "A", dA, FEWEST), as_rows(B, "B", dB, FEWEST)
+    A, B = as_rows(A, "A", bridge.shape[0], FEWEST), as_rows(B, "B", bridge.shape[1], FEWEST)
     if paired and len(A) != len(B):
         raise ValueError(f"paired rows must be as many on both sides: A has {len(A)} rows, B has {len(B)}")
     target_texts = source_texts if paired and target_texts is None else target_texts
@@ -59,7 +56,7 @@ def gather(
     counts = len(A), len(B)
     A, B = (np.asarray(X[chosen], np.float32) for X, chosen in zip((A, B), rows, strict=True))
 
-    U, V = apply(A), unit(B)
+    U, V = bridge(A), unit(B)
     cosine, near = top_k(U, V, NEIGHBORS)
     back = partner_ranks(V[near[:, 0]], U)[1]
     ranks = partner_ranks(U, V) if paired else None
@@ -75,7 +72,7 @@ def gather(
     found = (ranks[1] if ranks else back) == 1
     return Facts(
         history=history,
-        shape=(dA, dB),
+        shape=bridge.shape,
         paired=paired,
         same_data=(same[0], same[1]),
         source=source,
