@@ -140,12 +140,13 @@ def _recall(facts: Facts) -> Any:
     plot = _figure("ranks", 310, x="rank at most", y="share of rows", x_axis_type="log")
     name, rank = ("of a row, from its match", facts.back) if facts.rank is None else ("of the true partner", facts.rank)
     values, counts = np.unique(rank, return_counts=True)
+    steps = (1, 2, 5) if values[-1] <= 200 else (1,)  # labels must not touch
     x = np.append(values, max(rank.max(), 10))
     y = np.append(counts.cumsum(), len(rank)) / len(rank)
     plot.step(x, y, mode="after", line_width=2, legend_label=name).glyph.name = "series 0"
     plot.y_range.start, plot.y_range.end = 0, 1.02
     plot.yaxis.formatter = NumeralTickFormatter(format="0%")
-    plot.xaxis.ticker = FixedTicker(ticks=[step * 10**power for power in range(7) for step in (1, 2, 5)])
+    plot.xaxis.ticker = FixedTicker(ticks=[step * 10**power for power in range(7) for step in steps])
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     _legend_above(plot)
     return plot

@@ -1,39 +1,45 @@
 """The contents of both spaces: k-means clusters, how well the rows of each match, and words that name them."""
 
 import re
-from collections import Counter
 
 import numpy as np
 
 from minivec.report.facts import Cluster, Side
 
 NAMED = 3  # words that name a cluster
-COMMON, FEW = 0.01, 10  # a word in a greater share of the texts, and in more than a few, is common
-MOSTLY = 2 / 3  # a common word names a cluster only if so much of its texts lie there
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def clusters_of(
-    sides: tuple[Side, Side], centroids: np.ndarray, Z: np.ndarray, *, cosine: np.ndarray, success: np.ndarray
+    sides: tuple[Side, Side],
+    centroids: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    *,
+    cosine: np.ndarray,
+    success: np.ndarray,
 ) -> list[Cluster]:
     """The facts of each cluster, in the order of the ``centroids`` (k, dB).
 
-    ``Z`` (n, dB) are the mapped rows of A, ``cosine`` (n,) those of their matches, and ``success`` (n,) says whether a
-    row was found.
+    ``rows`` are the mapped rows of A (n, dB) and the rows of B (m, dB). ``cosine`` (n,) belongs to the matches of A's
+    rows, and ``success`` (n,) says which of these rows were found.
     """
     source, target = sides
-    same = source.texts == target.texts  # the same items: their words count once
-    numbered = [
-        (text, c) for side in sides[: 1 if same else 2] for text, c in zip(side.texts or (), side.cluster, strict=False)
-    ]
-    words = telling_words([text for text, _ in numbered], np.array([c for _, c in numbered]), len(centroids))
+    texts: list[str] = []
+    chosen: list[np.ndarray] = []
+    cluster: list[np.ndarray] = []
+    for side, framed in zip(sides, rows, strict=True):
+        if side.texts and (side is target or source.texts != target.texts):  # the words of the same items count once
+            texts += side.texts
+            chosen.append(framed)
+            cluster.append(side.cluster)
+    words = telling_words(texts, np.concatenate(chosen), np.concatenate(cluster), len(centroids)) if texts else []
     clusters = []
     for c, centroid in enumerate(centroids):
         own = np.flatnonzero(source.cluster == c)
-        typical = own[np.argsort(-(Z[own] @ centroid))[:2]]
+        typical = own[np.argsort(-(rows[0][own] @ centroid))[:2]]
         clusters.append(
             Cluster(
-                words=", ".join(words[c]) or f"cluster {c + 1}",
+                words=", ".join(words[c] if words else ()) or f"cluster {c + 1}",
                 source=len(own),
                 target=int((target.cluster == c).sum()),
                 cosine=float(cosine[own].mean()) if len(own) else float("nan"),
@@ -44,29 +50,29 @@ def clusters_of(
     return clusters
 
 
-def telling_words(texts: list[str], cluster: np.ndarray, k: int) -> list[list[str]]:
-    """For each of ``k`` clusters up to NAMED words that tell its texts from all others.
+def telling_words(texts: list[str], rows: np.ndarray, cluster: np.ndarray, k: int) -> list[list[str]]:
+    """For each of ``k`` clusters up to NAMED words that tell its texts from all others, in any language.
 
-    ``cluster`` (n,) has the number of each text's cluster. A word counts once a text. The weight of a word in a cluster
-    is log(1 + n) s^2: n texts of the cluster have it, and s is how far their share of all texts with the word exceeds
-    what chance gives. So the document frequency drops words of grammar, which lie everywhere in every language.
+    ``rows`` (n, d) are the texts' unit rows around their mean, ``cluster`` (n,) their clusters. In a cluster, a word that
+    m of N texts have weighs s c log(N / m). s is how far the cluster's share of these texts exceeds chance. c is the
+    mean cosine between these texts, shrunk where they are few. Words of grammar have a low c: texts with them have
+    nothing else in common.
     """
-    rows = [{word for word in WORD.findall(text.lower()) if _long(word)} for text in texts]
-    overall = Counter(word for row in rows for word in row)
-    inside: list[Counter[str]] = [Counter() for _ in range(k)]
-    for row, c in zip(rows, cluster, strict=True):
-        inside[int(c)].update(row)
-    named = []
-    for c, counts in enumerate(inside):
-        chance = float(np.mean(cluster == c)) if rows else 0.0
-        weights = {}
-        for word, count in counts.items():
-            lift = (count + chance) / (overall[word] + 1) - chance
-            common = overall[word] > max(COMMON * len(rows), FEW)
-            if count > 1 and lift > 0 and (not common or count >= MOSTLY * overall[word]):
-                weights[word] = lift**2 * np.log1p(count)
-        named.append(sorted(weights, key=lambda word: (-weights[word], word))[:NAMED])
-    return named
+    having: dict[str, list[int]] = {}
+    for i, text in enumerate(texts):
+        for word in {word for word in WORD.findall(text.lower()) if _long(word)}:
+            having.setdefault(word, []).append(i)
+    weights: list[dict[str, float]] = [{} for _ in range(k)]
+    chance = np.bincount(cluster, minlength=k) / len(texts)
+    for word, numbers in having.items():
+        m, total = len(numbers), rows[numbers].sum(0)
+        if m == 1 or (cosine := (total @ total - m) / (m * (m + 1))) <= 0:
+            continue
+        for c, n in zip(*np.unique(cluster[numbers], return_counts=True), strict=True):
+            share = (n + chance[c]) / (m + 1) - chance[c]
+            if n > 1 and share > 0:
+                weights[c][word] = float(share * cosine * np.log(len(texts) / m))
+    return [sorted(found, key=lambda word, found=found: (-found[word], word))[:NAMED] for found in weights]
 
 
 def _long(word: str) -> bool:

@@ -86,7 +86,7 @@ def gather(
         metrics=retrieval_metrics(*ranks) if ranks else None,
         occurrences=np.bincount(near.ravel(), minlength=len(V)),
         random_cosine=np.einsum("ij,ij->i", U, V[rng.integers(len(V), size=len(U))]),
-        clusters=clusters_of((source, target), centroids, Z, cosine=cosine[:, 0], success=found),
+        clusters=clusters_of((source, target), centroids, (Z, Y), cosine=cosine[:, 0], success=found),
         directions=_directions(source, X, Y, weights["W"], pairs),
         view=view,
         stages=stages_of(history),

@@ -26,7 +26,7 @@ def draw(facts: Facts, kind: str) -> bytes:
     decision = facts.decision
     figure.suptitle(words.headline(facts), x=0.01, ha="left", size=18, color=TONES[decision.verdict])
     note = f"Decided by {decision.evidence}: {decision.measure} {decision.value:.2f}."
-    figure.supxlabel(note if facts.telling else f"{note} {words.NOT_SHOWN}", x=0.01, ha="left", size=11, color=INK)
+    figure.supxlabel(note if facts.telling else f"{note}\n{words.NOT_SHOWN}", x=0.01, ha="left", size=11, color=INK)
     before, after, *others = figure.subplots(rows, 3).flat
     for axes, title, place in ((before, "Before", "before"), (after, "After", "after")):
         _map(axes, title, [facts.source, facts.target], place)
