@@ -50,6 +50,7 @@ def test_advice_fits_the_run(history):
     assert not any("pairs=" in line for line in advice(doubtful(history, pairs=9)))
     paper = doubtful(history, settings={**history["settings"], "preset": "paper"})
     assert 'preset="auto"' in advice(paper)[0]
+    assert max(map(len, advice(paper))) < 126
     plenty = {"XA": {"shape": [9000, 8]}, "XB": {"shape": [8000, 6]}}
     assert not any("more rows" in line for line in advice(doubtful(history, data=plenty)))
     assert len(advice(history)) == 1 and headline({"verdict": "failed"}) == "This map failed: do not use it."

@@ -13,6 +13,7 @@ HEADLINES = {
     "doubtful": "This map is doubtful: check it before you use it.",
     "failed": "This map failed: do not use it.",
 }
+MEANINGLESS = "means nothing, because the fit failed"  # figures of wrong maps can look better than those of right ones
 
 
 class History(dict[str, Any]):
@@ -55,7 +56,9 @@ def summary(history: dict[str, Any]) -> dict[str, str]:
         "confidence": f"{history['confidence']:.2f} of 1 ({history['verdict']})",
         "map": f"{dA} -> {dB} dimensions, {settings['mapping']}",
         "rows": f"{nA:,} of A, {nB:,} of B, {history['pairs']:,} known pairs",
-        "expected cosine": f"{history['expected_cosine']:.2f} of a mapped row with its partner",
+        "expected cosine": MEANINGLESS
+        if history["verdict"] == "failed"
+        else f"{history['expected_cosine']:.2f} of a mapped row with its partner",
         "settings": f'preset "{settings["preset"]}", seed {settings["seed"]}',
         "time": f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{name} {s:.1f}" for name, s in slowest),
         "steps": ", ".join(f"{name} {n}" for name, n in counts.items()) or "none",
@@ -68,21 +71,32 @@ def summary(history: dict[str, Any]) -> dict[str, str]:
 
 
 def advice(history: dict[str, Any]) -> list[str]:
-    """What to do next, given the verdict; one sentence each."""
+    """What to do next, given the verdict: one sentence each, for Python and for the command line."""
+    measure = "(evaluate_alignment, minivec evaluate)"
     if history["verdict"] == "reliable":
-        return ["The verdict needs no labels; where you have a few true pairs, measure on them too (minivec evaluate)."]
+        return [f"The verdict needs no labels. If you have a few true pairs, measure on them too {measure}."]
+    return [*remedies(history), f"Before anything depends on this map, measure it on a few true pairs {measure}."]
+
+
+def remedies(history: dict[str, Any]) -> list[str]:
+    """What may give a better map than this fit did."""
     lines = []
     if history["settings"]["preset"] == "paper":
-        lines.append('Fit with preset="auto": it tells right maps from wrong ones, and finds more right ones.')
+        lines.append(
+            'Fit with preset="auto" (--preset auto): it finds more right maps, and tells them from wrong ones.'
+        )
     if min(history["data"][name]["shape"][0] for name in ("XA", "XB")) < FEW_ROWS:
         lines.append(f"Give more rows, {FEW_ROWS:,} a side at least: nothing helps as much.")
     if not history["pairs"]:
-        lines.append("If some rows are known to belong together, pass them as pairs=.")
+        lines.append(
+            "If you know some rows that belong together, give them: pairs=... in Python, --pairs FILE.csv on the "
+            "command line."
+        )
     return [
         *lines,
-        "Fit again with other seeds: right maps send the same row to the same place, wrong ones do not.",
+        "Fit again with other seeds (seed=1, --seed 1): right maps send the same row to the same place, wrong ones do "
+        "not.",
         "Make sure that both sides hold the same kind of content, in about the same proportions.",
-        "Look up some true pairs, however few, before anything depends on this map (minivec evaluate).",
     ]
 
 

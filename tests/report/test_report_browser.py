@@ -1,13 +1,16 @@
 """The report in a real browser, from disk: no error, no network, and what it offers works. Run with -m slow."""
 
+import io
 import re
 import shutil
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 import supervised
-from minivec import MiniVec2VecAligner
+from minivec import LinearMap, MiniVec2VecAligner
+from minivec.report import Report
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("bokeh")
@@ -26,17 +29,24 @@ TEXTS = [f"row of {'birds' if i % 3 else 'fishes'} number {i}" for i in range(59
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    """The address of a report on disk."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
+def files(tmp_path_factory):
+    """The addresses of reports on disk: of a good map with true pairs, of a good and of a failed one without."""
+    folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as monkeypatch:
         supervised.install(monkeypatch)
         model = MiniVec2VecAligner(16)
         model.align(A, B)
     B_with_misses = B.copy()
     B_with_misses[500:550] = B[50:100]  # so that 50 rows find another partner than their own
-    model.report(A, B_with_misses, source_texts=TEXTS, paired=True).save(path)
-    return path.as_uri()
+    failed = {**model.history, "verdict": "failed", "confidence": 0.0, "causes": ["too few rows"]}
+    reports = {
+        "paired": model.report(A, B_with_misses, source_texts=TEXTS, paired=True),
+        "unpaired": model.report(A, B[::-1].copy(), source_texts=TEXTS, target_texts=TEXTS[::-1]),
+        "failed": Report.of(LinearMap(model.map.weights, failed), A, B, source_texts=TEXTS, target_texts=TEXTS),
+    }
+    for name, report in reports.items():
+        report.save(folder / f"{name}.html")
+    return {name: (folder / f"{name}.html").as_uri() for name in reports}
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +58,12 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser, file):
+def open_page(browser, files):
     """Opens the report; when the test ends, nothing must have gone wrong and nothing been asked of a network."""
     wrong, contexts = [], []
 
-    def open_page(width=1280, theme="light", **options):
+    def open_page(width=1280, theme="light", which="paired", **options):
+        file = files[which]
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
@@ -91,6 +102,16 @@ def test_charts_are_drawn_and_the_user_s_markup_is_text(open_page):
     page.fill("#query", "599")
     page.wait_for_selector("text=1 row")
     assert page.locator("#rows .pick").inner_text() == EVIL and page.locator("#rows img").count() == 0
+
+
+def test_neither_side_is_painted_over_the_other(open_page):
+    """Where a point of A and a point of B lie on each other, the colour tells which one is above."""
+    page = open_page(which="unpaired")
+    page.wait_for_timeout(500)
+    pixels = imread(io.BytesIO(page.locator("#chart-after").screenshot()))[..., :3]
+    overlap = pixels.sum(-1) < 1.76
+    blue, orange = (overlap & (pixels[..., i] > pixels[..., 2 - i] + 0.04) for i in (2, 0))
+    assert 0.5 < blue.sum() / orange.sum() < 2
 
 
 def test_hover_shows_the_text(open_page):
@@ -165,6 +186,46 @@ def test_both_themes_can_be_read(open_page, theme):
     page.click("#theme")
     assert page.locator("html").get_attribute("data-theme") != theme
     assert page.evaluate(axis + ".value || " + axis) != other
+
+
+OUTSIDE = """() => [...document.querySelectorAll("body *")].filter((e) => {
+  const box = e.getBoundingClientRect(), style = getComputedStyle(e);
+  if (!box.width || !box.height || style.clipPath !== "none" || e.closest(".skip, .bk-Figure")) return false;
+  const cut = style.overflowX !== "visible" && style.textOverflow !== "ellipsis" && e.scrollWidth > e.clientWidth + 1;
+  return box.left < 0 || box.right > innerWidth + 0.5 || cut;
+}).map((e) => e.tagName + "." + e.className + " " + e.textContent.slice(0, 40))"""
+
+
+@pytest.mark.parametrize("which", ["paired", "unpaired", "failed"])
+@pytest.mark.parametrize("width", [320, 400, 1000, 1400])
+def test_nothing_is_cut_or_outside_of_the_page(open_page, width, which):
+    """No element is wider than the viewport, and none hides a part of itself behind a scroll bar."""
+    page = open_page(width=width, which=which)
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("width", [400, 1000, 1400])
+def test_what_stands_before_another_match_keeps_its_distance(open_page, width):
+    page = open_page(width=width)
+    page.select_option("#which", "bad")
+    gaps = page.evaluate("""() => [...document.querySelectorAll(".also")].map((e) => {
+      const [name, text] = [e.firstChild, e.lastChild].map((node) => {
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        return range.getBoundingClientRect();
+      });
+      return [e.firstChild.textContent, text.left - name.right];
+    })""")
+    assert {"by CSLS", "partner"} & {name for name, _ in gaps} and min(gap for _, gap in gaps) >= 6
+
+
+def test_a_failed_map_shows_no_green(open_page):
+    page = open_page(which="failed")
+    page.select_option("#which", "good")
+    assert page.locator("#rows tr").count() == 10 and page.locator(".ok").count() == 0
+    assert "✓" not in page.locator("#matches").inner_text()
+    assert "no evidence" in page.locator("#matches").inner_text()
 
 
 @pytest.mark.parametrize("width", [320, 390])

@@ -30,6 +30,7 @@ from minivec.cli.common import (
 from minivec.cli.report import Texts, prepare
 from minivec.extras import missing
 from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
+from minivec.history import MEANINGLESS
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
 from minivec.settings import Hyperparameter, with_hyperparameters
@@ -233,4 +234,6 @@ def info(file: File, as_json: AsJson = False) -> None:
         **{f"{name}_version" if name != "backend" else name: v for name, v in history.get("versions", {}).items()},
         "date_saved": saved_on(file),
     }
+    if facts["verdict"] == "failed" and not as_json:
+        facts["expected_cosine"] = MEANINGLESS
     print_facts(facts, as_json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minivec.extras import missing
 from minivec.files import check_output, replacing
+from minivec.map import LinearMap
 
 if TYPE_CHECKING:
     from minivec.report.facts import Facts
@@ -15,7 +16,10 @@ SUFFIXES = (".html", ".png", ".svg")
 
 
 class Report:
-    """What ``aligner.report`` returns: ``facts`` in numbers; notebooks show the page, ``save`` writes it."""
+    """What ``aligner.report`` returns: ``facts`` in numbers; notebooks show the page, ``save`` writes it.
+
+    Printed, it is a summary of a few lines.
+    """
 
     def __init__(self, facts: "Facts"):
         self.facts = facts
@@ -23,9 +27,14 @@ class Report:
     @classmethod
     def of(cls, aligner: Any, A: Any, B: Any, **options: Any) -> "Report":
         """The report of a ``LinearMap`` or an aligned model; arguments as ``aligner.report`` has them."""
-        from minivec.report.facts import gather  # loads FAISS and SciPy
+        from minivec.report.gather import gather  # loads FAISS and SciPy
 
-        return cls(gather(aligner, A, B, **options))
+        return cls(gather(LinearMap.of(aligner), A, B, **options))
+
+    def __repr__(self) -> str:
+        from minivec.report import words
+
+        return words.summary(self.facts)
 
     @cached_property
     def html(self) -> str:

@@ -23,17 +23,18 @@ POINT = f'<div style="{TIP}"><b>@side</b>&ensp;@text</div>'
 
 
 def charts(facts: Facts) -> dict[str, Any]:
-    """Every figure by its name. Texts are not in them: the page fills them in, so that a file holds them once."""
-    drawn = {
-        **_maps(facts),
-        "cosines": _histograms(_cosines(facts), "cosine", 40),
-        "ranks": _recall(facts),
-        "hubs": _hubs(facts),
-        "directions": _directions(facts.directions),
-        "seconds": _seconds(facts.stages),
-    }
+    """The figures by name, without those of matches where these are no evidence.
+
+    Texts are not in them: the page fills them in, so that a file holds them once.
+    """
+    drawn = {**_maps(facts), "seconds": _seconds(facts.stages)}
     if any(stage.runs for stage in facts.stages):
         drawn["objective"] = _objective(facts.stages)
+    if facts.telling:
+        drawn["cosines"] = _histograms(_cosines(facts), "cosine", 40)
+        drawn["ranks"] = _recall(facts)
+        drawn["hubs"] = _hubs(facts)
+        drawn["directions"] = _directions(facts.directions)
     return drawn
 
 
@@ -73,7 +74,6 @@ def _maps(facts: Facts) -> dict[str, Any]:
             420,
             tools=[PanTool(), WheelZoomTool(modifiers={"ctrl": True}), TapTool()],
             match_aspect=True,
-            output_backend="webgl",
         )
         plot.grid.visible = False
         plot.axis.visible = False
@@ -100,19 +100,23 @@ def _maps(facts: Facts) -> dict[str, Any]:
 
 
 def _points(facts: Facts) -> Any:
-    """The rows of A, then those of B. Side, text, marker and colour of each are added by the page."""
+    """The rows of both sides in a random order, so that neither side is painted over the other.
+
+    ``at`` numbers them: the rows of A, then those of B. The page adds side, text, marker and colour of each.
+    """
     sides = facts.source, facts.target
     before, after, cluster = (
         np.concatenate([getattr(s, part) for s in sides]) for part in ("before", "after", "cluster")
     )
+    at = np.random.default_rng(0).permutation(len(before))
     places = {"x0": before[:, 0], "y0": before[:, 1], "x1": after[:, 0], "y1": after[:, 1]}
-    data: dict[str, Any] = {name: value.astype(np.float32) for name, value in places.items()}
-    return ColumnDataSource({**data, "cluster": cluster.astype(np.uint8)})
+    data: dict[str, Any] = {name: value[at].astype(np.float32) for name, value in places.items()}
+    return ColumnDataSource({**data, "at": at.astype(np.uint16), "cluster": cluster[at].astype(np.uint8)})
 
 
 def _cosines(facts: Facts) -> dict[str, np.ndarray]:
-    found = {"nearest row of B": facts.cosine[:, 0], "some row of B": facts.random_cosine}
-    return found if facts.partner_cosine is None else {"true partner": facts.partner_cosine, **found}
+    cosines = {"nearest row of B": facts.cosine[:, 0], "random row of B": facts.random_cosine}
+    return cosines if facts.partner_cosine is None else {"true partner": facts.partner_cosine, **cosines}
 
 
 def _histograms(values: dict[str, np.ndarray], what: str, bins: int) -> Any:
@@ -132,19 +136,17 @@ def _histograms(values: dict[str, np.ndarray], what: str, bins: int) -> Any:
 
 
 def _recall(facts: Facts) -> Any:
-    """The share of rows whose rank is at most k, for every k."""
+    """The share of rows whose rank is at most k, for every k: the true partner's rank, or the rank back."""
     plot = _figure("ranks", 310, x="rank at most", y="share of rows", x_axis_type="log")
-    curves = {"of a row, from its match": facts.back}
-    if facts.rank is not None:
-        curves = {"of the true partner": facts.rank, **curves}
-    for i, (name, rank) in enumerate(curves.items()):
-        values, counts = np.unique(rank, return_counts=True)
-        x = np.append(values, max(facts.back.max(), 10))
-        y = np.append(counts.cumsum(), len(rank)) / len(rank)
-        plot.step(x, y, mode="after", line_width=2, legend_label=name).glyph.name = f"series {i}"
+    name, rank = ("of a row, from its match", facts.back) if facts.rank is None else ("of the true partner", facts.rank)
+    values, counts = np.unique(rank, return_counts=True)
+    steps = (1, 2, 5) if values[-1] <= 200 else (1,)  # labels must not touch
+    x = np.append(values, max(rank.max(), 10))
+    y = np.append(counts.cumsum(), len(rank)) / len(rank)
+    plot.step(x, y, mode="after", line_width=2, legend_label=name).glyph.name = "series 0"
     plot.y_range.start, plot.y_range.end = 0, 1.02
     plot.yaxis.formatter = NumeralTickFormatter(format="0%")
-    plot.xaxis.ticker = FixedTicker(ticks=[step * 10**power for power in range(7) for step in (1, 2, 5)])
+    plot.xaxis.ticker = FixedTicker(ticks=[step * 10**power for power in range(7) for step in steps])
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     _legend_above(plot)
     return plot

@@ -9,7 +9,6 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from minivec.history import advice, headline
 from minivec.report import words
 from minivec.report.charts import charts
 from minivec.report.facts import Facts, Side
@@ -26,15 +25,11 @@ def render(facts: Facts) -> str:
     documents, (item,) = standalone_docs_json_and_render_items(document)
     places = {model.id: f"chart-{model.name}" for model in document.roots}
     page = Environment(loader=PackageLoader("minivec.report", "templates"), autoescape=True, trim_blocks=True)
-    history = facts.history
     return page.get_template("page.html").render(
         facts=facts,
-        history=history,
         words=words,
-        headline=headline(history),
-        advice=advice(history),
         captions=words.captions(facts),
-        scripts=[Markup(script) for script in Resources(mode="inline", components=["bokeh", "bokeh-gl"]).js_raw[:2]],
+        bokeh=Markup(Resources(mode="inline", components=["bokeh"]).js_raw[0]),
         data=Markup(_json({"docs": documents, "items": [{**item.to_json(), "roots": places}]})),
         rows=Markup(_json(_rows(facts))),
     )
@@ -52,6 +47,7 @@ def _rows(facts: Facts) -> dict[str, Any]:
         "A": {"rows": _numbers(facts.source), "texts": source},
         "B": {"rows": _numbers(facts.target), "texts": None if target is source else target},
         "paired": facts.paired,
+        "ticks": facts.ticks,
         "near": facts.near.ravel().tolist(),
         "cosine": [round(float(c), 3) for c in facts.cosine.ravel()],
         "csls": facts.csls.tolist(),

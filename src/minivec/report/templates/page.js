@@ -18,7 +18,7 @@
 
   // ---- charts: one Bokeh document, dressed in the colours of the page's theme ----
   const plots = {}, count = { A: data.rank.length };
-  let points, focus, link, colorBy = "space", chosen = null;
+  let points, place = [], focus, link, colorBy = "space", chosen = null;
 
   const dress = () => {
     const ink = css("--ink"), soft = css("--soft"), grid = css("--grid");
@@ -52,7 +52,8 @@
       }
     }
     const own = (i) => series[i < count.A ? 0 : 1];
-    const color = Array.from(points.data.cluster, (c, i) => (colorBy === "space" ? own(i) : palette[c]));
+    const { at, cluster } = points.data;
+    const color = Array.from(at, (i, k) => (colorBy === "space" ? own(i) : palette[cluster[k]]));
     points.data = { ...points.data, color };
     if (chosen !== null) show(...chosen);
   };
@@ -68,17 +69,18 @@
       if (name === "focus mark") focus = renderer.data_source;
       if (name === "link line") link = renderer.data_source;
     }
-    const all = Array.from({ length: points.data.x0.length }, (_, i) => i);
+    const at = Array.from(points.data.at);  // rows of A, then of B, by number; the points are in another order
+    at.forEach((i, k) => { place[i] = k; });
     const isA = (i) => i < count.A;
     points.data = {
       ...points.data,
-      text: all.map((i) => (isA(i) ? label(A, i) : label(B, i - count.A))),
-      side: all.map((i) => (isA(i) ? "A" : "B")),
-      marker: all.map((i) => (isA(i) ? "circle" : "square")),
-      color: all.map(() => "gray"),
+      text: at.map((i) => (isA(i) ? label(A, i) : label(B, i - count.A))),
+      side: at.map((i) => (isA(i) ? "A" : "B")),
+      marker: at.map((i) => (isA(i) ? "circle" : "square")),
+      color: at.map(() => "gray"),
     };
     points.selected.properties.indices.change.connect(() => {
-      const [picked] = points.selected.indices;
+      const picked = at[points.selected.indices[0]];
       if (picked !== undefined) show(isA(picked) ? "A" : "B", isA(picked) ? picked : picked - count.A, true);
     });
     const touch = matchMedia("(pointer: coarse)").matches;
@@ -110,7 +112,7 @@
     const places = [["A", a], ["B", b]].filter(([, row]) => row !== null);
     const marks = { x0: [], y0: [], x1: [], y1: [], color: [] }, line = {};
     for (const [name, row] of places) {
-      for (const key of ["x0", "y0", "x1", "y1"]) marks[key].push(points.data[key][name === "A" ? row : count.A + row]);
+      for (const key of ["x0", "y0", "x1", "y1"]) marks[key].push(points.data[key][place[name === "A" ? row : count.A + row]]);
       marks.color.push(css(name === "A" ? "--a" : "--b"));
     }
     for (const step of [0, 1]) {
@@ -135,7 +137,7 @@
   }
 
   const good = (i) => data.rank[i] === 1;
-  const tone = (i) => (good(i) ? "ok" : data.paired ? "off" : "");  // without true pairs, one-sided is not wrong
+  const tone = (i) => (!data.ticks ? "" : good(i) ? "ok" : data.paired ? "off" : "");  // one-sided is not wrong
   const verdict = (i) => {
     const rank = data.rank[i].toLocaleString("en");
     const words = data.paired ? ["partner found first", "partner at rank " + rank] : ["mutual match", "rank back " + rank];
@@ -157,7 +159,8 @@
     return node;
   };
 
-  const also = (what, text) => element("p", { className: "also", title: text }, element("b", { textContent: what }), text);
+  const also = (what, text) =>
+    element("p", { className: "also", title: text }, element("b", { textContent: what }), element("span", {}, text));
   const row = (i, words) => {
     const pick = element("button", { type: "button", className: "pick", title: "Show in the picture" }, marked(label(A, i), words));
     pick.addEventListener("click", () => {
@@ -175,7 +178,7 @@
       found.append(also("partner", label(B, i)));
     }
     const rank = element("td", { className: "num" },
-      element("span", { className: tone(i), textContent: (good(i) ? "✓ " : "") + data.rank[i].toLocaleString("en") }));
+      element("span", { className: tone(i), textContent: (data.ticks && good(i) ? "✓ " : "") + data.rank[i].toLocaleString("en") }));
     const cosine = element("td", { className: "num", textContent: data.cosine[i * K].toFixed(2) });
     cosine.dataset.label = "cosine";
     rank.dataset.label = data.paired ? "partner's rank" : "rank back";
