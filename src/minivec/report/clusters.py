@@ -54,9 +54,9 @@ def telling_words(texts: list[str], rows: np.ndarray, cluster: np.ndarray, k: in
     """For each of ``k`` clusters up to NAMED words that tell its texts from all others, in any language.
 
     ``rows`` (n, d) are the texts' unit rows around their mean, ``cluster`` (n,) their clusters. In a cluster, a word
-    that m of N texts have weighs s c log(N / m). s is how far the cluster's share of these texts exceeds chance. c is the
-    mean cosine between these texts, shrunk where they are few. Words of grammar have a low c: texts with them have
-    nothing else in common.
+    that m of N texts have weighs s c log(N / m). s is how far the cluster's share of these texts exceeds chance, and c
+    is the mean cosine between these texts, shrunk where they are few. Words of grammar have a low c: texts with them
+    have nothing else in common.
     """
     having: dict[str, list[int]] = {}
     for i, text in enumerate(texts):
