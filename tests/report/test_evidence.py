@@ -7,7 +7,8 @@ import pytest
 
 import supervised
 from minivec import LinearMap, MiniVec2VecAligner
-from minivec.history import advice
+from minivec.history import History, advice
+from minivec.integrations import huggingface
 from minivec.report import Report, words
 from minivec.report.decision import decide
 
@@ -160,8 +161,6 @@ def test_the_summaries_of_a_failed_map_show_no_figures(report, tmp_path):
 
 
 def test_the_history_of_a_failed_fit_shows_no_cosine(aligner):
-    from minivec.history import History
-
     shown = repr(History({**aligner.history, **FAILED}))
     assert "1.00 of a mapped row" not in shown and re.search(r"expected cosine +means nothing", shown)
     assert "expected cosine  1.00" in repr(History({**aligner.history}))
@@ -172,6 +171,11 @@ def test_info_shows_no_cosine_of_a_failed_fit(aligner, run, tmp_path):
     LinearMap(aligner.map.weights, {**aligner.history, **FAILED}).save(path)
     assert re.search(r"expected cosine +means nothing", run("info", path)[1])
     assert json.loads(run("info", path, "--json")[1])["expected_cosine"] == 1.0
+
+
+def test_the_model_card_of_a_failed_fit_shows_no_cosine(aligner, tmp_path):
+    huggingface.save(LinearMap(aligner.map.weights, {**aligner.history, **FAILED}), tmp_path / "card")
+    assert "| expected cosine | means nothing" in (tmp_path / "card" / "README.md").read_text()
 
 
 # ---- advice, in Python and on the command line ----

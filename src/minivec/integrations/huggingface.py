@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minivec.files import replacing
+from minivec.history import MEANINGLESS
 from minivec.map import LinearMap
 from minivec.persistence import TENSORS
 
@@ -75,6 +76,8 @@ def _facts(history: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]
     facts: dict[str, Any] = {
         name: history[name] for name in ("verdict", "confidence", "expected_cosine") if name in history
     }
+    if history.get("verdict") == "failed":
+        facts["expected_cosine"] = MEANINGLESS
     if history.get("causes"):
         facts["causes of doubt"] = "; ".join(history["causes"])
     facts |= metrics

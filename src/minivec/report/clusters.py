@@ -53,10 +53,10 @@ def clusters_of(
 def telling_words(texts: list[str], rows: np.ndarray, cluster: np.ndarray, k: int) -> list[list[str]]:
     """For each of ``k`` clusters up to NAMED words that tell its texts from all others, in any language.
 
-    ``rows`` (n, d) are the texts' unit rows around their mean, ``cluster`` (n,) their clusters. In a cluster, a word that
-    m of N texts have weighs s c log(N / m). s is how far the cluster's share of these texts exceeds chance. c is the
-    mean cosine between these texts, shrunk where they are few. Words of grammar have a low c: texts with them have
-    nothing else in common.
+    ``rows`` (n, d) are the texts' unit rows around their mean, ``cluster`` (n,) their clusters. In a cluster, a word
+    that m of N texts have weighs s c log(N / m). s is how far the cluster's share of these texts exceeds chance, and c
+    is the mean cosine between these texts, shrunk where they are few. Words of grammar have a low c: texts with them
+    have nothing else in common.
     """
     having: dict[str, list[int]] = {}
     for i, text in enumerate(texts):
@@ -72,7 +72,8 @@ def telling_words(texts: list[str], rows: np.ndarray, cluster: np.ndarray, k: in
             share = (n + chance[c]) / (m + 1) - chance[c]
             if n > 1 and share > 0:
                 weights[c][word] = float(share * cosine * np.log(len(texts) / m))
-    return [sorted(found, key=lambda word, found=found: (-found[word], word))[:NAMED] for found in weights]
+    ranked = [sorted((-weight, word) for word, weight in found.items()) for found in weights]
+    return [[word for _, word in words[:NAMED]] for words in ranked]
 
 
 def _long(word: str) -> bool:
