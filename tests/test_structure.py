@@ -21,7 +21,6 @@ LONG_FUNCTIONS = {
     "minivec.cli.stores.migrate",
     "minivec.migrate.migrate",
     "minivec.report.charts._maps",
-    "minivec.report.facts.gather",
 }
 MANY_ARGUMENTS: set[str] = set()
 
