@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -31,8 +32,10 @@ class NpzRows(NumpyRows):
                 shape, _, dtype = self._header(file)
                 self.describe(shape, dtype, member.file_size - file.tell())
 
-    def _stream(self) -> IO[bytes]:
-        return zipfile.ZipFile(self.path).open(f"{self.column}.npy")
+    @contextmanager
+    def _stream(self) -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.column}.npy") as file:
+            yield file
 
     def _scattered(self) -> np.ndarray:
         with self._stream() as file:
