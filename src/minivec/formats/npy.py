@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO
@@ -16,7 +17,7 @@ class NumpyRows(Rows):
     """What .npy and .npz have in common: a stream in NumPy's own format."""
 
     @abstractmethod
-    def _stream(self) -> IO[bytes]:
+    def _stream(self) -> AbstractContextManager[IO[bytes]]:
         """The bytes of the array, from its header on."""
 
     def _header(self, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -3,6 +3,7 @@
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -38,8 +39,10 @@ class NpzRows(NumpyRows):
                     self.scale = Scale(self.column, shape, partial(self._beside, archive), self)
                 self.describe(shape, dtype, member.file_size - file.tell())
 
-    def _stream(self) -> IO[bytes]:
-        return zipfile.ZipFile(self.path).open(f"{self.column}.npy")
+    @contextmanager
+    def _stream(self) -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.column}.npy") as file:
+            yield file
 
     def _beside(self, archive: zipfile.ZipFile, name: str) -> np.ndarray | None:
         """Another array of the archive, a scale: small."""
