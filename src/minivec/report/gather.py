@@ -49,18 +49,17 @@ def gather(
         raise ValueError(f"paired rows must be as many on both sides: A has {len(A)} rows, B has {len(B)}")
     target_texts = source_texts if paired and target_texts is None else target_texts
     rng = np.random.default_rng(0)
-    rows = [_shown(len(A), rng)]
-    rows.append(rows[0] if paired else _shown(len(B), rng))
+    shown = _shown(len(A), rng)
+    rows = shown, shown if paired else _shown(len(B), rng)
     texts = [_texts("source", source_texts, len(A), rows[0]), _texts("target", target_texts, len(B), rows[1])]
     same = tuple(recorded_data(X) == history["data"][name] for X, name in ((A, "XA"), (B, "XB")))
     counts = len(A), len(B)
     A, B = (np.asarray(X[chosen], np.float32) for X, chosen in zip((A, B), rows, strict=True))
 
     U, V = bridge(A), unit(B)
-    cosine, near = top_k(U, V, NEIGHBORS)
-    back = partner_ranks(V[near[:, 0]], U)[1]
-    ranks = partner_ranks(U, V) if paired else None
-    pairs = _pairs(near[:, 0], back, paired)
+    matches = _matches(U, V, paired)
+    near, back, rank = matches["near"][:, 0], matches["back"], matches["rank"]
+    pairs = _pairs(near, back, paired)
     X, Y = unit(A - weights["source_mean"]), unit(B - weights["target_mean"])
     Z = unit(X @ weights["W"])
     after, view = _after(Z, Y, pairs)
@@ -69,7 +68,7 @@ def gather(
     source, target = (
         Side(*given) for given in zip("AB", counts, rows, texts, raw_views(unit(A), V), after, clusters, strict=True)
     )
-    found = (ranks[1] if ranks else back) == 1
+    found = (back if rank is None else rank) == 1
     return Facts(
         history=history,
         shape=bridge.shape,
@@ -77,20 +76,29 @@ def gather(
         same_data=(same[0], same[1]),
         source=source,
         target=target,
-        near=near[:, :MATCHES],
-        cosine=cosine[:, :MATCHES],
-        csls=csls_top_k(U, V, 1)[1][:, 0],
-        back=back,
-        rank=ranks[1] if ranks else None,
-        partner_cosine=ranks[0] if ranks else None,
-        metrics=retrieval_metrics(*ranks) if ranks else None,
-        occurrences=np.bincount(near.ravel(), minlength=len(V)),
+        **matches,
         random_cosine=np.einsum("ij,ij->i", U, V[rng.integers(len(V), size=len(U))]),
-        clusters=clusters_of((source, target), centroids, (Z, Y), cosine=cosine[:, 0], success=found),
+        clusters=clusters_of((source, target), centroids, (Z, Y), cosine=matches["cosine"][:, 0], success=found),
         directions=_directions(source, X, Y, weights["W"], pairs),
         view=view,
         stages=stages_of(history),
     )
+
+
+def _matches(U: np.ndarray, V: np.ndarray, paired: bool) -> dict[str, Any]:
+    """What the facts say about the nearest rows in ``V`` (m, dB) of mapped rows ``U`` (n, dB), both of unit rows."""
+    cosine, near = top_k(U, V, NEIGHBORS)
+    ranks = partner_ranks(U, V) if paired else None
+    return {
+        "near": near[:, :MATCHES],
+        "cosine": cosine[:, :MATCHES],
+        "csls": csls_top_k(U, V, 1)[1][:, 0],
+        "back": partner_ranks(V[near[:, 0]], U)[1],
+        "rank": ranks[1] if ranks else None,
+        "partner_cosine": ranks[0] if ranks else None,
+        "metrics": retrieval_metrics(*ranks) if ranks else None,
+        "occurrences": np.bincount(near.ravel(), minlength=len(V)),
+    }
 
 
 def _shown(n: int, rng: np.random.Generator) -> np.ndarray:
