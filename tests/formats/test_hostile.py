@@ -329,6 +329,9 @@ def test_word_files(tmp_path, suffix):
 def test_what_is_no_regular_file(tmp_path, suffix):
     os.mkfifo(tmp_path / f"x{suffix}")  # opening it would wait for ever
     refused(tmp_path / f"x{suffix}", "not a regular file")
+    if suffix == ".parquet":
+        with pytest.raises(ValueError, match="not a regular file"):
+            open_rows(tmp_path)
 
 
 def test_info_shows_no_control_characters(kept, tmp_path, capsys):

@@ -56,8 +56,12 @@ def test_columns_in_another_order_are_matched_by_name(tmp_path):
 
 
 def test_missing_and_further_columns_are_null_where_they_are_missing(tmp_path):
-    source = folder(tmp_path / "in", {"a": [1, 2]}, {"b": ["x", "y"]}, {"a": [5, 6], "b": ["z", None]})
+    nested = {"l": [[1], []], "s": [{"x": 1}, None], "d": pa.array(["p", "q"]).dictionary_encode()}
+    source = folder(tmp_path / "in", {"a": [1, 2], **nested}, {"b": ["x", "y"]}, {"a": [5, 6], "b": ["z", None]})
     for table in moved(source, tmp_path):
+        assert table["l"].to_pylist() == [[1], [], None, None, None, None]
+        assert table["s"].to_pylist() == [{"x": 1}, *[None] * 5]
+        assert table["d"].to_pylist() == ["p", "q", None, None, None, None]
         assert table["a"].to_pylist() == [1, 2, None, None, 5, 6]
         assert table["b"].to_pylist() == [None, None, "x", "y", "z", None]
 

@@ -38,6 +38,8 @@ class _Part:
 
     @classmethod
     def of(cls, path: Path, folder: Path) -> "_Part":
+        if not path.is_file():
+            raise ValueError(f"{path}: not a regular file")
         with _damage(path):
             with _opened(path) as file:
                 schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -63,8 +65,9 @@ class _Part:
         for field in schema:
             place = batch.schema.get_field_index(field.name)
             if place < 0:
-                value = pa.scalar(self.partition.get(field.name), pa.string())
-                columns.append(pa.repeat(value, len(batch)).cast(field.type))
+                value = self.partition.get(field.name)
+                nulls = pa.nulls(len(batch), field.type)
+                columns.append(nulls if value is None else pa.repeat(value, len(batch)).cast(field.type))
             elif batch.schema.types[place] == field.type:
                 columns.append(batch.column(place))
             else:
@@ -80,7 +83,7 @@ class _Part:
 class ParquetRows(Rows):
     """One column of vectors of a Parquet file or of all files of a folder, streamed by record batches.
 
-    The files of a folder follow one another in the order of their names; ``unified`` says how their columns do.
+    The files of a folder follow one another in the order of their names. ``schema`` is that of all their columns.
     """
 
     column: str
