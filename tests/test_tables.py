@@ -89,3 +89,4 @@ def test_align_and_evaluate_take_columns():
     column = pd.DataFrame({"v": list(A)})["v"]
     aligner = MiniVec2VecAligner.from_pairs(column, arrow(FIXED, A))
     assert evaluate_alignment(aligner, column, arrow(FIXED, A))["top1_accuracy"] == 1
+    np.testing.assert_array_equal(aligner(column), aligner(A))
