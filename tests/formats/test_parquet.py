@@ -108,6 +108,8 @@ def refused(path, *words, column=None):
 def test_what_cannot_be_unified_is_refused_with_its_file_and_column(tmp_path):
     refused(folder(tmp_path / "types", {"c": TEXTS}, {"c": [1, 2]}), "1.parquet", "'c'", "int64", "string")
     refused(folder(tmp_path / "loss", {"c": [2**60 + 1, 2]}, {"c": [0.5, 1]}), "0.parquet", "'c'", "double")
+    with pytest.raises(ValueError, match="has integers that double cannot hold"):
+        open_rows(tmp_path / "loss")
     renamed = pa.table({"w": vectors(X[2:4])})
     path = folder(tmp_path / "renamed", {"c": TEXTS})
     pq.write_table(renamed, path / "1.parquet")
