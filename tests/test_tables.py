@@ -72,6 +72,7 @@ UNCLEAR = {
     "bytes": (lambda: objects([row.tobytes() for row in X]), r"XA holds bytes, .* np.frombuffer\(each, np.float32\)"),
     "table": (lambda: pa.table({"v": arrow(FIXED)}), r"XA is a table; .* XA\['vector'\]"),
     "int8": (lambda: X.astype(np.int8), r"got dtype int8: write XA.astype\(np.float32\) \* scale"),
+    "frame of one column": (lambda: pd.DataFrame({"v": list(X)}), r"XA .* dtype object: write np.stack\("),
     "mixed frame": (lambda: pd.DataFrame({"v": X[:, 0], "t": list("abcdefghi")}), "XA .* dtype object"),
     "integers of Arrow": (lambda: pa.array([[1, 2]] * 9), "XA must hold vectors of floats; got .* list<"),
 }
@@ -88,3 +89,4 @@ def test_align_and_evaluate_take_columns():
     column = pd.DataFrame({"v": list(A)})["v"]
     aligner = MiniVec2VecAligner.from_pairs(column, arrow(FIXED, A))
     assert evaluate_alignment(aligner, column, arrow(FIXED, A))["top1_accuracy"] == 1
+    np.testing.assert_array_equal(aligner(column), aligner(A))

@@ -54,7 +54,8 @@ def as_array(a: Any, name: str) -> np.ndarray:
         what = f"write {name}.astype(np.float32) * scale, with the scale that they were quantized by"
         raise TypeError(f"{name} must hold floating-point embeddings; got dtype {a.dtype}: {what}")
     if not (np.issubdtype(a.dtype, np.floating) or a.dtype.name == "bfloat16"):
-        raise TypeError(f"{name} must hold floating-point embeddings; got dtype {a.dtype}")
+        what = ": write np.stack(list(column)) of a column of vectors" if a.dtype == object else ""
+        raise TypeError(f"{name} must hold floating-point embeddings; got dtype {a.dtype}{what}")
     return a
 
 

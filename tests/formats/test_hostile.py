@@ -45,6 +45,12 @@ def kept(tmp_path_factory):
     rows = [(f"w{i} ", row) for i, row in enumerate(A[:9])]
     (folder / "x.vec").write_text("9 8\n" + "".join(f"{word}{' '.join(map(str, row))}\n" for word, row in rows))
     (folder / "x.bin").write_bytes(b"9 8\n" + b"".join(word.encode() + row.tobytes() for word, row in rows))
+    lines = [[f"w{i}", *map(str, row)] for i, row in enumerate(A[:9])]
+    for name, separator in (("x.txt", " "), ("x.tsv", "\t")):
+        (folder / name).write_text("".join(f"{separator.join(line)}\n" for line in lines))
+    scaled = {"v": A[:9].astype("i1"), "v_scale": np.ones((9, 1), "f4")}
+    np.savez(folder / "scaled.npz", **scaled)
+    save_file(scaled, folder / "scaled.safetensors")
     np.save(folder / "x.npy", A[:9])
     np.savez_compressed(folder / "x.npz", vectors=A[:9])
     pq.write_table(pa.table({"v": list(A[:9]), "text": list("abcdefghi")}), folder / "x.parquet")
@@ -323,6 +329,9 @@ def test_word_files(tmp_path, suffix):
 def test_what_is_no_regular_file(tmp_path, suffix):
     os.mkfifo(tmp_path / f"x{suffix}")  # opening it would wait for ever
     refused(tmp_path / f"x{suffix}", "not a regular file")
+    if suffix == ".parquet":
+        with pytest.raises(ValueError, match="not a regular file"):
+            open_rows(tmp_path)
 
 
 def test_info_shows_no_control_characters(kept, tmp_path, capsys):
@@ -334,7 +343,19 @@ def test_info_shows_no_control_characters(kept, tmp_path, capsys):
     assert "\x1b" not in capsys.readouterr().out
 
 
-FILES = ("x.keras", "x.safetensors", "rows.safetensors", "x.npy", "x.npz", "x.parquet", "x.vec", "x.bin")
+FILES = (
+    "x.keras",
+    "x.safetensors",
+    "rows.safetensors",
+    "x.npy",
+    "x.npz",
+    "x.parquet",
+    "x.vec",
+    "x.bin",
+    "x.txt",
+    "x.tsv",
+)
+FILES += ("scaled.npz", "scaled.safetensors")
 
 
 def fuzz(kept, path, data):

@@ -56,8 +56,12 @@ def test_columns_in_another_order_are_matched_by_name(tmp_path):
 
 
 def test_missing_and_further_columns_are_null_where_they_are_missing(tmp_path):
-    source = folder(tmp_path / "in", {"a": [1, 2]}, {"b": ["x", "y"]}, {"a": [5, 6], "b": ["z", None]})
+    nested = {"l": [[1], []], "s": [{"x": 1}, None], "d": pa.array(["p", "q"]).dictionary_encode()}
+    source = folder(tmp_path / "in", {"a": [1, 2], **nested}, {"b": ["x", "y"]}, {"a": [5, 6], "b": ["z", None]})
     for table in moved(source, tmp_path):
+        assert table["l"].to_pylist() == [[1], [], None, None, None, None]
+        assert table["s"].to_pylist() == [{"x": 1}, *[None] * 5]
+        assert table["d"].to_pylist() == ["p", "q", None, None, None, None]
         assert table["a"].to_pylist() == [1, 2, None, None, 5, 6]
         assert table["b"].to_pylist() == [None, None, "x", "y", "z", None]
 
@@ -104,6 +108,8 @@ def refused(path, *words, column=None):
 def test_what_cannot_be_unified_is_refused_with_its_file_and_column(tmp_path):
     refused(folder(tmp_path / "types", {"c": TEXTS}, {"c": [1, 2]}), "1.parquet", "'c'", "int64", "string")
     refused(folder(tmp_path / "loss", {"c": [2**60 + 1, 2]}, {"c": [0.5, 1]}), "0.parquet", "'c'", "double")
+    with pytest.raises(ValueError, match="has integers that double cannot hold"):
+        open_rows(tmp_path / "loss")
     renamed = pa.table({"w": vectors(X[2:4])})
     path = folder(tmp_path / "renamed", {"c": TEXTS})
     pq.write_table(renamed, path / "1.parquet")

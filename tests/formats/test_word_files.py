@@ -69,6 +69,7 @@ def test_a_row_longer_than_what_is_read_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
+        ("wide.vec", b"3 2\na 1 2 3\nb 3 2 1\nc 1 3 2\n", "first line says 2 dimensions, and its rows have 3"),
         ("none.bin", b"the 0.1 0.2 0.3\n", "starts with a line of two numbers"),
         ("empty.vec", b"", "starts neither with a line of two numbers"),
         ("words.txt", b"some notes\nof mine\n", "starts neither with a line of two numbers"),

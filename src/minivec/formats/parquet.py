@@ -25,6 +25,7 @@ from minivec.arrow import (
 from minivec.formats.base import NAME, WORD, Block, Format, Rows, choose, damage_named, float_lists, refuse
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+EXACT = 2**53  # up to here a double holds every integer
 
 
 @dataclass
@@ -38,6 +39,8 @@ class _Part:
 
     @classmethod
     def of(cls, path: Path, folder: Path) -> "_Part":
+        if not path.is_file():
+            raise ValueError(f"{path}: not a regular file")
         with _damage(path):
             with _opened(path) as file:
                 schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -57,14 +60,23 @@ class _Part:
         place = self.schema.get_field_index(column)
         return None if place < 0 or pyarrow().types.is_null(self.schema.field(place).type) else self.schema.types[place]
 
+    def largest(self, column: str) -> int:
+        """The largest magnitude of a column of integers, as far as the file's statistics tell."""
+        with _damage(self.path), _opened(self.path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+            chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+            told = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column and chunk.statistics]
+            return max((abs(x) for known in told if known.has_min_max for x in (known.min, known.max)), default=0)
+
     def unified(self, batch: Any, schema: Any) -> list[Any]:
         """The columns of ``schema``, out of a batch of this file."""
         pa, columns = pyarrow(), []
         for field in schema:
             place = batch.schema.get_field_index(field.name)
             if place < 0:
-                value = pa.scalar(self.partition.get(field.name), pa.string())
-                columns.append(pa.repeat(value, len(batch)).cast(field.type))
+                value = self.partition.get(field.name)
+                nulls = pa.nulls(len(batch), field.type)
+                columns.append(nulls if value is None else pa.repeat(value, len(batch)).cast(field.type))
             elif batch.schema.types[place] == field.type:
                 columns.append(batch.column(place))
             else:
@@ -80,7 +92,7 @@ class _Part:
 class ParquetRows(Rows):
     """One column of vectors of a Parquet file or of all files of a folder, streamed by record batches.
 
-    The files of a folder follow one another in the order of their names; ``unified`` says how their columns do.
+    The files of a folder follow one another in the order of their names. ``schema`` is that of all their columns.
     """
 
     column: str
@@ -159,6 +171,11 @@ class ParquetRows(Rows):
             for field in [*part.schema, *hive]:
                 known = fields.get(field.name, field)
                 fields[field.name] = field if field.name == self.column else _merged(known, field, part, parts[0])
+        for part in self._parts:
+            for field in part.schema:
+                to_double = pa.types.is_integer(field.type) and pa.types.is_floating(fields[field.name].type)
+                if to_double and part.largest(field.name) > EXACT:
+                    raise ValueError(f"{part.path}: column {field.name!r} has integers that double cannot hold")
         for name, field in fields.items():
             if any(name not in part.schema.names for part in parts):
                 fields[name] = field.with_nullable(True)

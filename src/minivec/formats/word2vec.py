@@ -55,6 +55,8 @@ class TextRows(WordRows):
         self._skipped = int(header is not None)
         if header is None:
             header = self._lines(), self._width(lines)
+        elif (width := self._numbers(lines[1:])) > header[1]:  # which words would swallow
+            raise ValueError(f"{self}: its first line says {header[1]} dimensions, and its rows have {width}")
         self.describe(header, np.dtype("<f4"))
         self._check_count(header[0], self._lines() - self._skipped)
 
@@ -77,17 +79,21 @@ class TextRows(WordRows):
                 last += chunk[len(full) :]
         return count
 
+    def _numbers(self, lines: list[bytes]) -> int:
+        """How many numbers end most of these lines, behind a word."""
+        fields = (line.split(self._tab)[1:] for line in lines if line.strip())
+        numbers = Counter(sum(1 for _ in takewhile(_is_number, reversed(values))) for values in fields)
+        return max(numbers, key=lambda count: (numbers[count], -count), default=0)
+
     def _width(self, lines: list[bytes]) -> int:
-        """The dimensions: as many as numbers end most of the first lines, behind a word."""
-        fields = [line.split(self._tab) for line in lines if line.strip()] or [[b""]]
-        numbers = [sum(1 for _ in takewhile(_is_number, reversed(line[1:]))) for line in fields]
-        width = Counter(numbers).most_common(1)[0][0]
+        """The dimensions of a file without a header."""
+        width = self._numbers(lines)
         if not width:
             raise ValueError(
                 f"{self}: it starts neither with a line of two numbers, of words and of dimensions, nor with a word "
                 "and its numbers"
             )
-        if all(_is_number(line[0]) for line in fields):
+        if all(_is_number(line.split(self._tab)[0]) for line in lines if line.strip()):
             raise ValueError(f"{self}: numbers without words, which a .npy file holds: np.save of np.loadtxt")
         return width
 
