@@ -1,0 +1,59 @@
+"""Rows and vectors on their way into a table, by COPY."""
+
+from typing import Any
+
+import numpy as np
+
+from minivec.stores.base import Block, Store
+from minivec.stores.postgres.reading import Reader
+
+
+class Writer(Reader):
+    """What every block goes through."""
+
+    _source: Reader
+
+    def accepts(self, source: Store) -> None:
+        """Rows of another table of PostgreSQL."""
+        super().accepts(source)
+        assert isinstance(source, Reader)
+        self._source = source
+
+    def _silence(self) -> None:
+        """No triggers in this transaction, if the address wants none."""
+        if self.quiet:
+            self._run("SET LOCAL session_replication_role = replica")
+
+    def _copy(self, block: Block, vectors: list[bytes]) -> None:
+        """Whole rows into the new table."""
+        self._load(self._name(self.table), [*self._key_columns, *self._source.schema().payload], block, vectors)
+
+    def _update(self, block: Block, vectors: list[bytes]) -> None:
+        """Vectors into their rows, if these are still as they were read; others are left to the catching up."""
+        names = {"keys": list(self._key_columns), "new": self.column}
+        self._run(
+            "CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {keys}, NULL::xid AS minivec_version, {new} "
+            "FROM {table} WITH NO DATA",
+            **names,
+        )
+        self._load(self._quoted("minivec_block"), [*self._key_columns, "minivec_version"], block, vectors)
+        same = " AND ".join(f"t.{{key{i}}} = b.{{key{i}}}" for i in range(len(self._key_columns)))
+        names |= {f"key{i}": key for i, key in enumerate(self._key_columns)}
+        self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")  # the key's index, not a scan
+        update = "UPDATE {table} t SET {new} = b.{new} FROM minivec_block b WHERE "
+        self._run(f"{update}{same} AND t.xmin = b.minivec_version", **names)
+
+    def _load(self, table: Any, columns: list[str], block: Block, vectors: list[bytes]) -> None:
+        query = self._compose(
+            "COPY {into} ({columns}) FROM STDIN (FORMAT BINARY)", into=table, columns=[*columns, self.column]
+        )
+        with self._connection.cursor() as cursor, cursor.copy(self.shown(query)) as copy:
+            for others, value in zip(block.payload, vectors, strict=True):
+                copy.write_row((*others, value))
+
+    def _encode(self, vectors: np.ndarray) -> list[bytes]:
+        """Each row in the binary form of its type."""
+        form = self._form(vectors.shape[1])
+        data = np.zeros(len(vectors), form)
+        data["width"], data["values"] = vectors.shape[1], vectors
+        return data.view(f"V{form.itemsize}").tolist()
