@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import Block, Refused, Schema
+from minivec.stores.base import Block, Changes, Refused, Schema
 from minivec.stores.postgres.catalog import COLUMNS, UNIQUE, Column
 from minivec.stores.postgres.session import ITEM, Session
 
@@ -17,8 +17,23 @@ AMONG = "({keys}) IN (SELECT * FROM unnest({arrays}))"  # the key is one of ``_a
 CHANGED = "(xmin::text::bigint - %s & 4294967295) <= txid_snapshot_xmax(txid_current_snapshot()) - %s"
 
 
+class Rows(list[tuple[bytes | None, ...]]):
+    """Key and payload of rows as the server sent them, which another table takes as they are."""
+
+    def __init__(self, reader: "Reader", rows: list[Any]):
+        super().__init__(row[1:-1] for row in rows)
+        self._reader, self._keys = reader, [row[0] for row in rows]
+
+    def to_pylist(self) -> list[Any]:
+        """Payload as text: the bytes of arrays and composites name types by numbers of their database."""
+        return self._reader.texts(self._keys)
+
+
 class Reader(Session):
     """What a source does."""
+
+    in_place = False  # of a destination: whether its rows are the source's own
+    _beside: "Reader | None" = None  # of a source: the destination of its rows
 
     @cached_property
     def _layout(self) -> Schema:
@@ -57,7 +72,10 @@ class Reader(Session):
         keys = self._keys(columns)
         if column in keys:
             raise Refused(f"{self}: {column!r} holds the vectors and cannot be a key")
-        self.column, self._key_columns = column, {key: columns[key].definition for key in keys}
+        self._vector, self._key_columns = column, {key: columns[key].definition for key in keys}
+        kind = self._query("SELECT relkind::text FROM pg_class WHERE oid = %s", (self._oid(),))[0][0]
+        self._versioned = kind in ("r", "p", "m")
+        self.tells_changes = self._versioned or self.changed_at is not None
         self._check_filter()
         payload = tuple(name for name, c in columns.items() if name != column and name not in keys and not c.generated)
         width = columns[column].modifier
@@ -78,7 +96,7 @@ class Reader(Session):
         if len(keys) > 1:
             text = self._compose("jsonb_build_array({t})::text", t=self._sql.SQL(", ").join(texts))
         arrays = [self._compose("%s::{type}[]", type=self._plain(type_)) for type_ in self._key_columns.values()]
-        names = {"column": self.column, "keys": self._sql.SQL(", ").join(keys), "text": text}
+        names = {"column": self._vector, "keys": self._sql.SQL(", ").join(keys), "text": text}
         names["arrays"] = self._sql.SQL(", ").join(arrays)
         return {**names, "filter": self._plain(f"({self.filter or 'true'}\n)")}
 
@@ -100,10 +118,14 @@ class Reader(Session):
             raise Refused(f"{self}: vectors of several widths, {told}; choose one ({one})")
         return widths[0][0] if widths else 0
 
+    def _present(self) -> list[str]:
+        """The condition that a row belongs to the migration."""
+        return [] if self.skip_nulls else ["{column} IS NOT NULL"]
+
     def count(self) -> int:
-        """Rows that have a vector."""
+        """Rows that have a vector; with ``skip_nulls`` all rows."""
         names = self._layout and self._names()
-        return self._read("SELECT count({column}) FROM {table}" + self._where(), **names)[0][0]
+        return self._read("SELECT count(*) FROM {table}" + self._where(*self._present()), **names)[0][0]
 
     def check(self) -> None:
         """Every row has a vector and a key, and no two have the same key."""
@@ -118,7 +140,7 @@ class Reader(Session):
         )[0]
         if without:
             raise Refused(f"{self}: key {schema.key!r} is NULL in {without} rows")
-        if nulls:
+        if nulls and not self.skip_nulls:
             where = self._where("{column} IS NULL") + " ORDER BY {keys} LIMIT 5"
             first = self._read("SELECT {text} AS minivec_key FROM {table}" + where, **names)
             listed = ", ".join(row[0] for row in first) + (", ..." if nulls > 5 else "")
@@ -139,23 +161,20 @@ class Reader(Session):
         query = "SELECT {text} AS minivec_key, {keys}, {between} {column} FROM {table}"
         return self._compose(query + self._where(*conditions) + " ORDER BY {keys}", **names)
 
-    @cached_property
-    def _versioned(self) -> bool:
-        """Whether rows have versions; those of views have none."""
-        kind = self._query("SELECT relkind::text FROM pg_class WHERE oid = %s", (self._oid(),))[0][0]
-        return kind in ("r", "p", "m")
-
     def _decode(self, rows: list[Any], schema: Schema) -> Block:
         """What psycopg gives of ``_select`` as a block."""
         keys, vectors = [row[0] for row in rows], [row[-1] for row in rows]
-        if None in vectors:
-            self.refuse("NULL instead of a vector", [i for i, v in enumerate(vectors) if v is None], keys)
+        missing = [i for i, vector in enumerate(vectors) if vector is None]
+        if not self.skip_nulls:
+            self.refuse("NULL instead of a vector", missing, keys)
         form = self._form(schema.width)
+        for i in missing:
+            vectors[i] = bytes(form.itemsize)
         if set(map(len, vectors)) - {form.itemsize}:
             wrong = [i for i, v in enumerate(vectors) if len(v) != form.itemsize]
             self.refuse(f"another length than {schema.width}", wrong, keys)
         X = np.frombuffer(b"".join(vectors), form)["values"].astype(np.float32)
-        return Block(keys, X, [row[1:-1] for row in rows], keys[-1] if keys else None)
+        return Block(keys, X, Rows(self, rows), keys[-1] if keys else None, missing)
 
     def _form(self, width: int) -> np.dtype:
         """A vector in binary: its width, two bytes that are zero, and its values."""
@@ -188,15 +207,16 @@ class Reader(Session):
 
     def keys(self) -> Sequence[str]:
         """The texts of all keys."""
-        query = "SELECT {text} AS minivec_key FROM {table}" + self._where("{column} IS NOT NULL")
+        query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*self._present())
         names = self._layout and self._names()
         return [row[0] for row in self._read(query + " ORDER BY {keys}", **names)]
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these keys."""
         schema = self._layout
+        payload = self._beside is None or not self._beside.in_place
         with self._reading(), self._cursor() as cursor:
-            cursor.execute(self._select(AMONG), self._arrays(keys))
+            cursor.execute(self._select(AMONG, payload=payload), self._arrays(keys))
             found = {row[0]: row for row in cursor.fetchall()}
         return self._decode([found[key] for key in keys if key in found], schema)
 
@@ -209,31 +229,70 @@ class Reader(Session):
         escaped = [(part.replace("\\", "\\\\").replace('"', '\\"') for part in column) for column in parts]
         return ["{" + ",".join(f'"{part}"' for part in column) + "}" for column in escaped]
 
-    def mark(self) -> dict[str, Any]:
-        """Where the table stands now, to ask later what ``changed`` since; JSON."""
+    def texts(self, keys: Sequence[str]) -> list[Any]:
+        """The payload of the rows with these keys as text."""
+        names = self._layout and self._names()
+        texts = [self._compose("{p}::text", p=name) for name in self._layout.payload]
+        names["texts"] = self._sql.SQL(", ").join([names["text"], *texts])
+        rows = self._read("SELECT {texts} FROM {table}" + self._where(AMONG), self._arrays(keys), **names)
+        found = {row[0]: row[1:] for row in rows}
+        return [found.get(key) for key in keys]
+
+    def pin(self, version: Any = None) -> Any:
+        """Where the table stands, for ``changes``; rows are always read as they are when the reading begins."""
+        return self._mark() if version is None else version
+
+    def _mark(self) -> dict[str, Any]:
         newest = None
         with self._reading():
             xid = self._run("SELECT txid_snapshot_xmin(txid_current_snapshot())").fetchone()[0]
             if self.changed_at:
                 newest = self._run("SELECT max({c})::text FROM {table}", c=self.changed_at).fetchone()[0]
-        return {"table": self._oid(), "server": self._server()[1:], "xid": xid, "changed_at": newest}
+        return {"table": self._oid(), "server": list(self._server()[1:]), "xid": xid, "changed_at": newest}
 
-    def changed(self, mark: dict[str, Any], own: Sequence[Sequence[int]] = ()) -> Sequence[str]:
-        """Keys of rows that were written since the ``mark``, by others than the transactions of these ranges.
+    def changes(self, since: Any) -> Changes | None:
+        """Rows that others wrote since then, by their versions or ``changed_at``, and those that only the copy has.
 
-        Some of them may be as they were: a transaction that was open then counts as later.
+        Some of the rows may be as they were: a transaction that was open at that time counts as later. None for views,
+        whose rows have no versions, without ``changed_at``. A checkpoint of version 0.1.0 does not say since when:
+        then all rows count.
         """
-        conditions, parameters = ["{column} IS NOT NULL"], []
-        if (mark["table"], mark["server"]) == (self._oid(), list(self._server()[1:])):
-            if self.changed_at and mark["changed_at"] is not None:
+        if not self._layout or not self.tells_changes:
+            return None
+        with self._reading():
+            mark = self._mark()
+            written = self._written_since(since or {})
+            return Changes(written, self._gone(written), mark)
+
+    def _written_since(self, since: dict[str, Any]) -> list[str]:
+        conditions, parameters = [], []
+        if (since.get("table"), since.get("server")) == (self._oid(), list(self._server()[1:])):
+            if self.changed_at and since["changed_at"] is not None:
                 conditions.append("({changed_at} >= %s OR {changed_at} IS NULL)")
-                parameters.append(mark["changed_at"])
+                parameters.append(since["changed_at"])
             elif self._versioned:
                 conditions.append(CHANGED)
-                parameters += [mark["xid"], mark["xid"]]
+                parameters += [since["xid"], since["xid"]]
+            own = self._beside.own_transactions() if self._beside else []
             if self._versioned and own:
                 conditions.append("xmin::text::bigint <> ALL(%s)")
                 parameters.append([xid % 2**32 for first, last in own for xid in range(first, last + 1)])
         query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*conditions) + " ORDER BY {keys}"
+        return [row[0] for row in self._read(query, parameters, **self._names(), changed_at=self.changed_at)]
+
+    def _gone(self, written: list[str]) -> list[str]:
+        """Keys that the destination has and the source has not; keys are compared where the counts do not agree."""
+        if self._beside is None or self._beside.count() + self._beside.lacking(written) == self.count():
+            return []
+        there = set(self.keys())
+        return [key for key in self._beside.keys() if key not in there]
+
+    def lacking(self, keys: Sequence[str]) -> int:
+        """How many of the keys have no row here."""
+        query = "SELECT count(*) FROM {table}" + self._where(*self._present(), AMONG)
         names = self._layout and self._names()
-        return [row[0] for row in self._read(query, parameters, changed_at=self.changed_at, **names)]
+        return len(keys) - self._read(query, self._arrays(keys), **names)[0][0]
+
+    def own_transactions(self) -> list[list[int]]:
+        """Of a destination: ranges of the transactions that have written the source's rows."""
+        return []

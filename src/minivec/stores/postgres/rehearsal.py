@@ -11,14 +11,15 @@ from minivec.stores.postgres.catalog import DENSE, FIRED, KIND, TREE
 from minivec.stores.postgres.reading import Reader
 from minivec.stores.postgres.writing import Writer
 
-PROBED = 20  # rows that a rehearsal writes and takes back
+
+PROBED = 20  # rows that a rehearsal of its own writes and takes back
 
 
 class Rehearsal(Writer):
     """What a destination does before it writes."""
 
-    _in_place = False
     _likeness: Likeness | None = None
+    _new_kind: Any = None
 
     def _kind(self, source: Reader, width: int) -> Any:
         """The type of the new vectors."""
@@ -36,13 +37,13 @@ class Rehearsal(Writer):
             raise TypeError(f"{self}: expected a PostgreSQL source, got {source}")
         schema, oid = source.schema(), self._oid()
         self.column, self.key, self._key_columns = self.column or schema.column, schema.key, source._key_columns
-        self._in_place = oid is not None and oid == source._oid() and self._server() == source._server()
-        if oid is not None and not self._in_place:
+        self.in_place = oid is not None and oid == source._oid() and self._server() == source._server()
+        if oid is not None and not self.in_place:
             raise Refused(f"{self}: the table exists, and is not {source}'s own; name a new one")
-        if self._in_place and self.column in self._columns():
+        if self.in_place and self.column in self._columns():
             raise Refused(f"{self}: column {self.column!r} exists; name a new one")
         self._new_kind = self._kind(source, width)
-        if self._in_place:
+        if self.in_place:
             return None
         elsewhere = self._server()[:2] != source._server()[:2]
         for column in source._columns().values():
@@ -55,32 +56,31 @@ class Rehearsal(Writer):
                 raise Refused(f"{self}: {what} numbers otherwise")
         return Likeness(source, self, schema.column or "", self._new_kind)
 
-    def rehearse(self, source: Store, width: int) -> list[str]:
-        """What will be lost, or set off, in words; nothing is left of what it tries.
-
-        ValueError or StoreError where the rows cannot be written.
-        """
+    def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
+        """Make the new table and write the block, and take it back; of a new column, look what it sets off."""
         likeness = self._prepare(source, width)
         if likeness is None:
             return self._set_off()
-        block = next(iter(source.blocks(PROBED)), None)
         with self.guard():
             try:
-                lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block, width))
+                lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
             except self._errors.DataError:
                 likeness.without.update(likeness.generated())
-                lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block, width))
+                lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
         lost += [f"generated column {name}: not of vectors of {width} dimensions" for name in sorted(likeness.without)]
         self._likeness = likeness
         return [f"not carried over: {what}" for what in lost + likeness.left()]
 
-    def _rehearsed(self, likeness: Likeness, block: Block | None, width: int) -> list[str]:
-        """Make the table, write some rows with vectors of the new width, and take all of it back."""
+    def _rehearse_alone(self, source: Store, width: int) -> None:
+        """A rehearsal with random vectors, where there has been none."""
+        block = next(source.blocks(PROBED))
+        X = np.random.default_rng(0).standard_normal((len(block.keys), width)).astype(np.float32)
+        self.rehearse(source, width, block._replace(vectors=X / np.linalg.norm(X, axis=1, keepdims=True)))
+
+    def _rehearsed(self, likeness: Likeness, block: Block) -> list[str]:
         with self._connection.transaction(force_rollback=True):
             lost = self._built(likeness)
-            if block is not None:
-                X = np.random.default_rng(0).standard_normal((len(block.keys), width)).astype(np.float32)
-                self._copy(block, self._encode(X / np.linalg.norm(X, axis=1, keepdims=True)))
+            self._copy(block, self._encode(block.vectors, block.missing))
             return lost + self._completed(likeness) + self._make(likeness.proofs())
 
     def _built(self, likeness: Likeness) -> list[str]:

@@ -54,7 +54,7 @@ class Session(Store):
         table = options.pop("table", None)
         self.column, self.key = options.pop("column", None), options.pop("key", None)
         self.type, self.namespace = options.pop("type", None), options.pop("schema", None)
-        self.filter, self.changed_at = options.pop("where", None), options.pop("changed_at", None)
+        self.filter = options.pop("where", None)
         triggers = options.pop("triggers", None)
         if triggers not in (None, "off"):
             raise Refused(f"{self}: triggers must be off, not {triggers!r}")
@@ -73,11 +73,14 @@ class Session(Store):
 
     @cached_property
     def _connection(self) -> Any:
-        psycopg, target = self.client("psycopg"), {"application_name": "minivec", **self._target}
         with self.guard():
-            target = {name: value for name, value in target.items() if value not in (None, "")}
-            conninfo = psycopg.conninfo.make_conninfo("", **target)  # which knows libpq's options, and no others
-            return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)  # for poolers
+            return self._connect(autocommit=True)
+
+    def _connect(self, autocommit: bool) -> Any:
+        psycopg, target = self.client("psycopg"), {"application_name": "minivec", **self._target}
+        target = {name: value for name, value in target.items() if value not in (None, "")}
+        conninfo = psycopg.conninfo.make_conninfo("", **target)  # which knows libpq's options, and no others
+        return psycopg.connect(conninfo, autocommit=autocommit, prepare_threshold=None)  # for poolers
 
     @cached_property
     def _sql(self) -> Any:

@@ -1,5 +1,6 @@
 """Rows and vectors on their way into a table, by COPY."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,21 @@ class Writer(Reader):
     _source: Reader
 
     def accepts(self, source: Store) -> None:
-        """Rows of another table of PostgreSQL."""
+        """Rows of another table of PostgreSQL, which asks this one what it has written."""
         super().accepts(source)
-        assert isinstance(source, Reader)
-        self._source = source
+        if isinstance(source, Reader):
+            self._source, source._beside = source, self
 
     def _silence(self) -> None:
         """No triggers in this transaction, if the address wants none."""
         if self.quiet:
             self._run("SET LOCAL session_replication_role = replica")
 
-    def _copy(self, block: Block, vectors: list[bytes]) -> None:
+    def _copy(self, block: Block, vectors: list[bytes | None]) -> None:
         """Whole rows into the new table."""
         self._load(self._name(self.table), [*self._key_columns, *self._source.schema().payload], block, vectors)
 
-    def _update(self, block: Block, vectors: list[bytes]) -> None:
+    def _update(self, block: Block, vectors: list[bytes | None]) -> None:
         """Vectors into their rows, if these are still as they were read; others are left to the catching up."""
         names = {"keys": list(self._key_columns), "new": self.column}
         self._run(
@@ -43,7 +44,21 @@ class Writer(Reader):
         update = "UPDATE {table} t SET {new} = b.{new} FROM minivec_block b WHERE "
         self._run(f"{update}{same} AND t.xmin = b.minivec_version", **names)
 
-    def _load(self, table: Any, columns: list[str], block: Block, vectors: list[bytes]) -> None:
+    def _upsert(self, block: Block, vectors: list[bytes | None]) -> None:
+        """Whole rows into the new table in place of those with their keys, which other rows may refer to."""
+        keys, columns = list(self._key_columns), [*self._source.schema().payload, self.column or ""]
+        names = {"keys": keys, "columns": [*keys, *columns]}
+        self._run("CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA", **names)
+        self._load(self._quoted("minivec_block"), [*keys, *columns[:-1]], block, vectors)
+        identities = {name for name, column in self._columns().items() if column.identity == "a"}
+        sets = [self._compose("{c} = excluded.{c}", c=name) for name in columns if name not in identities]
+        self._run(
+            "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM minivec_block "
+            "ON CONFLICT ({keys}) DO UPDATE SET {sets}",
+            sets=self._sql.SQL(", ").join(sets), **names,
+        )  # fmt: skip
+
+    def _load(self, table: Any, columns: list[str], block: Block, vectors: list[bytes | None]) -> None:
         query = self._compose(
             "COPY {into} ({columns}) FROM STDIN (FORMAT BINARY)", into=table, columns=[*columns, self.column]
         )
@@ -51,9 +66,12 @@ class Writer(Reader):
             for others, value in zip(block.payload, vectors, strict=True):
                 copy.write_row((*others, value))
 
-    def _encode(self, vectors: np.ndarray) -> list[bytes]:
-        """Each row in the binary form of its type."""
+    def _encode(self, vectors: np.ndarray, missing: Sequence[int] = ()) -> list[bytes | None]:
+        """Each row in the binary form of its type, None for the missing ones."""
         form = self._form(vectors.shape[1])
         data = np.zeros(len(vectors), form)
         data["width"], data["values"] = vectors.shape[1], vectors
-        return data.view(f"V{form.itemsize}").tolist()
+        encoded: list[bytes | None] = data.view(f"V{form.itemsize}").tolist()
+        for i in missing:
+            encoded[i] = None
+        return encoded
