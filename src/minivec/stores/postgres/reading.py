@@ -15,6 +15,7 @@ from minivec.stores.postgres.session import ITEM, Session
 AMONG = "({keys}) IN (SELECT * FROM unnest({arrays}))"  # the key is one of ``_arrays``
 # A row's version is the transaction that wrote it, of 32 bits: compared as the distance from an older one.
 CHANGED = "(xmin::text::bigint - %s & 4294967295) <= txid_snapshot_xmax(txid_current_snapshot()) - %s"
+ALIKE = "SELECT count(*) FROM {table} WHERE {c} = %s OR {c} IS NULL"
 
 
 class Rows(list[tuple[bytes | None, ...]]):
@@ -33,6 +34,7 @@ class Reader(Session):
     """What a source does."""
 
     in_place = False  # of a destination: whether its rows are the source's own
+    complete = False  # of a destination: whether all rows have been written once
     _beside: "Reader | None" = None  # of a source: the destination of its rows
 
     @cached_property
@@ -194,7 +196,12 @@ class Reader(Session):
             yield cursor
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
-        """Rows of one snapshot, by key; a position is the text of the last key."""
+        """Rows of one snapshot, by key; a position is the text of the last key.
+
+        Behind the last row of a migration that was complete there are none: ``changes`` tells of what has come since.
+        """
+        if after is not None and self._beside is not None and self._beside.complete:
+            return
         schema, place, parameters = self._layout, [], []
         if after is not None:
             parameters = [after] if len(self._key_columns) == 1 else json.loads(after)
@@ -243,12 +250,17 @@ class Reader(Session):
         return self._mark() if version is None else version
 
     def _mark(self) -> dict[str, Any]:
-        newest = None
+        """The oldest open transaction and, of ``changed_at``, the newest value and how many rows have it or none."""
+        newest: tuple[Any, ...] = (None, 0)
         with self._reading():
             xid = self._run("SELECT txid_snapshot_xmin(txid_current_snapshot())").fetchone()[0]
             if self.changed_at:
-                newest = self._run("SELECT max({c})::text FROM {table}", c=self.changed_at).fetchone()[0]
-        return {"table": self._oid(), "server": list(self._server()[1:]), "xid": xid, "changed_at": newest}
+                query = (
+                    "SELECT newest::text, count(*) FILTER (WHERE {c} = newest OR {c} IS NULL) "
+                    "FROM {table}, (SELECT max({c}) AS newest FROM {table}) n GROUP BY newest"
+                )
+                newest = self._run(query, c=self.changed_at).fetchone() or newest
+        return {"table": self._oid(), "server": list(self._server()[1:]), "xid": xid, "changed_at": list(newest)}
 
     def changes(self, since: Any) -> Changes | None:
         """Rows that others wrote since then, by their versions or ``changed_at``, and those that only the copy has.
@@ -261,15 +273,17 @@ class Reader(Session):
             return None
         with self._reading():
             mark = self._mark()
-            written = self._written_since(since or {})
+            written = self._written_since(since or {}, mark)
             return Changes(written, self._gone(written), mark)
 
-    def _written_since(self, since: dict[str, Any]) -> list[str]:
+    def _written_since(self, since: dict[str, Any], now: dict[str, Any]) -> list[str]:
         conditions, parameters = [], []
-        if (since.get("table"), since.get("server")) == (self._oid(), list(self._server()[1:])):
-            if self.changed_at and since["changed_at"] is not None:
-                conditions.append("({changed_at} >= %s OR {changed_at} IS NULL)")
-                parameters.append(since["changed_at"])
+        if (since.get("table"), since.get("server")) == (now["table"], now["server"]):
+            newest, rows = since["changed_at"]
+            if newest is not None and now["changed_at"][0] is not None:
+                (alike,) = self._run(ALIKE, (newest,), c=self.changed_at).fetchone()
+                conditions.append("{c} > %s" if alike == rows else "({c} >= %s OR {c} IS NULL)")
+                parameters.append(newest)
             elif self._versioned:
                 conditions.append(CHANGED)
                 parameters += [since["xid"], since["xid"]]
@@ -278,7 +292,7 @@ class Reader(Session):
                 conditions.append("xmin::text::bigint <> ALL(%s)")
                 parameters.append([xid % 2**32 for first, last in own for xid in range(first, last + 1)])
         query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*conditions) + " ORDER BY {keys}"
-        return [row[0] for row in self._read(query, parameters, **self._names(), changed_at=self.changed_at)]
+        return [row[0] for row in self._read(query, parameters, **self._names(), c=self.changed_at)]
 
     def _gone(self, written: list[str]) -> list[str]:
         """Keys that the destination has and the source has not; keys are compared where the counts do not agree."""

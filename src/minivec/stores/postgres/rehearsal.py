@@ -11,7 +11,6 @@ from minivec.stores.postgres.catalog import DENSE, FIRED, KIND, TREE
 from minivec.stores.postgres.reading import Reader
 from minivec.stores.postgres.writing import Writer
 
-
 PROBED = 20  # rows that a rehearsal of its own writes and takes back
 
 
@@ -128,7 +127,7 @@ class Rehearsal(Writer):
     def _fired(self) -> list[str]:
         """Triggers and rules that the UPDATE of a new column sets off."""
         fired = self._query(FIRED, {"tables": self._tables()})
-        return sorted({what for what, always in fired if always or not self.quiet})
+        return sorted({what for what, always in fired if always or not self.without_triggers})
 
     def _set_off(self) -> list[str]:
         """What the UPDATE of every row sets off, what makes it slow, and who holds the table."""
@@ -142,7 +141,7 @@ class Rehearsal(Writer):
         notes = []
         if fired := self._fired():
             told = ", ".join(fired)
-            notes.append(f"every row's UPDATE sets off {told}; triggers=off in the destination's URL prevents triggers")
+            notes.append(f"every row's UPDATE sets off {told}; without_triggers (--without-triggers) prevents triggers")
         if dense := [what for (what,) in self._query(DENSE, (self._tables(),))]:
             told = ", ".join(dense)
             notes.append(f"every row's UPDATE also changes the index {told}: drop it, migrate, and build it again")

@@ -55,10 +55,6 @@ class Session(Store):
         self.column, self.key = options.pop("column", None), options.pop("key", None)
         self.type, self.namespace = options.pop("type", None), options.pop("schema", None)
         self.filter = options.pop("where", None)
-        triggers = options.pop("triggers", None)
-        if triggers not in (None, "off"):
-            raise Refused(f"{self}: triggers must be off, not {triggers!r}")
-        self.quiet = triggers == "off"
         if not table:
             raise Refused(f"{self}: name the table: ?table=NAME")
         if self.type not in (None, *ITEM):

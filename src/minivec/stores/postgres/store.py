@@ -43,7 +43,7 @@ class PostgresStore(Rehearsal):
         return f"postgresql://{info.host}:{info.port}/{info.dbname}/{name}"
 
     def lock(self) -> None:
-        """Hold the table's lock in a transaction of another connection: so it falls with the process, also with poolers."""
+        """Hold the table's lock in a transaction of another connection; it falls with the process."""
         place = "coalesce(%s, current_schema()) || '.' || %s"
         with self.guard():
             self._lock = self._connect(autocommit=False)
@@ -94,6 +94,7 @@ class PostgresStore(Rehearsal):
     def _adopt(self, checkpoint: Checkpoint) -> None:
         self.column, self.in_place, self._own = checkpoint.new_column, checkpoint.in_place, checkpoint.own
         self.key, self.skip_nulls, self._old = checkpoint.own["key"], True, checkpoint.column
+        self.complete = bool(self._own.get("complete"))
         if self.in_place:
             self.filter = checkpoint.own.get("filter")
         self._forget()
@@ -188,13 +189,19 @@ class PostgresStore(Rehearsal):
         """What comes behind the rows: sequences, constraints, comments, privileges; the planner learns of the rows."""
         with self.guard():
             if not self.in_place:
-                likeness = Likeness(self._source, self, self._source.schema().column or "", None)
-                for counter in likeness.sequences:
-                    self._go_on(counter)
-                if not self._own.get("complete"):
-                    lost = self._locking("ALTER TABLE", lambda: self._completed(likeness))
-                    lost += self._locking("VALIDATE CONSTRAINT", lambda: self._make(likeness.proofs()))
+                self._finish_table()
             self._locking("ANALYZE", lambda: self._run("ANALYZE {table}"))
+        if not self.complete:
+            self._own, self.complete = {**self._own, "complete": True}, True
+            self._noted("UPDATE", Checkpoint.from_json(self._last, self), lambda: None)
+
+    def _finish_table(self) -> None:
+        likeness = Likeness(self._source, self, self._source.schema().column or "", None)
+        for counter in likeness.sequences:
+            self._go_on(counter)
+        if not self.complete:
+            lost = self._locking("ALTER TABLE", lambda: self._completed(likeness))
+            lost += self._locking("VALIDATE CONSTRAINT", lambda: self._make(likeness.proofs()))
 
     def _go_on(self, sequence: Counter) -> None:
         """The new table's own sequence goes on behind its rows and the source's numbers."""

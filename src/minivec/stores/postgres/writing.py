@@ -21,8 +21,8 @@ class Writer(Reader):
             self._source, source._beside = source, self
 
     def _silence(self) -> None:
-        """No triggers in this transaction, if the address wants none."""
-        if self.quiet:
+        """No triggers in this transaction, if none are wanted."""
+        if self.without_triggers:
             self._run("SET LOCAL session_replication_role = replica")
 
     def _copy(self, block: Block, vectors: list[bytes | None]) -> None:
@@ -48,7 +48,9 @@ class Writer(Reader):
         """Whole rows into the new table in place of those with their keys, which other rows may refer to."""
         keys, columns = list(self._key_columns), [*self._source.schema().payload, self.column or ""]
         names = {"keys": keys, "columns": [*keys, *columns]}
-        self._run("CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA", **names)
+        self._run(
+            "CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA", **names
+        )
         self._load(self._quoted("minivec_block"), [*keys, *columns[:-1]], block, vectors)
         identities = {name for name, column in self._columns().items() if column.identity == "a"}
         sets = [self._compose("{c} = excluded.{c}", c=name) for name in columns if name not in identities]
