@@ -41,13 +41,12 @@ class Likeness:
         self._columns = source._columns()
         self.sequences = [Counter(*row) for row in source._query(SEQUENCES, (self._table,))]
         self._names: dict[str, str] = {}
-        self.unproven: list[str] = []  # foreign keys of ``rest`` whose rows are still to be checked
         self.without: set[str] = set()  # generated columns that rows of the new width cannot have
 
-    def generated(self) -> list[str]:
-        """Columns that the server computes from the vector."""
-        number = self._columns[self.vector].number
-        return [column.name for column in self._columns.values() if column.generated and number in column.needs]
+    def computed(self) -> dict[str, Step]:
+        """The steps that make the columns that the server computes from the vector, by their names."""
+        number, columns = self._columns[self.vector].number, self._columns.values()
+        return {c.name: self._generated(c) for c in columns if c.generated and number in c.needs}
 
     def left(self) -> list[str]:
         """What the source has and a new table does not get, in words."""
@@ -61,7 +60,10 @@ class Likeness:
         unlogged = self._source._query(TABLE, (self._table,))[0][0]
         yield self._step("CREATE {unlogged} TABLE {table} ()", unlogged=self._sql("UNLOGGED" if unlogged else ""))
         for column in self._columns.values():
-            yield from self._generated(column) if column.generated else self._column(column)
+            if not column.generated:
+                yield from self._column(column)
+            elif column.name not in self.without:
+                yield self._generated(column)
         for sequence in self.sequences:
             yield from self._sequence(sequence)
         for column in self._columns.values():
@@ -88,10 +90,8 @@ class Likeness:
             what = f"storage {column.storage} of column {column.name}"
             yield self._alter(column, "SET STORAGE {s}", what, s=self._sql(column.storage))
 
-    def _generated(self, column: Column) -> Iterator[Step]:
-        if column.name in self.without:
-            return
-        yield self._step(
+    def _generated(self, column: Column) -> Step:
+        return self._step(
             "ALTER TABLE {table} ADD COLUMN {column} {type} GENERATED ALWAYS AS ({e}) {stored}",
             f"generated column {column.name}, {column.expression}",
             column=column.name, type=self._sql(column.definition), e=self._sql(column.expression or ""),
@@ -138,7 +138,7 @@ class Likeness:
             if column.comment and column.name not in self.without:
                 query, what = "COMMENT ON COLUMN {table}.{column} IS {c}", f"comment of column {column.name}"
                 yield self._step(query, what, column=column.name, c=self._literal(column.comment))
-        yield from self._constraints()
+        yield from self._constrained()
         for privilege, column, role, grantable in self._source._query(GRANTS, (self._table, self._table)):
             to = self._target._quoted(role) if role else self._sql("PUBLIC")
             if grantable:
@@ -155,24 +155,27 @@ class Likeness:
     def _literal(self, text: str) -> Any:
         return self._sql(self._target._sql.Literal(text).as_string(self._target._connection))
 
-    def _constraints(self) -> Iterator[Step]:
-        for name, kind, definition, own, refers, comment in self._source._query(CONSTRAINTS, (self._table,)):
+    def _constraints(self) -> list[Any]:
+        return self._source._query(CONSTRAINTS, (self._table,))
+
+    def _constrained(self) -> Iterator[Step]:
+        for name, kind, definition, own, refers, comment in self._constraints():
             what = f"{'check' if kind == 'c' else 'foreign key'} {name}, {definition}"
-            later = kind == "f" and " NOT VALID" not in definition and " NOT ENFORCED" not in definition
+            later = kind == "f" and _provable(definition)
             if own:
                 new = self._target.shown(self._target._name(self._target.table))
                 definition = definition.replace(f" REFERENCES {refers}(", f" REFERENCES {new}(")
             query = "ALTER TABLE {table} ADD CONSTRAINT {name} {d}" + " NOT VALID" * later
             yield self._step(query, what, name=name, d=self._sql(definition))
-            if later:
-                self.unproven.append(name)
             if comment:
                 query = "COMMENT ON CONSTRAINT {name} ON {table} IS {c}"
                 yield self._step(query, f"comment of constraint {name}", name=name, c=self._literal(comment))
 
     def proofs(self) -> Iterator[Step]:
         """Checks of the foreign keys, apart from the rest: the lock on what they refer to is then short."""
-        for name in self.unproven:
+        valid = [name for name, kind, definition, *_ in self._constraints() if kind == "f" and _provable(definition)]
+        query = "SELECT conname FROM pg_constraint WHERE conrelid = %s AND conname = ANY(%s) AND NOT convalidated"
+        for (name,) in self._target._query(query, (self._target._oid(), valid)):
             what = f"foreign key {name} is not valid for all rows"
             yield self._step("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", what, name=name)
 
@@ -184,3 +187,8 @@ class Likeness:
             to = self._target._quoted(roles) if roles else self._sql("PUBLIC")
             names = {"name": name, "clauses": self._sql(clauses), "to": to, "rows": self._sql(using + check)}
             yield self._step("CREATE POLICY {name} ON {table} {clauses} TO {to}{rows}", f"policy {name}", **names)
+
+
+def _provable(definition: str) -> bool:
+    """Whether all rows of the source meet this constraint."""
+    return " NOT VALID" not in definition and " NOT ENFORCED" not in definition

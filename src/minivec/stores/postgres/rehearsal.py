@@ -61,12 +61,7 @@ class Rehearsal(Writer):
         if likeness is None:
             return self._set_off()
         with self.guard():
-            try:
-                lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
-            except self._errors.DataError:
-                likeness.without.update(likeness.generated())
-                lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
-        lost += [f"generated column {name}: not of vectors of {width} dimensions" for name in sorted(likeness.without)]
+            lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
         self._likeness = likeness
         return [f"not carried over: {what}" for what in lost + likeness.left()]
 
@@ -78,9 +73,16 @@ class Rehearsal(Writer):
 
     def _rehearsed(self, likeness: Likeness, block: Block) -> list[str]:
         with self._connection.transaction(force_rollback=True):
+            likeness.without = set(likeness.computed())
             lost = self._built(likeness)
             self._copy(block, self._encode(block.vectors, block.missing))
-            return lost + self._completed(likeness) + self._make(likeness.proofs())
+            self._rename(self.column, likeness.vector)
+            for name, step in likeness.computed().items():
+                if refusal := self._refusal(step):
+                    lost.append(f"{step.what}: {refusal}")
+                else:
+                    likeness.without.remove(name)
+            return lost + self._make(likeness.rest()) + self._make(likeness.proofs())
 
     def _built(self, likeness: Likeness) -> list[str]:
         """Make the new table; what it lacks, in words."""

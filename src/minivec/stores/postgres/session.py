@@ -30,7 +30,7 @@ SELECT DISTINCT a.pid, a.usename, nullif(a.application_name, ''), a.state,
        extract(epoch FROM now() - a.xact_start)::int AS seconds, left(a.query, 80)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.relation = %s AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-AND l.granted AND pid <> pg_backend_pid() ORDER BY seconds DESC NULLS LAST LIMIT 3
+AND l.granted AND pid <> ALL(%s) ORDER BY seconds DESC NULLS LAST LIMIT 3
 """
 HINTS = {  # by the text of the server's message
     "statement timeout": "statement_timeout is set for this role or database; options=-c%20statement_timeout=0 in the "
@@ -170,9 +170,13 @@ class Session(Store):
         """Who holds locks on the table, in words, or nothing."""
         told = [
             f"process {pid} ({', '.join(filter(None, (user, application, state)))}, for {seconds or 0} s): {query}"
-            for pid, user, application, state, seconds, query in self._query(HOLDERS, (self._oid(),))
+            for pid, user, application, state, seconds, query in self._query(HOLDERS, (self._oid(), self._processes()))
         ]
         return " that others hold: " + "; ".join(told) if told else ""
+
+    def _processes(self) -> list[int]:
+        """The server's processes of this migration."""
+        return [self._connection.info.backend_pid]
 
     def _oid(self) -> int | None:
         """The table's, or None where there is none."""

@@ -7,7 +7,7 @@ from minivec.stores.base import MIGRATIONS, Block, Refused, Store, StoreError
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.postgres.carry import Likeness
 from minivec.stores.postgres.catalog import Counter
-from minivec.stores.postgres.reading import AMONG
+from minivec.stores.postgres.reading import AMONG, Reader
 from minivec.stores.postgres.rehearsal import Rehearsal
 
 SET_SEQUENCE = """
@@ -109,11 +109,11 @@ class PostgresStore(Rehearsal):
         return made
 
     def _created(self, checkpoint: Checkpoint) -> Checkpoint:
-        if self._likeness is None:
+        if self.in_place:
             self._run("ALTER TABLE {table} ADD COLUMN {new} {kind}", new=self.column, kind=self._new_kind)
             self._check_triggers()
         else:
-            self._built(self._likeness)
+            self._built(self._likeness_of(self._source))
         self._run(
             "CREATE TABLE IF NOT EXISTS {t} (destination text PRIMARY KEY, state jsonb NOT NULL)",
             t=self._name(MIGRATIONS),
@@ -154,6 +154,9 @@ class PostgresStore(Rehearsal):
         query = ("UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}") + " WHERE " + AMONG
         names = self._layout and self._names()
         self._noted("DELETE", checkpoint, lambda: self._run(query, self._arrays(keys), **names) if keys else None)
+        if not self.in_place:  # what the removed rows referred to may be gone already
+            with self.guard():
+                self._prove()
 
     def _noted(self, what: str, checkpoint: Checkpoint, work: Callable[[], object]) -> None:
         """``work`` and the checkpoint in one transaction; of a new column, with the number of the transaction."""
@@ -196,12 +199,22 @@ class PostgresStore(Rehearsal):
             self._noted("UPDATE", Checkpoint.from_json(self._last, self), lambda: None)
 
     def _finish_table(self) -> None:
-        likeness = Likeness(self._source, self, self._source.schema().column or "", None)
+        likeness = self._likeness_of(self._source)
         for counter in likeness.sequences:
             self._go_on(counter)
         if not self.complete:
-            lost = self._locking("ALTER TABLE", lambda: self._completed(likeness))
-            lost += self._locking("VALIDATE CONSTRAINT", lambda: self._make(likeness.proofs()))
+            self._locking("ALTER TABLE", lambda: self._completed(likeness))
+        self._prove()
+
+    def _prove(self) -> None:
+        """Check the foreign keys for all rows."""
+        likeness = self._likeness_of(self._source)
+        self._locking("VALIDATE CONSTRAINT", lambda: self._make(likeness.proofs()))
+
+    def _likeness_of(self, source: Reader) -> Likeness:
+        if self._likeness is None:
+            self._likeness = Likeness(source, self, source.schema().column or "", None)
+        return self._likeness
 
     def _go_on(self, sequence: Counter) -> None:
         """The new table's own sequence goes on behind its rows and the source's numbers."""

@@ -20,6 +20,9 @@ class Writer(Reader):
         if isinstance(source, Reader):
             self._source, source._beside = source, self
 
+    def _processes(self) -> list[int]:
+        return [*super()._processes(), self._source._connection.info.backend_pid]
+
     def _silence(self) -> None:
         """No triggers in this transaction, if none are wanted."""
         if self.without_triggers:
