@@ -182,8 +182,8 @@ class PostgresStore(Rehearsal):
         return self._own.get("transactions", [])
 
     def _present(self) -> list[str]:
-        """Every row of a new table; those that have a vector in a new column, or none in the old one."""
-        return ["({column} IS NOT NULL OR {old} IS NULL)"] if self.in_place else []
+        """Of a new column: the rows that have a vector there, or none in the old one."""
+        return ["({column} IS NOT NULL OR {old} IS NULL)"] if self.in_place else super()._present()
 
     def _names(self) -> dict[str, Any]:
         return {**super()._names(), "old": self._old}
