@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import Block, Changes, Refused, Schema
+from minivec.stores.base import Block, Changes, Schema
+from minivec.stores.errors import Refused
 from minivec.stores.postgres.catalog import COLUMNS, UNIQUE, Column
 from minivec.stores.postgres.session import ITEM, Session
 
@@ -37,9 +38,9 @@ class Reader(Session):
     complete = False  # of a destination: whether all rows have been written once
     _beside: "Reader | None" = None  # of a source: the destination of its rows
 
-    @cached_property
-    def _layout(self) -> Schema:
-        return self.schema()
+    def schema(self) -> Schema:
+        """The only vector column and the primary key, where none are named."""
+        return self._layout
 
     def _columns(self) -> dict[str, Column]:
         return {row[0]: Column(*row) for row in self._query(COLUMNS, (self._oid(),))}
@@ -61,8 +62,8 @@ class Reader(Session):
                 raise Refused(f"{self}: no column {key!r} for a key; there is {', '.join(columns)}")
         return keys
 
-    def schema(self) -> Schema:
-        """The only vector column and the primary key, where none are named."""
+    @cached_property
+    def _layout(self) -> Schema:
         if self._oid() is None:
             raise Refused(f"{self}: no table {self.table!r}" + (f" in {self.namespace}" if self.namespace else ""))
         columns = self._columns()
@@ -102,6 +103,11 @@ class Reader(Session):
         names["arrays"] = self._sql.SQL(", ").join(arrays)
         return {**names, "filter": self._plain(f"({self.filter or 'true'}\n)")}
 
+    def _rows(self, query: str, parameters: Sequence[Any] = (), **names: Any) -> list[Any]:
+        """The rows of a query that is composed of ``_names``."""
+        self.schema()
+        return self._read(query, parameters, **self._names(), **names)
+
     def _where(self, *conditions: str) -> str:
         """The filter and these conditions."""
         conditions = ("{filter}",) * bool(self.filter) + conditions
@@ -126,16 +132,14 @@ class Reader(Session):
 
     def count(self) -> int:
         """Rows that have a vector; with ``skip_nulls`` all rows."""
-        names = self._layout and self._names()
-        return self._read("SELECT count(*) FROM {table}" + self._where(*self._present()), **names)[0][0]
+        return self._rows("SELECT count(*) FROM {table}" + self._where(*self._present()))[0][0]
 
     def check(self) -> None:
         """Every row has a vector and a key, and no two have the same key."""
-        schema = self._layout
-        names, keys = self._names(), list(self._key_columns)
+        schema, keys = self._layout, list(self._key_columns)
         keyless = " OR ".join(f"{{key{i}}} IS NULL" for i in range(len(keys)))
-        names |= {f"key{i}": key for i, key in enumerate(keys)}
-        nulls, without = self._read(
+        names = {f"key{i}": key for i, key in enumerate(keys)}
+        nulls, without = self._rows(
             f"SELECT count(*) FILTER (WHERE {{column}} IS NULL), count(*) FILTER (WHERE {keyless}) FROM {{table}}"
             + self._where(),
             **names,
@@ -144,14 +148,12 @@ class Reader(Session):
             raise Refused(f"{self}: key {schema.key!r} is NULL in {without} rows")
         if nulls and not self.skip_nulls:
             where = self._where("{column} IS NULL") + " ORDER BY {keys} LIMIT 5"
-            first = self._read("SELECT {text} AS minivec_key FROM {table}" + where, **names)
+            first = self._rows("SELECT {text} AS minivec_key FROM {table}" + where)
             listed = ", ".join(row[0] for row in first) + (", ..." if nulls > 5 else "")
             raise Refused(f"{self}: NULL instead of a vector in {nulls} rows: {schema.key} {listed}")
         if not any(set(unique) <= set(keys) for unique in self._unique()):
-            twice = self._read(
-                "SELECT {text}, count(*) FROM {table}" + self._where() + " GROUP BY {keys} HAVING count(*) > 1 LIMIT 1",
-                **names,
-            )
+            grouped = self._where() + " GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"
+            twice = self._rows("SELECT {text}, count(*) FROM {table}" + grouped)
             if twice:
                 raise Refused(f"{self}: key {schema.key!r} is not unique: {twice[0][0]} is in {twice[0][1]} rows")
 
@@ -202,7 +204,8 @@ class Reader(Session):
         """
         if after is not None and self._beside is not None and self._beside.complete:
             return
-        schema, place, parameters = self._layout, [], []
+        schema, place = self._layout, []
+        parameters: list[str] = []
         if after is not None:
             parameters = [after] if len(self._key_columns) == 1 else json.loads(after)
             place = ["({keys}) > (" + ", ".join(["%s"] * len(parameters)) + ")"]
@@ -214,9 +217,8 @@ class Reader(Session):
 
     def keys(self) -> Sequence[str]:
         """The texts of all keys."""
-        query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*self._present())
-        names = self._layout and self._names()
-        return [row[0] for row in self._read(query + " ORDER BY {keys}", **names)]
+        query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*self._present()) + " ORDER BY {keys}"
+        return [row[0] for row in self._rows(query)]
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these keys."""
@@ -238,10 +240,9 @@ class Reader(Session):
 
     def texts(self, keys: Sequence[str]) -> list[Any]:
         """The payload of the rows with these keys as text."""
-        names = self._layout and self._names()
-        texts = [self._compose("{p}::text", p=name) for name in self._layout.payload]
-        names["texts"] = self._sql.SQL(", ").join([names["text"], *texts])
-        rows = self._read("SELECT {texts} FROM {table}" + self._where(AMONG), self._arrays(keys), **names)
+        texts = self._sql.SQL("").join([self._compose(", {p}::text", p=name) for name in self._layout.payload])
+        query = "SELECT {text}{texts} FROM {table}" + self._where(AMONG)
+        rows = self._rows(query, self._arrays(keys), texts=texts)
         found = {row[0]: row[1:] for row in rows}
         return [found.get(key) for key in keys]
 
@@ -269,7 +270,7 @@ class Reader(Session):
         whose rows have no versions, without ``changed_at``. A checkpoint of version 0.1.0 does not say since when:
         then all rows count.
         """
-        if not self._layout or not self.tells_changes:
+        if not (self.schema() and self.tells_changes):
             return None
         with self._reading():
             mark = self._mark()
@@ -277,7 +278,8 @@ class Reader(Session):
             return Changes(written, self._gone(written), mark)
 
     def _written_since(self, since: dict[str, Any], now: dict[str, Any]) -> list[str]:
-        conditions, parameters = [], []
+        conditions: list[str] = []
+        parameters: list[Any] = []
         if (since.get("table"), since.get("server")) == (now["table"], now["server"]):
             newest, rows = since["changed_at"]
             if newest is not None and now["changed_at"][0] is not None:
@@ -292,11 +294,13 @@ class Reader(Session):
                 conditions.append("xmin::text::bigint <> ALL(%s)")
                 parameters.append([xid % 2**32 for first, last in own for xid in range(first, last + 1)])
         query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*conditions) + " ORDER BY {keys}"
-        return [row[0] for row in self._read(query, parameters, **self._names(), c=self.changed_at)]
+        return [row[0] for row in self._rows(query, parameters, c=self.changed_at)]
 
     def _gone(self, written: list[str]) -> list[str]:
         """Keys that the destination has and the source has not; keys are compared where the counts do not agree."""
-        if self._beside is None or self._beside.count() + self._beside.lacking(written) == self.count():
+        if self._beside is None or self._beside.in_place:
+            return []
+        if self._beside.count() + self._beside.lacking(written) == self.count():
             return []
         there = set(self.keys())
         return [key for key in self._beside.keys() if key not in there]
@@ -304,8 +308,7 @@ class Reader(Session):
     def lacking(self, keys: Sequence[str]) -> int:
         """How many of the keys have no row here."""
         query = "SELECT count(*) FROM {table}" + self._where(*self._present(), AMONG)
-        names = self._layout and self._names()
-        return len(keys) - self._read(query, self._arrays(keys), **names)[0][0]
+        return len(keys) - self._rows(query, self._arrays(keys))[0][0]
 
     def own_transactions(self) -> list[list[int]]:
         """Of a destination: ranges of the transactions that have written the source's rows."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import Block, Denied, Refused, Store
+from minivec.stores.base import Block, Store
+from minivec.stores.errors import Denied, Refused
 from minivec.stores.postgres.carry import Likeness, Step
 from minivec.stores.postgres.catalog import DENSE, FIRED, KIND, TREE
 from minivec.stores.postgres.reading import Reader
@@ -18,7 +19,7 @@ class Rehearsal(Writer):
     """What a destination does before it writes."""
 
     _likeness: Likeness | None = None
-    _new_kind: Any = None
+    _new_kind: Any
 
     def _kind(self, source: Reader, width: int) -> Any:
         """The type of the new vectors."""
@@ -65,11 +66,11 @@ class Rehearsal(Writer):
         self._likeness = likeness
         return [f"not carried over: {what}" for what in lost + likeness.left()]
 
-    def _rehearse_alone(self, source: Store, width: int) -> None:
-        """A rehearsal with random vectors, where there has been none."""
+    def _rehearse_alone(self, source: Store, width: int) -> list[str]:
+        """A rehearsal with random vectors."""
         block = next(source.blocks(PROBED))
         X = np.random.default_rng(0).standard_normal((len(block.keys), width)).astype(np.float32)
-        self.rehearse(source, width, block._replace(vectors=X / np.linalg.norm(X, axis=1, keepdims=True)))
+        return self.rehearse(source, width, block._replace(vectors=X / np.linalg.norm(X, axis=1, keepdims=True)))
 
     def _rehearsed(self, likeness: Likeness, block: Block) -> list[str]:
         with self._connection.transaction(force_rollback=True):

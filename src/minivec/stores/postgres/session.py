@@ -1,12 +1,13 @@
 """A connection to one table of PostgreSQL: queries with quoted names, transactions, locks, and errors of one line."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from minivec.stores.base import Address, Refused, Store, StoreError
+from minivec.stores.base import Address, Store
+from minivec.stores.errors import Refused, StoreError
 
 ITEM = {"vector": ">f4", "halfvec": ">f2"}  # types of pgvector and their numbers
 ATTEMPTS, PAUSE = 5, 1.0  # of work that waits for locks, and the seconds between two of them
@@ -40,6 +41,7 @@ HINTS = {  # by the text of the server's message
 }
 
 T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Session(Store):
@@ -128,11 +130,11 @@ class Session(Store):
         """Whether there is a table, index or sequence of this name beside the table."""
         return self._query("SELECT to_regclass(%s)", (self.shown(self._name(name)),))[0][0] is not None
 
-    def _run(self, query: str, parameters: Sequence[Any] = (), **names: Any) -> Any:
+    def _run(self, query: str, parameters: Parameters = (), **names: Any) -> Any:
         """A statement of a transaction that ``guard`` is around."""
         return self._connection.execute(self._compose(query, **names), parameters)
 
-    def _query(self, query: str, parameters: Sequence[Any] = (), **names: Any) -> list[Any]:
+    def _query(self, query: str, parameters: Parameters = (), **names: Any) -> list[Any]:
         """The rows of a query about the catalog."""
         with self.guard():
             cursor = self._run(query, parameters, **names)

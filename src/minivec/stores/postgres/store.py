@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from minivec.stores.base import MIGRATIONS, Block, Refused, Store, StoreError
+from minivec.stores.base import MIGRATIONS, Block, Store
 from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Refused, StoreError
 from minivec.stores.postgres.carry import Likeness
 from minivec.stores.postgres.catalog import Counter
 from minivec.stores.postgres.reading import AMONG, Reader
@@ -75,7 +76,8 @@ class PostgresStore(Rehearsal):
 
     def _notes(self, oid: int) -> list[tuple[str, Checkpoint, str]]:
         """The checkpoints of the table's columns: their names, what they say, and as text."""
-        if not self.exists(MIGRATIONS):
+        name = self.shown(self._name(MIGRATIONS))
+        if self._query("SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (name,)) != [(True,)]:
             return []
         query = (
             "SELECT destination, state, state::text FROM {t} "
@@ -101,8 +103,7 @@ class PostgresStore(Rehearsal):
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """A new column, or a new table, and the checkpoint, in one transaction."""
-        if self._new_kind is None:
-            self._rehearse_alone(source, width)
+        self.notes = self._rehearse_alone(source, width)
         with self.guard():
             made = self._locking("ALTER TABLE" if self.in_place else "CREATE TABLE", lambda: self._created(checkpoint))
         self._adopt(made)
@@ -122,7 +123,7 @@ class PostgresStore(Rehearsal):
         place = self._run(query, (self._oid(), self.column)).fetchone()
         own = {"place": place, "key": self.key, "filter": self._source.filter}
         made = checkpoint.but(new_column=self.column, in_place=self.in_place).keep(**own)
-        self._id, self._last = f"{self.table}.{self.column} {place[0]}", made.to_json()
+        self._id, self._last = f"{self.table}.{self.column} {place[0]}.{place[1]}", made.to_json()
         self._run("INSERT INTO {t} VALUES (%s, %s)", (self._id, self._last), t=self._name(MIGRATIONS))
         return made
 
@@ -151,12 +152,15 @@ class PostgresStore(Rehearsal):
 
     def remove(self, keys: Sequence[str], checkpoint: Checkpoint) -> None:
         """Rows that the source has no more; of a new column, their vectors."""
-        query = ("UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}") + " WHERE " + AMONG
-        names = self._layout and self._names()
-        self._noted("DELETE", checkpoint, lambda: self._run(query, self._arrays(keys), **names) if keys else None)
+        self._noted("DELETE", checkpoint, lambda: self._removed(keys) if keys else None)
         if not self.in_place:  # what the removed rows referred to may be gone already
             with self.guard():
                 self._prove()
+
+    def _removed(self, keys: Sequence[str]) -> None:
+        query = ("UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}") + " WHERE " + AMONG
+        self.schema()
+        self._run(query, self._arrays(keys), **self._names())
 
     def _noted(self, what: str, checkpoint: Checkpoint, work: Callable[[], object]) -> None:
         """``work`` and the checkpoint in one transaction; of a new column, with the number of the transaction."""
@@ -203,7 +207,9 @@ class PostgresStore(Rehearsal):
         for counter in likeness.sequences:
             self._go_on(counter)
         if not self.complete:
-            self._locking("ALTER TABLE", lambda: self._completed(likeness))
+            lost = self._locking("ALTER TABLE", lambda: self._completed(likeness))
+            lost = [f"not carried over: {what}" for what in lost]
+            self.notes = [*self.notes, *(what for what in lost if what not in self.notes)]
         self._prove()
 
     def _prove(self) -> None:

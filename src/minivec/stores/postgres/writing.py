@@ -1,6 +1,7 @@
 """Rows and vectors on their way into a table, by COPY."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Writer(Reader):
 
     def _silence(self) -> None:
         """No triggers in this transaction, if none are wanted."""
-        if self.without_triggers:
+        if self.without_triggers and self.in_place:
             self._run("SET LOCAL session_replication_role = replica")
 
     def _copy(self, block: Block, vectors: list[bytes | None]) -> None:
@@ -34,7 +35,7 @@ class Writer(Reader):
 
     def _update(self, block: Block, vectors: list[bytes | None]) -> None:
         """Vectors into their rows, if these are still as they were read; others are left to the catching up."""
-        names = {"keys": list(self._key_columns), "new": self.column}
+        names: dict[str, Any] = {"keys": list(self._key_columns), "new": self.column}
         self._run(
             "CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {keys}, NULL::xid AS minivec_version, {new} "
             "FROM {table} WITH NO DATA",
@@ -43,14 +44,19 @@ class Writer(Reader):
         self._load(self._quoted("minivec_block"), [*self._key_columns, "minivec_version"], block, vectors)
         same = " AND ".join(f"t.{{key{i}}} = b.{{key{i}}}" for i in range(len(self._key_columns)))
         names |= {f"key{i}": key for i, key in enumerate(self._key_columns)}
-        self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")  # the key's index, not a scan
+        if self._indexed:  # the key's index then, not a scan of the table for each block
+            self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
         update = "UPDATE {table} t SET {new} = b.{new} FROM minivec_block b WHERE "
         self._run(f"{update}{same} AND t.xmin = b.minivec_version", **names)
+
+    @cached_property
+    def _indexed(self) -> bool:
+        return any(set(unique) <= set(self._key_columns) for unique in self._unique())
 
     def _upsert(self, block: Block, vectors: list[bytes | None]) -> None:
         """Whole rows into the new table in place of those with their keys, which other rows may refer to."""
         keys, columns = list(self._key_columns), [*self._source.schema().payload, self.column or ""]
-        names = {"keys": keys, "columns": [*keys, *columns]}
+        names: dict[str, Any] = {"keys": keys, "columns": [*keys, *columns]}
         self._run(
             "CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA", **names
         )
