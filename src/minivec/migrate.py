@@ -316,7 +316,7 @@ class _Job:
             caught_up=self.caught_up,
             skipped=self.skipped,
             skipped_keys=tuple(self.skipped_keys),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self.destination.notes),
         )
 
 

@@ -1,0 +1,153 @@
+"""What a migration is going to make in PostgreSQL, tried and taken back: what is lost, and what it sets off."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from minivec.stores.base import Block, Store
+from minivec.stores.errors import Denied, Refused
+from minivec.stores.postgres.carry import Likeness, Step
+from minivec.stores.postgres.catalog import DENSE, FIRED, KIND, TREE
+from minivec.stores.postgres.reading import Reader
+from minivec.stores.postgres.writing import Writer
+
+PROBED = 20  # rows that a rehearsal of its own writes and takes back
+
+
+class Rehearsal(Writer):
+    """What a destination does before it writes."""
+
+    _likeness: Likeness | None = None
+    _new_kind: Any
+
+    def _kind(self, source: Reader, width: int) -> Any:
+        """The type of the new vectors."""
+        name = self.type or source._columns()[source._layout.column or ""].type
+        schemas = self._query(KIND, (name,))
+        if not schemas:
+            raise Refused(f"{self}: no type {name} there; CREATE EXTENSION vector makes it")
+        return self._compose(
+            "{schema}.{type}({width})", schema=schemas[0][0], type=name, width=self._sql.Literal(width)
+        )
+
+    def _prepare(self, source: Store, width: int) -> Likeness | None:
+        """How to make what the address names; None where it is a column of the source's own table."""
+        if not isinstance(source, Reader):
+            raise TypeError(f"{self}: expected a PostgreSQL source, got {source}")
+        schema, oid = source.schema(), self._oid()
+        self.column, self.key, self._key_columns = self.column or schema.column, schema.key, source._key_columns
+        self.in_place = oid is not None and oid == source._oid() and self._server() == source._server()
+        if oid is not None and not self.in_place:
+            raise Refused(f"{self}: the table exists, and is not {source}'s own; name a new one")
+        if self.in_place and self.column in self._columns():
+            raise Refused(f"{self}: column {self.column!r} exists; name a new one")
+        self._new_kind = self._kind(source, width)
+        if self.in_place:
+            return None
+        elsewhere = self._server()[:2] != source._server()[:2]
+        for column in source._columns().values():
+            if self.column == column.name != schema.column:
+                raise Refused(f"{self}: {source} has a column {column.name!r}; name another one")
+            if column.name != schema.column and self._query("SELECT to_regtype(%s)", (column.definition,)) == [(None,)]:
+                raise Refused(f"{self}: no type {column.definition} for the column {column.name!r} of {source}")
+            if elsewhere and column.definition.startswith("reg"):
+                what = f"column {column.name!r} of {source} is of type {column.definition}, which another database"
+                raise Refused(f"{self}: {what} numbers otherwise")
+        return Likeness(source, self, schema.column or "", self._new_kind)
+
+    def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
+        """Make the new table and write the block, and take it back; of a new column, look what it sets off."""
+        likeness = self._prepare(source, width)
+        if likeness is None:
+            return self._set_off()
+        with self.guard():
+            lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
+        self._likeness = likeness
+        return [f"not carried over: {what}" for what in lost + likeness.left()]
+
+    def _rehearse_alone(self, source: Store, width: int) -> list[str]:
+        """A rehearsal with random vectors."""
+        block = next(source.blocks(PROBED))
+        X = np.random.default_rng(0).standard_normal((len(block.keys), width)).astype(np.float32)
+        return self.rehearse(source, width, block._replace(vectors=X / np.linalg.norm(X, axis=1, keepdims=True)))
+
+    def _rehearsed(self, likeness: Likeness, block: Block) -> list[str]:
+        with self._connection.transaction(force_rollback=True):
+            likeness.without = set(likeness.computed())
+            lost = self._built(likeness)
+            self._copy(block, self._encode(block.vectors, block.missing))
+            self._rename(self.column, likeness.vector)
+            for name, step in likeness.computed().items():
+                if refusal := self._refusal(step):
+                    lost.append(f"{step.what}: {refusal}")
+                else:
+                    likeness.without.remove(name)
+            return lost + self._make(likeness.rest()) + self._make(likeness.proofs())
+
+    def _built(self, likeness: Likeness) -> list[str]:
+        """Make the new table; what it lacks, in words."""
+        lost = self._make(likeness.columns())
+        self._rename(likeness.vector, self.column)
+        self._forget()
+        return lost
+
+    def _completed(self, likeness: Likeness) -> list[str]:
+        """Make what comes behind the rows, which names the vectors as the source does; what it lacks, in words."""
+        self._rename(self.column, likeness.vector)
+        lost = self._make(likeness.rest())
+        self._rename(likeness.vector, self.column)
+        return lost
+
+    def _rename(self, old: str | None, new: str | None) -> None:
+        if old != new:
+            self._run("ALTER TABLE {table} RENAME COLUMN {old} TO {new}", old=old, new=new)
+
+    def _make(self, steps: Iterable[Step]) -> list[str]:
+        """Take the steps; those that the migration can do without, once more if they fail, and then in words."""
+        failed = [step for step in steps if self._refusal(step)]
+        return [f"{step.what}: {refusal}" for step in failed if (refusal := self._refusal(step))]
+
+    def _refusal(self, step: Step) -> str | None:
+        """Take one step; why the server refuses it, if it does."""
+        try:
+            with self._connection.transaction():
+                self._connection.execute(step.statement, ())
+        except (self._errors.LockNotAvailable, self._errors.OperationalError):
+            raise
+        except self._errors.DuplicateObject:  # a constraint or policy that an earlier run has made
+            return None
+        except self._errors.Error as error:
+            if not step.what:
+                raise
+            return error.diag.message_primary or str(error)
+        return None
+
+    def _tables(self) -> list[int]:
+        """The table and its partitions."""
+        return [oid for (oid,) in self._query(TREE, (self._oid(), self._oid()))]
+
+    def _fired(self) -> list[str]:
+        """Triggers and rules that the UPDATE of a new column sets off."""
+        fired = self._query(FIRED, {"tables": self._tables()})
+        return sorted({what for what, always in fired if always or not self.without_triggers})
+
+    def _set_off(self) -> list[str]:
+        """What the UPDATE of every row sets off, what makes it slow, and who holds the table."""
+        owner, table = self._query(
+            "SELECT pg_has_role(relowner, 'USAGE'), relkind IN ('r', 'p') FROM pg_class WHERE oid = %s", (self._oid(),)
+        )[0]
+        if not table:
+            raise Refused(f"{self}: not a table, and a view cannot get a column; name a new table")
+        if not owner:
+            raise Denied(f"{self}: must be owner of table {self.table}")
+        notes = []
+        if fired := self._fired():
+            told = ", ".join(fired)
+            notes.append(f"every row's UPDATE sets off {told}; without_triggers (--without-triggers) prevents triggers")
+        if dense := [what for (what,) in self._query(DENSE, (self._tables(),))]:
+            told = ", ".join(dense)
+            notes.append(f"every row's UPDATE also changes the index {told}: drop it, migrate, and build it again")
+        if holders := self._holders():
+            notes.append(f"ALTER TABLE will wait for locks{holders}")
+        return notes
