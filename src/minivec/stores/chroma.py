@@ -4,12 +4,17 @@ import base64
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store
+from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store, locked
+from minivec.stores.chroma_folder import copied, outdated
+from minivec.stores.lease import Lease
+from minivec.stores.requests import NUMBER, Requests, page
 
 PAGE = 5_000  # ids asked for at a time
 
@@ -29,7 +34,10 @@ class ChromaStore(Store):
 
     def __init__(self, address: Address):
         super().__init__(address)
-        self.tls, self.tenant, self.database = address.take("ssl", "tenant", "database")
+        self.tls, self.tenant, self.database, self.where = address.take("ssl", "tenant", "database", "where")
+        self._held, self._requests = ExitStack(), Requests(_too_large)
+        self._lease: Lease | None = None
+        self._writes = False
         if address.local:
             self.folder, self.name = address.split()
         elif not address.host or not address.path or "/" in address.path:
@@ -43,10 +51,14 @@ class ChromaStore(Store):
         place = {name: v for name, v in (("tenant", self.tenant), ("database", self.database)) if v}
         with self.guard():
             if self.address.local:
-                return chromadb.PersistentClient(str(self.folder), **place)
+                return chromadb.PersistentClient(str(self._opened()), **place)
             tls = (self.tls or "").lower() in ("true", "1", "yes")
             port = self.address.port or (443 if tls else 8000)
             return chromadb.HttpClient(self.address.host, port, ssl=tls, headers=self._headers(), **place)
+
+    def _opened(self) -> Path:
+        """The folder, or, of an older Chroma, a copy of it until something is written."""
+        return copied(self.folder) if not self._writes and outdated(self.folder) else self.folder
 
     def _headers(self) -> dict[str, str]:
         user, password = self.address.user, self.address.password
@@ -77,23 +89,40 @@ class ChromaStore(Store):
 
     def schema(self) -> Schema:
         """The width is that of the first vector."""
+        return Schema(None, "id", self._width, ("document", "metadata", "uri"))
+
+    @cached_property
+    def _width(self) -> int:
+        collection, where = self._collection, self._where
         with self.guard():
-            first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
-        return Schema(None, "id", len(first[0]) if len(first) else 0, ("document", "metadata", "uri"))
+            first = collection.get(limit=1, where=where, include=["embeddings"])["embeddings"]
+        return len(first[0]) if len(first) else 0
+
+    @cached_property
+    def _where(self) -> Any:
+        """The filter of the address, or None."""
+        if self.where is None:
+            return None
+        try:
+            return json.loads(self.where)
+        except ValueError:
+            raise Refused(f"{self}: where must be a filter of Chroma as JSON, got {self.where!r}") from None
 
     def count(self) -> int:
-        """The collection's."""
+        """The collection's, or the rows of the filter."""
         collection = self._collection
+        if self._where is not None:
+            return len(self.keys())
         with self.guard():
             return collection.count()
 
     def keys(self) -> Sequence[str]:
         """All ids, sorted."""
-        collection = self._collection
+        collection, where = self._collection, self._where
         ids: list[str] = []
         with self.guard():
-            while page := collection.get(limit=PAGE, offset=len(ids), include=[])["ids"]:
-                ids += page
+            while found := collection.get(limit=PAGE, offset=len(ids), where=where, include=[])["ids"]:
+                ids += found
         return sorted(ids)
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
@@ -107,14 +136,14 @@ class ChromaStore(Store):
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these ids; the payload is a list of (document, metadata, uri)."""
-        collection = self._collection
+        collection, size = self._collection, page(PAGE, self._width)
         found: dict[str, Any] = {}
-        with self.guard():
-            for start in range(0, len(keys), PAGE):
-                wanted = list(keys[start : start + PAGE])
-                some = collection.get(ids=wanted, include=["embeddings", "documents", "metadatas", "uris"])
-                rest = zip(some["documents"], some["metadatas"], some["uris"], strict=True)
-                found |= dict(zip(some["ids"], zip(some["embeddings"], rest, strict=True), strict=True))
+        include = ["embeddings", "documents", "metadatas", "uris"]
+        for start in range(0, len(keys), size):
+            with self.guard():
+                rows = collection.get(ids=list(keys[start : start + size]), include=include)
+            rest = zip(rows["documents"], rows["metadatas"], rows["uris"], strict=True)
+            found |= dict(zip(rows["ids"], zip(rows["embeddings"], rest, strict=True), strict=True))
         return self._block([key for key in keys if key in found], found)
 
     def _block(self, keys: list[str], found: dict[str, Any]) -> Block:
@@ -143,36 +172,97 @@ class ChromaStore(Store):
         """A collection like the source's."""
         if not isinstance(source, ChromaStore):
             raise TypeError(f"{self}: expected a Chroma source, got {source}")
-        old = source._collection
-        configuration = {name: value for name, value in old.configuration.items() if name != "embedding_function"}
-        configuration = {name: value for name, value in configuration.items() if value}
         state["place"] = None
         self._note(state)
         with self.guard():
-            made = self._client.get_or_create_collection(
-                self.name, metadata=old.metadata, configuration=configuration, embedding_function=None
-            )
+            made = self._client.create_collection(self.name, embedding_function=None, **_settings(source._collection))
         state["place"] = str(made.id)
         self._note(state)
 
-    def _note(self, state: dict[str, Any]) -> None:
+    def _notes(self) -> Any:
+        """The collection of checkpoints."""
         with self.guard():
-            notes = self._client.get_or_create_collection(MIGRATIONS, embedding_function=None)
+            return self._client.get_or_create_collection(MIGRATIONS, embedding_function=None)
+
+    def _note(self, state: dict[str, Any]) -> None:
+        notes = self._notes()
+        with self.guard():
             notes.upsert([self.name], embeddings=[[0.0]], documents=[json.dumps(state)])
 
-    def write(self, block: Block, state: dict[str, Any]) -> None:
-        """Upsert rows, as many as the client takes at a time, then note the state."""
+    def lock(self) -> None:
+        """Hold a file in the folder; on a server a record with a sign of life."""
+        self._writes = True
+        for name in ("_client", "_collection"):  # which may be those of a copy
+            vars(self).pop(name, None)
+        if self.address.local:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(locked(self.folder / f".{self.name}.lock"))
+            return
+        self._lease = Lease(str(self), self._holder, self._hold)
+        self._lease.acquire()
+        self._held.callback(self._lease.release)
+
+    def _holder(self) -> dict[str, Any] | None:
+        notes = self._notes()
         with self.guard():
-            size = self._client.get_max_batch_size()
-        for start in range(0, len(block.keys), size):
-            some = slice(start, start + size)
-            documents, metadatas, uris = zip(*block.payload[some], strict=True)
-            with self.guard():
-                self._collection.upsert(
-                    list(block.keys[some]),
-                    embeddings=np.ascontiguousarray(block.vectors[some]),
-                    metadatas=list(metadatas) if any(metadatas) else None,
-                    documents=list(documents) if any(d is not None for d in documents) else None,
-                    uris=list(uris) if any(u is not None for u in uris) else None,
-                )
+            found = notes.get(ids=[f"lock:{self.name}"])["documents"]
+        return json.loads(found[0]) if found else None
+
+    def _hold(self, record: dict[str, Any] | None) -> None:
+        notes, place = self._notes(), [f"lock:{self.name}"]
+        with self.guard():
+            if record is None:
+                notes.delete(ids=place)
+            else:
+                notes.upsert(place, embeddings=[[0.0]], documents=[json.dumps(record)])
+
+    def write(self, block: Block, state: dict[str, Any]) -> None:
+        """Upsert rows, in requests of a size that the server takes, then note the state."""
+        if self._lease is not None:
+            self._lease.check()
+        collection = self._collection
+
+        def upsert(rows: slice) -> None:
+            documents, metadatas, uris = zip(*block.payload[rows], strict=True)
+            collection.upsert(
+                list(block.keys[rows]),
+                embeddings=np.ascontiguousarray(block.vectors[rows]),
+                metadatas=list(metadatas) if any(metadatas) else None,
+                documents=list(documents) if any(d is not None for d in documents) else None,
+                uris=list(uris) if any(u is not None for u in uris) else None,
+            )
+
+        size = NUMBER * block.vectors.shape[1]
+        sizes = [size + len(json.dumps(row, default=str)) for row in block.payload]
+        with self.guard():
+            self._requests.send(sizes, upsert, self._client.get_max_batch_size())
         self._note(state)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._held.close()
+
+
+def _settings(collection: Any) -> dict[str, Any]:
+    """Arguments that make a collection like this one, without its embedding function, which is never built."""
+    metadata, schema = collection.metadata, getattr(collection._model, "serialized_schema", None)
+    if schema and not any(name.startswith("hnsw:") for name in metadata or {}):  # the client refuses both together
+        from chromadb.api.types import Schema as ChromaSchema
+
+        return {"metadata": metadata, "schema": ChromaSchema.deserialize_from_json(_without_functions(schema))}
+    kept = {k: v for k, v in collection.configuration_json.items() if v and k != "embedding_function"}
+    return {"metadata": metadata, "configuration": kept}
+
+
+def _without_functions(settings: Any) -> Any:
+    """Settings as JSON in which no embedding function is named."""
+    if not isinstance(settings, dict):
+        return settings
+    unknown = {"type": "legacy"}
+    return {k: unknown if k == "embedding_function" else _without_functions(v) for k, v in settings.items()}
+
+
+def _too_large(error: Exception) -> bool:
+    """Whether a server refuses a request for its size."""
+    response = getattr(error.__context__, "response", None)
+    return getattr(response, "status_code", None) == 413
