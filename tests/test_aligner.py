@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import supervised
-from minivec import AlignmentWarning, MiniVec2VecAligner, NotAlignedError, aligner
+from minivec import AlignmentWarning, MiniVec2VecAligner, NotAlignedError, fitting
 from minivec.algorithm.confidence import Verdict
 from minivec.frame import Frame, unit
 from minivec.record import Step
@@ -331,7 +331,7 @@ def test_a_doubtful_result_warns_and_says_why(pipeline):
 
 
 def test_large_inputs_are_fitted_on_a_seeded_sample_in_the_frame_of_all_rows(monkeypatch):
-    monkeypatch.setattr(aligner, "FIT_ROWS", 100)
+    monkeypatch.setattr(fitting, "FIT_ROWS", 100)
     model, A, B, _ = aligned(seed=5)
     X, Y, _ = supervised.fit.seen
     assert X.shape == Y.shape == (100, 16)
@@ -347,7 +347,7 @@ def test_large_inputs_are_fitted_on_a_seeded_sample_in_the_frame_of_all_rows(mon
 
 @pytest.mark.parametrize("fit_rows", [1000, 100])
 def test_known_pairs_follow_their_rows_into_the_sample(fit_rows, monkeypatch):
-    monkeypatch.setattr(aligner, "FIT_ROWS", fit_rows)
+    monkeypatch.setattr(fitting, "FIT_ROWS", fit_rows)
     A, B = spaces()
     shuffled = np.random.default_rng(1).permutation(len(B))
     pairs = np.stack([shuffled, np.arange(len(B))], 1)[:60]  # row i of XB is row shuffled[i] of A
@@ -357,14 +357,14 @@ def test_known_pairs_follow_their_rows_into_the_sample(fit_rows, monkeypatch):
 
 
 def test_more_pairs_than_rows_to_fit_are_sampled(monkeypatch):
-    monkeypatch.setattr(aligner, "FIT_ROWS", 50)
+    monkeypatch.setattr(fitting, "FIT_ROWS", 50)
     aligned(pairs=np.stack([np.arange(400)] * 2, 1))
     X, Y, pairs = supervised.fit.seen
     assert len(pairs) == 50 and max(len(X), len(Y)) <= 100
 
 
 def test_a_memory_map_is_never_loaded_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(aligner, "FIT_ROWS", 1000)
+    monkeypatch.setattr(fitting, "FIT_ROWS", 1000)
     A, B = spaces(rows=1000)
     np.save(tmp_path / "a.npy", np.tile(A, (400, 1)))
     XA = np.load(tmp_path / "a.npy", mmap_mode="r")

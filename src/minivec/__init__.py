@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from wrapt import register_post_import_hook
 
+from minivec.version import __version__
+
 if TYPE_CHECKING:
     from minivec.algorithm.confidence import AlignmentWarning
-    from minivec.aligner import MiniVec2VecAligner, NotAlignedError
+    from minivec.aligner import MiniVec2VecAligner, NotAlignedError, load
+    from minivec.map import LinearMap, open_map
     from minivec.metrics import evaluate_alignment
-    from minivec.persistence import load
 
-__version__ = "0.1.0"
-__all__ = ["AlignmentWarning", "MiniVec2VecAligner", "NotAlignedError", "__version__", "evaluate_alignment", "load"]
+__all__ = [
+    "AlignmentWarning",
+    "LinearMap",
+    "MiniVec2VecAligner",
+    "NotAlignedError",
+    "__version__",
+    "evaluate_alignment",
+    "load",
+    "open_map",
+]
 
 _MODULES = {
     "AlignmentWarning": "algorithm.confidence",
+    "LinearMap": "map",
     "MiniVec2VecAligner": "aligner",
     "NotAlignedError": "aligner",
     "evaluate_alignment": "metrics",
-    "load": "persistence",
+    "load": "aligner",
+    "open_map": "map",
 }
 
 

@@ -1,10 +1,8 @@
-"""The model: the frames of both spaces and the map between them, as one Keras model."""
+"""The Keras model: fits a ``LinearMap`` and applies it on any of Keras's backends."""
 
 import json
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from minivec import __version__
 from minivec.algorithm.confidence import AlignmentWarning
 from minivec.backend import compiled
-from minivec.frame import Frame
+from minivec.fitting import fit_paired, fit_unpaired, recorder
 from minivec.history import History
+from minivec.map import LinearMap
+from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner
 from minivec.record import Callback, Record
-from minivec.runtime import QueryAdapter
-from minivec.settings import FIT_ROWS, check_choice, resolve, whole_number
-from minivec.validation import as_array, as_pairs, as_rows, frame_of
+from minivec.settings import resolve, whole_number
+from minivec.validation import as_array
+from minivec.version import __version__
 
 if TYPE_CHECKING:
     from minivec.report import Report
@@ -32,14 +31,7 @@ class NotAlignedError(ValueError):
 
 @compiled
 def _map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any, expected_cosine: Any) -> Any:
-    """Raw rows of A (n, dA) to unit rows in B's raw space (n, dB): ``Frame.apply``, W, and out of B's frame.
-
-    A row leaves B's mean in its direction until it has B's norm. How much of the mean it then carries is a matter of
-    how near partners are: with all of it, rows are drawn to those rows of B that are like the mean, and top-1 falls
-    from 0.957 to 0.908 (MiniLM -> E5 glosses, supervised); with the cosine to be expected of a partner as its share,
-    raw cosines rank as cosines in the frame do (0.956). Exact copies have cosine 1, and get all of it. Rows need no
-    scaling before W, as they are scaled after it.
-    """
+    """``LinearMap`` in Keras operations: raw rows of A (n, dA) to unit rows (n, dB)."""
     z = ops.matmul(x - source_mean, W)
     v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
     along = ops.expand_dims(ops.matmul(v, target_mean), -1)
@@ -63,8 +55,8 @@ class MiniVec2VecAligner(keras.Model):
     ``target_mean`` (dB,), ``source_norm`` and ``target_norm`` (root mean square lengths of raw rows), ``W``
     (dA, dB), ``inverse_W`` (dB, dA), ``expected_cosine`` (of a mapped row with its partner, in the frame).
 
-    ``history`` is what ``align`` returned, but for the maps, with versions, sizes and fingerprints of the data:
-    JSON that is saved with the model. It is empty before.
+    ``history`` is what ``align`` returned without the maps, with versions, sizes and hashes of the data: JSON that is
+    saved with the model. It is empty before. ``map`` is the fitted map as a ``LinearMap``, which needs no Keras.
     """
 
     built: bool
@@ -205,20 +197,16 @@ class MiniVec2VecAligner(keras.Model):
             refine2_clusters=refine2_clusters,
             smoothing_alpha=smoothing_alpha,
         )
-        record = _recorder(engine)(callbacks, verbose)
-        with record.stage("frame"):
-            XA, XB = as_rows(XA, "XA", self.embedding_dim), as_rows(XB, "XB", self.target_dim)
-            settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
-            pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
-            source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-            rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
-            X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
-
-        from minivec.algorithm.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
-
-        result = fit(X, Y, settings, record, pairs)
-        known = 0 if pairs is None else len(pairs)
-        self._adopt(result, source, target, record, asdict(settings), known, XA, XB)
+        bridge, result = fit_unpaired(
+            XA,
+            XB,
+            settings,
+            recorder(engine)(callbacks, verbose),
+            pairs=pairs,
+            widths=(self.embedding_dim, self.target_dim),
+            versions=_versions(),
+        )
+        self._adopt(bridge)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
 
     @classmethod
@@ -237,68 +225,42 @@ class MiniVec2VecAligner(keras.Model):
         Of more than 60,000 pairs a uniform sample is used. Raises ValueError or TypeError as ``align`` does, for
         fewer than 10 pairs, and for XA and XB of different lengths.
         """
-        from minivec.algorithm import paired
-
-        check_choice("mapping", mapping, paired.MAPPINGS)
-        seed = whole_number("seed", seed, 0)
-        record = Record(verbose=verbose)
-        with record.stage("frame"):
-            XA = as_rows(XA, "XA", min_rows=paired.FEWEST)
-            XB = as_rows(XB, "XB", min_rows=paired.FEWEST)
-            if len(XA) != len(XB):
-                raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
-            source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-            rows = _some(len(XA), np.random.default_rng(seed))
-            X, Y = source.apply(XA[rows]), target.apply(XB[rows])
-        result = paired.fit(X, Y, mapping, seed, record)
-        settings = {"preset": "pairs", "mapping": mapping, "seed": seed, **result.chosen}
-        model = cls(XA.shape[1], **kwargs)
-        model._adopt(result, source, target, record, settings, len(rows), XA, XB)
-        model.history["held_out"] = result.held_out
+        bridge = fit_paired(XA, XB, mapping, seed, Record(verbose=verbose), versions=_versions())
+        model = cls(bridge.shape[0], **kwargs)
+        model._adopt(bridge)
         return model
 
-    def _adopt(
-        self,
-        result: Any,
-        source: Frame,
-        target: Frame,
-        record: Record,
-        settings: dict[str, Any],
-        pairs: int,
-        XA: np.ndarray,
-        XB: np.ndarray,
-    ) -> None:
-        """Take over a fit's map, between the frames it was made in, and its history; warn if it is not reliable."""
-        history = {
-            **asdict(result.verdict),
-            "expected_cosine": result.expected_cosine,
-            "seconds": record.seconds,
-            "steps": record.steps,
-            "stopped": record.stopped,
-            "settings": settings,
-            "pairs": pairs,
-            "data": {"XA": fingerprint(XA), "XB": fingerprint(XB)},
-            "versions": {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()},
-        }
-        self._set(
-            history,
-            source_mean=source.mean,
-            target_mean=target.mean,
-            source_norm=source.norm,
-            target_norm=target.norm,
-            W=result.W,
-            inverse_W=result.inverse_W,
-            expected_cosine=result.expected_cosine,
-        )
-        if result.verdict.verdict != "reliable":
-            what = f"this alignment is {result.verdict.verdict}: {'; '.join(result.verdict.causes)}"
+    @classmethod
+    def from_map(cls, bridge: LinearMap, **kwargs: Any) -> "MiniVec2VecAligner":
+        """The model that maps as ``bridge`` does; ``kwargs`` are those of a Keras model.
+
+        Raises ValueError for a map without an inverse, as every model has one.
+        """
+        if not bridge.invertible:
+            raise ValueError("a Keras model maps both ways, and this map holds one direction only")
+        model = cls(*bridge.shape, **kwargs)
+        model._set(bridge)
+        return model
+
+    @property
+    def map(self) -> LinearMap:
+        """The map as a NumPy value: a copy. NotAlignedError for a model without one."""
+        self._check_aligned()
+        weights = {name: ops.convert_to_numpy(getattr(self, name)) for name in (*FORWARD, *BACKWARD)}
+        return LinearMap(weights, self.history)
+
+    def _adopt(self, bridge: LinearMap) -> None:
+        """Take over the map of a fit; warn the caller of the fit if it is not reliable."""
+        self._set(bridge)
+        if self.history["verdict"] != "reliable":
+            what = f"this alignment is {self.history['verdict']}: {'; '.join(self.history['causes'])}"
             warnings.warn(what, AlignmentWarning, stacklevel=3)
 
     def export(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
         """Write the map for use without Keras: as ``bridge.safetensors`` or ``bridge.onnx``.
 
-        The first is what ``minivec.runtime.QueryAdapter`` loads, the second a graph from rows ``x`` (n, dA) to ``y``
-        (n, dB). With another suffix, or with arguments of Keras's own ``export``, this is Keras's own.
+        ``minivec.open_map`` reads the first. The second is a graph from rows ``x`` (n, dA) to ``y`` (n, dB). With
+        another suffix, or with arguments of Keras's own ``export``, this is Keras's own.
         """
         suffix = Path(filepath).suffix.lower()
         if args or kwargs or suffix not in (".safetensors", ".onnx"):
@@ -306,44 +268,30 @@ class MiniVec2VecAligner(keras.Model):
         elif suffix == ".onnx":
             from minivec.integrations import onnx
 
-            onnx.save(QueryAdapter.of(self), filepath)
+            onnx.save(self.map, filepath)
         else:
-            QueryAdapter.of(self).save(filepath)
+            self.map.save(filepath)
 
     def to_torch(self) -> Any:
         """The map as a ``torch.nn.Module``, whatever Keras's backend: ``minivec.integrations.torch.TorchAdapter``."""
         from minivec.integrations.torch import TorchAdapter
 
-        return TorchAdapter(QueryAdapter.of(self))
+        return TorchAdapter(self.map)
 
     def save_pretrained(self, folder: str | Path, **names: Any) -> None:
         """Write a folder in Hugging Face's layout, model card included: ``minivec.integrations.huggingface.save``."""
         from minivec.integrations import huggingface
 
-        huggingface.save(self, folder, **names)
+        huggingface.save(self.map, folder, **names)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "MiniVec2VecAligner":
         """The aligner that ``save_pretrained`` wrote; ValueError or OSError for anything else."""
-        from minivec.persistence import load
-
         return load(folder)
 
     def inverse(self) -> "MiniVec2VecAligner":
         """The model from B to A: the same frames and the map fitted the other way (W^T if orthogonal)."""
-        self._check_aligned()
-        model = MiniVec2VecAligner(self._width, self.embedding_dim, dtype=self.dtype_policy)
-        model._set(
-            self.history,
-            source_mean=self.target_mean,
-            target_mean=self.source_mean,
-            source_norm=self.target_norm,
-            target_norm=self.source_norm,
-            W=self.inverse_W,
-            inverse_W=self.W,
-            expected_cosine=self.expected_cosine,
-        )
-        return model
+        return MiniVec2VecAligner.from_map(self.map.inverse(), dtype=self.dtype_policy)
 
     def report(
         self, A: Any, B: Any, *, source_texts: Any = None, target_texts: Any = None, paired: bool = False
@@ -357,23 +305,23 @@ class MiniVec2VecAligner(keras.Model):
         """
         from minivec.report import Report
 
-        return Report.of(self, A, B, source_texts=source_texts, target_texts=target_texts, paired=paired)
+        return Report.of(self.map, A, B, source_texts=source_texts, target_texts=target_texts, paired=paired)
 
     def _check_aligned(self) -> None:
         if not self.aligned:
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
 
-    def _set(self, history: dict[str, Any], **weights: Any) -> None:
-        """Take over a whole map, making the weights anew if they do not exist or are of another width."""
-        width = weights["W"].shape[1]
+    def _set(self, bridge: LinearMap) -> None:
+        """Take over a map. Weights that do not exist yet, or are of another width, are made anew."""
+        width = bridge.shape[1]
         if not self.built or width != self._width:
             self.built, self._width, self.predict_function = False, width, None
             self._tracker.unlock()
             self.build((None, self.embedding_dim))
-        for name, value in weights.items():
+        for name, value in bridge.weights.items():
             getattr(self, name).assign(value)
         self._aligned.assign(1.0)
-        self._is_aligned, self.history = True, dict(history)
+        self._is_aligned, self.history = True, bridge.history
 
     def load_own_variables(self, store: Any) -> None:
         """Load the weights, and whether they are a map: compiled calls cannot ask."""
@@ -387,42 +335,20 @@ class MiniVec2VecAligner(keras.Model):
         return {**super().get_config(), **own}
 
 
-def _recorder(engine: str) -> type[Record]:
-    """The record that runs a fit's independent work here, or by Ray tasks."""
-    check_choice("engine", engine, ("local", "ray"))
-    if engine == "local":
-        return Record
-    try:
-        from minivec.distributed import TaskRecord
-    except ImportError as error:
-        raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
-    return TaskRecord
+def load(path: str | Path) -> MiniVec2VecAligner:
+    """The aligner in a .keras or .safetensors file, or in a folder that ``save_pretrained`` wrote, trusted or not.
 
-
-def fingerprint(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
-    """The shape of raw rows ``X`` (n, d), and a hash of 1,024 of them, evenly spaced: was it this data?"""
-    some = np.ascontiguousarray(X[:: -(-len(X) // rows)], "<f4")
-    return {"shape": list(X.shape), "blake2b": blake2b(some.tobytes(), digest_size=16).hexdigest()}
-
-
-def _some(n: int, rng: np.random.Generator) -> np.ndarray:
-    """The numbers, rising, of all of n rows, or of FIT_ROWS drawn uniformly."""
-    return np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
-
-
-def _sample(
-    nA: int, nB: int, pairs: np.ndarray | None, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows of A and of B, in order, for a fit to look at, and where ``pairs`` are among them.
-
-    At most FIT_ROWS a side, drawn uniformly, and those of at most FIT_ROWS pairs.
+    Like ``keras.models.load_model``, but the only objects it makes are the aligner and its arrays. Memory is bounded by
+    a few times the file's size. Raises OSError where there is nothing to read, and ValueError that says what is wrong:
+    damaged, of another class, not aligned, made to harm, or a map of one direction only.
     """
-    if pairs is not None and len(pairs) > FIT_ROWS:
-        pairs = pairs[rng.choice(len(pairs), FIT_ROWS, replace=False)]
-    chosen = []
-    for side, n in enumerate((nA, nB)):
-        rows = _some(n, rng)
-        chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
-    if pairs is not None:
-        pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)
-    return chosen[0], chosen[1], pairs
+
+    def make(stored: Stored) -> MiniVec2VecAligner:
+        return MiniVec2VecAligner.from_map(LinearMap(stored.weights, stored.history), **stored.options)
+
+    return read_aligner(path, make)
+
+
+def _versions() -> dict[str, str]:
+    """What a fit's history says about the software."""
+    return {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}

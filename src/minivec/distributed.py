@@ -17,8 +17,8 @@ import ray.data
 
 from minivec.files import SUFFIXES, checked, float_lists, open_rows
 from minivec.frame import Frame, unit
+from minivec.map import LinearMap
 from minivec.record import Record
-from minivec.runtime import QueryAdapter
 from minivec.validation import Streamed
 
 BLOCK = 16384  # rows read at a time
@@ -29,10 +29,10 @@ class MapColumn:
 
     >>> dataset.map_batches(MapColumn, fn_constructor_args=(adapter, "vector"), batch_format="pyarrow", concurrency=8)
 
-    ``adapter`` is a ``QueryAdapter``: workers load NumPy, and no Keras.
+    ``adapter`` is a ``LinearMap``: workers load NumPy, and no Keras.
     """
 
-    def __init__(self, adapter: QueryAdapter, column: str):
+    def __init__(self, adapter: LinearMap, column: str):
         self.adapter, self.column = adapter, column
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -47,7 +47,7 @@ class MapColumn:
 
 
 def transform(
-    source: str | Path, adapter: QueryAdapter, output: str | Path, column: str, workers: int, block_size: int = BLOCK
+    source: str | Path, adapter: LinearMap, output: str | Path, column: str, workers: int, block_size: int = BLOCK
 ) -> int:
     """Map ``column`` of the Parquet file or folder ``source`` into a new folder ``output``; returns the number of rows.
 
@@ -118,7 +118,7 @@ class Shards(Streamed):
         return np.concatenate(_results(parts))
 
 
-def evaluate(adapter: QueryAdapter, A: Shards, B: Shards, sample: int = 2048, seed: int = 0) -> dict[str, float]:
+def evaluate(adapter: LinearMap, A: Shards, B: Shards, sample: int = 2048, seed: int = 0) -> dict[str, float]:
     """Retrieval metrics of ``adapter`` on true pairs in shards, row i of ``A`` (n, dA) with row i of ``B`` (n, dB).
 
     As ``evaluate_alignment`` has them, but for CSLS: ``sample`` pairs, or all, drawn uniformly, rank all n rows of B,

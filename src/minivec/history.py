@@ -1,7 +1,10 @@
 """What ``align`` returns: a dict of the run that reads as a short summary in a terminal or a notebook."""
 
+from hashlib import blake2b
 from html import escape
 from typing import Any
+
+import numpy as np
 
 from minivec.algorithm.confidence import FEW_ROWS
 
@@ -81,3 +84,9 @@ def advice(history: dict[str, Any]) -> list[str]:
         "Make sure that both sides hold the same kind of content, in about the same proportions.",
         "Look up some true pairs, however few, before anything depends on this map (minivec evaluate).",
     ]
+
+
+def recorded_data(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
+    """What a history records of raw rows ``X`` (n, d): their shape, and a hash of 1,024 of them, evenly spaced."""
+    sampled = np.ascontiguousarray(X[:: -(-len(X) // rows)], "<f4")
+    return {"shape": list(X.shape), "blake2b": blake2b(sampled.tobytes(), digest_size=16).hexdigest()}

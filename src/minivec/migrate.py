@@ -7,12 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
 from minivec.settings import whole_number
 from minivec.stores import Block, Store, StoreError, open_store, sample
 from minivec.validation import constant, not_finite
@@ -59,7 +58,7 @@ def migrate(
 ) -> Migration:
     """Map every vector of ``source`` and write it, with its key and payload, to ``destination``.
 
-    Both are stores, URLs or paths (``open_store``); ``aligner`` is an aligned model or a ``QueryAdapter`` from the
+    Both are stores, URLs or paths (``open_store``); ``aligner`` is an aligned model or a ``LinearMap`` from the
     source's space. The destination is a new column, table, collection or file. A run that was killed, at any point, or
     that failed is gone on with by the same call; one that was complete writes nothing more.
 
@@ -75,7 +74,7 @@ def migrate(
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = whole_number("verify", verify, 0)
-    adapter = aligner if isinstance(aligner, QueryAdapter) else QueryAdapter.of(aligner)
+    adapter = LinearMap.of(aligner)
     _check_trust(adapter.history, min_confidence)
     with open_store(source) as source, open_store(destination) as destination:
         state = destination.checkpoint()
@@ -133,7 +132,7 @@ def verify(source: Any, destination: Any, aligner: Any, rows: int = VERIFIED, se
 
     ValueError naming the keys of rows that are missing, or whose vector or payload is another than it should be.
     """
-    adapter = aligner if isinstance(aligner, QueryAdapter) else QueryAdapter.of(aligner)
+    adapter = LinearMap.of(aligner)
     with open_store(source) as source, open_store(destination) as destination:
         state = destination.checkpoint()
         if state is None:
@@ -144,12 +143,9 @@ def verify(source: Any, destination: Any, aligner: Any, rows: int = VERIFIED, se
         return _compare(source, destination, adapter, whole_number("rows", rows, 1), whole_number("seed", seed, 0))
 
 
-def fingerprint(adapter: QueryAdapter) -> str:
+def fingerprint(adapter: LinearMap) -> str:
     """A hash of the map, by which a migration knows that it goes on with the same one."""
-    digest = blake2b(digest_size=16)
-    for name in sorted(adapter.weights):
-        digest.update(adapter.weights[name].tobytes())
-    return digest.hexdigest()
+    return adapter.fingerprint
 
 
 def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
@@ -162,7 +158,7 @@ def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
 
 
 def _check_same(
-    source: Store, destination: Store, state: dict[str, Any], adapter: QueryAdapter, count: int, allow_changes: bool
+    source: Store, destination: Store, state: dict[str, Any], adapter: LinearMap, count: int, allow_changes: bool
 ) -> None:
     """Refuse to go on with what was begun with something else."""
     if state["source"] != str(source):
@@ -184,9 +180,7 @@ def _check_counts(source: Store, destination: Store, rows: int, allow_changes: b
         raise ValueError(f"{source}: {there} rows, but {found} in {destination}: some came or went meanwhile")
 
 
-def _mapped(
-    source: Store, adapter: QueryAdapter, blocks: Iterator[Block], workers: int
-) -> Iterator[tuple[Block, float]]:
+def _mapped(source: Store, adapter: LinearMap, blocks: Iterator[Block], workers: int) -> Iterator[tuple[Block, float]]:
     """The blocks with their vectors mapped, in order, and the seconds it took; ``workers`` threads are ahead."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[tuple[Block, float]]] = deque()
@@ -198,7 +192,7 @@ def _mapped(
             yield waiting.popleft().result()
 
 
-def _map(source: Store, adapter: QueryAdapter, block: Block) -> tuple[Block, float]:
+def _map(source: Store, adapter: LinearMap, block: Block) -> tuple[Block, float]:
     start, X = time.perf_counter(), block.vectors
     if X.shape[1] != adapter.shape[0]:
         raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {adapter.shape[0]}")
@@ -207,7 +201,7 @@ def _map(source: Store, adapter: QueryAdapter, block: Block) -> tuple[Block, flo
     return block._replace(vectors=adapter(X)), time.perf_counter() - start
 
 
-def _compare(source: Store, destination: Store, adapter: QueryAdapter, rows: int, seed: int) -> int:
+def _compare(source: Store, destination: Store, adapter: LinearMap, rows: int, seed: int) -> int:
     """Map ``rows`` random rows again and look for them in the destination; the number compared."""
     keys = source.keys()
     chosen = np.sort(np.random.default_rng(seed).choice(len(keys), min(rows, len(keys)), replace=False))

@@ -1,68 +1,164 @@
-"""Aligners from files that need not be trusted: nothing in them is run, and all of it is checked.
+"""Aligners' files, which need not be trusted: nothing in them is run, and all of it is checked.
 
-Keras's own loader makes whatever objects a file asks for. What an aligner is made of is known: two widths, a history
-in JSON and eight float32 arrays. So only those are read, each with its size known before.
+Keras's own loader makes whatever objects a file asks for. An aligner is known to consist of two widths, a history in
+JSON and at most eight float32 arrays. Only those are read, and the size of each is known before.
 """
 
 import io
 import json
 import os
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from minivec.runtime import WEIGHTS, QueryAdapter, checked_history, read_tensors
+from minivec.files import replacing
 
-if TYPE_CHECKING:
-    from minivec.aligner import MiniVec2VecAligner
-
-ALL_WEIGHTS = (*WEIGHTS, "source_norm", "inverse_W")
+FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine")  # what maps A to B
+BACKWARD = ("source_norm", "inverse_W")  # what the way back needs beside them
 TENSORS = "model.safetensors"  # in a folder that save_pretrained wrote
 
 CONFIG, METADATA, H5 = "config.json", "metadata.json", "model.weights.h5"  # in a .keras archive
 IN_H5 = ("source_mean", "target_mean", "source_norm", "target_norm", "W", "inverse_W", "expected_cosine", "aligned")
 LARGEST_JSON = 16 << 20  # bytes; a history of 100,000 steps has some 10 million
 LARGEST_H5_FRAME = 1 << 20  # bytes that HDF5 may need beside the arrays; it needs some 8,000
+# What the libraries that read a file raise where it is damaged.
+DAMAGE = (ValueError, TypeError, KeyError, OSError, RuntimeError, EOFError, RecursionError)
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 
+# What a history from a file may hold: the type of each entry, and the types of its members.
+HISTORY: dict[str, tuple[type, ...]] = {
+    "confidence": (float,),
+    "verdict": (str,),
+    "causes": (list, str),
+    "expected_cosine": (float,),
+    "seconds": (dict, float, int),
+    "settings": (dict, str, float, int, type(None)),
+    "pairs": (int,),
+    "data": (dict, dict),
+    "versions": (dict, str),
+}
 
-def load(path: str | Path) -> "MiniVec2VecAligner":
-    """The aligner in a .keras file or in a folder that ``save_pretrained`` wrote, trusted or not.
+T = TypeVar("T")
 
-    Like ``keras.models.load_model``, but the only objects it makes are the aligner and its arrays, and memory is
-    bounded by a few times the file's size. Raises OSError where there is nothing to read, and ValueError that says
-    what is wrong: damaged, of another class, not aligned, or made to harm (compressed or foreign members, arrays of
-    other shapes than the file has bytes for).
+
+class Stored(NamedTuple):
+    """What a file holds: arrays by name, the fit's history and, of a .keras file, the model's name and dtype."""
+
+    weights: dict[str, np.ndarray]
+    history: dict[str, Any]
+    options: dict[str, str]
+
+
+def read_aligner(path: str | Path, make: Callable[[Stored], T]) -> T:
+    """What ``make`` makes of the .keras file, the .safetensors file or the folder in Hugging Face's layout.
+
+    Memory is bounded by a few times the file's size. Raises OSError where there is nothing to read, and ValueError,
+    also for one that ``make`` raises, that names the file and says what is wrong: damaged, of another class, not
+    aligned, or made to harm (compressed or foreign members, arrays of other shapes than the file has bytes for).
     """
     path = Path(path)
     if path.is_dir():
         if not (path / TENSORS).is_file():
             raise IsADirectoryError(f"{path}: a folder without {TENSORS}, not a .keras file")
-        return read_tensors(path / TENSORS, ALL_WEIGHTS, _aligner)
+        return read_tensors(path / TENSORS, make)
+    if path.suffix.lower() == ".safetensors":
+        return read_tensors(path, make)
+    _check_readable(path)
+    with _named(path, "not a readable model"):
+        try:
+            members = _members(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError("not a .keras file, or a truncated one") from error
+        config = _config(members)
+        weights, history = _weights(members[H5], config), checked_history(config["history"])
+        return make(Stored(weights, history, {"name": config["name"], "dtype": config["dtype"]}))
+
+
+def read_tensors(path: str | Path, make: Callable[[Stored], T]) -> T:
+    """What ``make`` makes of a file that ``write_tensors`` wrote; errors as ``read_aligner`` raises them."""
+    from safetensors import SafetensorError, safe_open
+
+    _check_readable(Path(path))
+    with _named(path, "not a map that minivec exported", SafetensorError), safe_open(path, "numpy") as file:
+        present = set(file.keys())
+        missing = sorted(set(FORWARD) - present)
+        if missing:
+            raise ValueError(f"no tensor {missing[0]!r}")
+        names = [name for name in (*FORWARD, *BACKWARD) if name in present]
+        types = {name: file.get_slice(name).get_dtype() for name in names}
+        if set(types.values()) != {"F32"}:
+            raise ValueError(f"the tensors are not float32: {types}")
+        history = checked_history(json.loads((file.metadata() or {}).get("minivec", "{}")))
+        weights = {name: file.get_tensor(name) for name in names}
+        if "source_norm" in weights:
+            weights.setdefault("inverse_W", weights["W"].T)  # which write_tensors leaves out
+        return make(Stored(weights, history, {}))
+
+
+def write_tensors(path: str | Path, weights: Mapping[str, np.ndarray], history: dict[str, Any]) -> None:
+    """Write named float32 tensors and a fit's history to a safetensors file, whole or not at all.
+
+    An ``inverse_W`` that is the transpose of ``W`` is left out.
+    """
+    from safetensors.numpy import save
+
+    weights = dict(weights)
+    if "inverse_W" in weights and np.array_equal(weights["inverse_W"], weights["W"].T):
+        del weights["inverse_W"]
+    data = save(weights, {"minivec": json.dumps(history)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def checked_history(history: Any) -> dict[str, Any]:
+    """``history`` out of a file, unless it is of another form than what ``align`` returns (ValueError)."""
+    if not isinstance(history, dict):
+        raise ValueError(f"the history is a {type(history).__name__}, not a dict")
+    for name, kind in HISTORY.items():
+        value = history.get(name)
+        members = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+        if value is not None and not (isinstance(value, kind[0]) and all(isinstance(m, kind[1:]) for m in members)):
+            raise ValueError(f"the history's {name!r} is not what align records")
+    return history
+
+
+def saved_on(path: str | Path) -> str:
+    """When Keras saved a readable .keras file ("2026-01-31@12:00:00"); "unknown" for other files."""
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() == ".safetensors":
+        return "unknown"
+    date = json.loads(_members(path)[METADATA]).get("date_saved")
+    return date if isinstance(date, str) else "unknown"
+
+
+def _check_readable(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: no permission to read it")
+
+
+@contextmanager
+def _named(path: str | Path, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Whatever is wrong with a file, as a ValueError of one line that names it."""
+    damage: tuple[type[Exception], ...] = (
+        ValueError,
+        TypeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        RecursionError,
+        *errors,
+    )
     try:
-        members = _members(path)
-        config = _config(members)
-        weights, history = _weights(members[H5], config), checked_history(config["history"])
-        return _aligner(weights, history, name=config["name"], dtype=config["dtype"])
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: not a .keras file, or a truncated one") from error
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError, EOFError, RecursionError) as error:
-        what = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable model: {what}") from error
-
-
-def saved_on(path: str | Path) -> str:
-    """When the aligner that ``load`` read was saved, as Keras writes it ("2026-01-31@12:00:00"), or "unknown"."""
-    if Path(path).is_dir():
-        return "unknown"
-    date = json.loads(_members(Path(path))[METADATA]).get("date_saved")
-    return date if isinstance(date, str) else "unknown"
+        yield
+    except damage as error:
+        raise ValueError(f"{path}: {what}: {' '.join(str(error).split())}") from error
 
 
 def _members(path: Path) -> dict[str, bytes]:
@@ -134,17 +230,3 @@ def _own(group: Any, name: str, kind: type) -> Any:
     if not isinstance(group.get(name, getlink=True), h5py.HardLink) or group.get(name, getclass=True) is not kind:
         raise ValueError(f"no {kind.__name__.lower()} {name!r} in its weights")
     return group[name]
-
-
-def _aligner(weights: dict[str, np.ndarray], history: dict[str, Any], **options: Any) -> "MiniVec2VecAligner":
-    """The aligner with these weights; ValueError where they do not fit together or are not finite."""
-    from minivec.aligner import MiniVec2VecAligner
-
-    dA, dB = QueryAdapter(weights).shape
-    if weights["inverse_W"].shape != (dB, dA) or weights["source_norm"].shape != ():
-        raise ValueError("the weights do not fit together")
-    if not (np.isfinite(weights["inverse_W"]).all() and np.isfinite(weights["source_norm"])):
-        raise ValueError("the weights hold NaN or infinity")
-    aligner = MiniVec2VecAligner(dA, dB, **options)
-    aligner._set(history, **weights)
-    return aligner

@@ -8,6 +8,7 @@ import numpy as np
 
 from minivec.frame import unit
 from minivec.metrics import evaluate_alignment
+from minivec.validation import as_array
 
 PAIRS = 40  # joined by lines
 LABELS = 6  # of them with their text
@@ -26,11 +27,10 @@ def before_after(
     """
     if len(A) < 4:
         raise ValueError(f"a picture needs at least 4 pairs, got {len(A)}")
-    from keras import ops
     from matplotlib.figure import Figure
 
     top1 = evaluate_alignment(aligner, A, B)["top1_accuracy"]
-    mapped = ops.convert_to_numpy(aligner(A))
+    mapped = as_array(aligner(A), "the aligner's output")
     A, B = unit(np.asarray(A, np.float32)), unit(np.asarray(B, np.float32))
     drawn = np.linspace(0, len(A) - 1, min(PAIRS, len(A) // 2)).astype(int)
     raw = raw_views(A, B)

@@ -124,10 +124,10 @@ def test_few_pairs_are_never_trusted():
 
 
 def test_same_seed_same_model_and_a_sample_of_many_pairs(monkeypatch):
-    from minivec import aligner
+    from minivec import fitting
 
     A, B = spaces()
-    monkeypatch.setattr(aligner, "FIT_ROWS", 300)
+    monkeypatch.setattr(fitting, "FIT_ROWS", 300)
     models = [MiniVec2VecAligner.from_pairs(A, B, mapping="low-rank", seed=s) for s in (1, 1, 2)]
     weights = [np.asarray(model.W) for model in models]
     np.testing.assert_array_equal(weights[0], weights[1])

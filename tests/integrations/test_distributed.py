@@ -98,7 +98,7 @@ def test_a_worker_that_dies_is_replaced(cluster, aligner, shards, tmp_path, monk
 
 
 def test_a_fit_on_shards_is_the_fit_on_the_array(cluster, aligner, shards, monkeypatch):
-    monkeypatch.setattr("minivec.aligner.FIT_ROWS", 700)
+    monkeypatch.setattr("minivec.fitting.FIT_ROWS", 700)
     whole, sharded = MiniVec2VecAligner(8), MiniVec2VecAligner(8)
     np.save(shards.parent / "b-1.npy", B[:1000])
     np.save(shards.parent / "b-2.npy", B[1000:])

@@ -12,21 +12,23 @@ from minivec.cli.common import (
     Aligner,
     AsJson,
     Columns,
+    File,
+    Inverse,
     Seed,
     align_quietly,
     app,
     check_width,
     fail,
-    load,
-    load_between,
     open_all,
+    open_between,
     open_lexicon,
     print_facts,
     save,
     verdict,
 )
 from minivec.cli.report import Texts, prepare
-from minivec.files import SUFFIXES, check_output, map_rows, read_pairs
+from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
+from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
 
 STEPS = "Hyperparameters (each wins over the preset)"
@@ -46,6 +48,7 @@ def align(
         str,
         typer.Argument(metavar="TARGET", help="Embeddings of space B, of other texts: no row is paired."),
     ],
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
     column: Columns = None,
     pairs: Annotated[
@@ -79,7 +82,7 @@ def align(
         raise ValueError("--texts are the texts of a report: name its file with --report")
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
     known = None if pairs is None else read_pairs(pairs)
-    from minivec import MiniVec2VecAligner
+    from minivec.aligner import MiniVec2VecAligner
 
     def with_names(message: str) -> str:  # the library's own are those of its arguments
         message = message.replace("XA", str(A)).replace("XB", str(B))
@@ -123,13 +126,14 @@ def align(
 @app.command()
 def transform(
     input: Annotated[Path, typer.Argument(metavar="INPUT", help=f"Embeddings of space A: {EMBEDDINGS}.")],
+    *,
     aligner: Aligner,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help=f"{', '.join(SUFFIXES)}; Parquet keeps its other columns."),
     ],
     column: Columns = None,
-    inverse: Annotated[bool, typer.Option("--inverse", help="Map from B to A.")] = False,
+    inverse: Inverse = False,
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
     engine: Annotated[
         str, typer.Option(help="local, or ray: from a Parquet file or a folder of them, to a new folder.")
@@ -137,61 +141,57 @@ def transform(
     workers: Annotated[int, typer.Option(min=1, help="Processes of --engine ray.")] = 2,
 ) -> None:
     """Map the rows of INPUT into space B, in bounded memory."""
-    if engine == "ray":
-        return _transform_with_ray(input, aligner, output, column, inverse, block_size, workers)
-    if engine != "local":
+    if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray; got {engine!r}")
-    check_output(output, SUFFIXES, input)
-    (rows,) = open_all([input], column)
-    model = load(aligner)
-    model = model.inverse() if inverse else model
-    check_width(rows, model.embedding_dim, aligner)
-    import keras
+    if engine == "local":
+        check_output(output, SUFFIXES, input)
+    (rows,) = open_all([input if engine == "local" else _parquet_part(input)], column)
+    bridge = open_map(aligner, inverse)
+    check_width(rows, bridge.shape[0], aligner)
+    start, n = time.perf_counter(), rows.shape[0]
+    if engine == "local":
+        _map_here(bridge, rows, output, block_size)
+    else:
+        try:
+            from minivec import distributed
+        except ImportError as error:
+            raise ImportError("--engine ray needs Ray: pip install 'minivec[ray]'") from error
+        n = distributed.transform(input, bridge, output, str(rows.column), workers, block_size)
+    print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
+
+
+def _parquet_part(path: Path) -> Path:
+    """The Parquet file ``path``, or the first of a folder of them."""
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files or files[0].suffix.lower() != ".parquet":
+        raise ValueError(f"{path}: --engine ray maps a Parquet file or a folder of them")
+    return files[0]
+
+
+def _map_here(bridge: LinearMap, rows: Rows, output: Path, block_size: int) -> None:
+    """Map the rows in this process, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
-    start, terminal = time.perf_counter(), Console(stderr=True)
+    terminal = Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         task = progress.add_task("transform", total=rows.shape[0])
 
         def mapped(block: Any) -> Any:
-            out = keras.ops.convert_to_numpy(model(block))
             progress.advance(task, len(block))
-            return out
+            return bridge(block)
 
         map_rows(mapped, rows, output, block_size)
-    print(f"{rows.shape[0]:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
-
-
-def _transform_with_ray(
-    input: Path, aligner: Path, output: Path, columns: list[str] | None, inverse: bool, block_size: int, workers: int
-) -> None:
-    """``transform`` of a Parquet file, or of a folder of them, by Ray."""
-    files = sorted(input.glob("*.parquet")) if input.is_dir() else [input]
-    if not files or files[0].suffix.lower() != ".parquet":
-        raise ValueError(f"{input}: --engine ray maps a Parquet file or a folder of them")
-    (rows,) = open_all(files[:1], columns)
-    model = load(aligner)
-    model = model.inverse() if inverse else model
-    check_width(rows, model.embedding_dim, aligner)
-    try:
-        from minivec import distributed
-    except ImportError as error:
-        raise ImportError("--engine ray needs Ray: pip install 'minivec[ray]'") from error
-    from minivec.runtime import QueryAdapter
-
-    start = time.perf_counter()
-    adapter = QueryAdapter.of(model)
-    n = distributed.transform(input, adapter, output, str(rows.column), workers, block_size)
-    print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
 
 
 @app.command()
 def evaluate(
     test_a: Annotated[Path, typer.Argument(metavar="TEST_A", help=f"Held-out embeddings of space A: {EMBEDDINGS}.")],
     test_b: Annotated[Path, typer.Argument(metavar="TEST_B", help="The same items, row by row, in space B.")],
+    *,
     aligner: Aligner,
     column: Columns = None,
+    inverse: Annotated[bool, typer.Option("--inverse", help="TEST_A is in space B, TEST_B in space A.")] = False,
     dictionary: Annotated[
         Path | None,
         typer.Option(
@@ -206,37 +206,33 @@ def evaluate(
         from minivec.lexicon import read_dictionary
 
         true = read_dictionary(dictionary)
-        print_facts(open_lexicon(test_a, test_b, aligner, column, False, None).evaluate(true), as_json)
+        print_facts(open_lexicon(test_a, test_b, aligner, column, inverse, None).evaluate(true), as_json)
         return
     A, B = open_all([test_a, test_b], column)
-    model = load_between(aligner, A, B)
-    from minivec import evaluate_alignment
+    bridge = open_between(aligner, A, B, inverse)
+    from minivec.metrics import evaluate_alignment
 
-    print_facts(evaluate_alignment(model, A.array(), B.array()), as_json)
+    print_facts(evaluate_alignment(bridge, A.array(), B.array()), as_json)
 
 
 @app.command()
-def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE.keras", help="The file that `minivec align` made.")],
-    as_json: AsJson = False,
-) -> None:
-    """Tell what an aligner maps, how it was made and how far it can be trusted."""
-    model = load(file)
-    history = model.history
-    given = {name: value for name, value in history.get("settings", {}).items() if value is not None}
+def info(file: File, as_json: AsJson = False) -> None:
+    """Show what an aligner maps, how it was made and how far it can be trusted."""
+    bridge = open_map(file)
+    history, weights = bridge.history, bridge.weights
+    known = [name for name in ("expected_cosine", "source_norm", "target_norm") if name in weights]
     facts = {
-        "source_dim": model.embedding_dim,
-        "target_dim": model.W.shape[1],
+        "source_dim": bridge.shape[0],
+        "target_dim": bridge.shape[1],
         "verdict": history.get("verdict", "unknown"),
-        "confidence": round(model.confidence, 6),
+        "confidence": round(float(history.get("confidence", "nan")), 6),
         "causes": history.get("causes", []),
-        "expected_cosine": round(float(model.expected_cosine), 6),
-        "source_norm": round(float(model.source_norm), 6),
-        "target_norm": round(float(model.target_norm), 6),
+        **{name: round(float(weights[name]), 6) for name in known},
+        "directions": "both" if bridge.invertible else "A to B",
         "seconds": round(sum(history.get("seconds", {}).values()), 2),
         "pairs": history.get("pairs", 0),
-        **given,
-        **{f"{name}_{key}": value for name, facts in history.get("data", {}).items() for key, value in facts.items()},
+        **{name: value for name, value in history.get("settings", {}).items() if value is not None},
+        **{f"{name}_{key}": value for name, data in history.get("data", {}).items() for key, value in data.items()},
         **{f"{name}_version" if name != "backend" else name: v for name, v in history.get("versions", {}).items()},
         "date_saved": saved_on(file),
     }

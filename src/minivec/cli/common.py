@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from minivec.files import SUFFIXES, WORD_SUFFIXES, Rows, open_rows, read_words, replacing
-from minivec.persistence import load as load
+from minivec.map import LinearMap, open_map
 from minivec.stores import StoreRows, is_url, redact
+from minivec.version import __version__
 
 if TYPE_CHECKING:
     from minivec.aligner import MiniVec2VecAligner
@@ -24,7 +25,11 @@ app = typer.Typer(
 
 EMBEDDINGS = f"a {', '.join(SUFFIXES)} file, or a folder of .parquet files"
 
-Aligner = Annotated[Path, typer.Option("--aligner", "-a", help="The .keras file that `minivec align` made.")]
+ALIGNER = "a .keras or .safetensors file, or a folder in Hugging Face's layout"
+
+Aligner = Annotated[Path, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}.")]
+File = Annotated[Path, typer.Argument(metavar="ALIGNER", help=f"The map: {ALIGNER}.")]
+Inverse = Annotated[bool, typer.Option("--inverse", help="Map from B to A.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
@@ -39,8 +44,6 @@ Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from minivec import __version__
-
         print(f"minivec {__version__}")
         raise typer.Exit
 
@@ -78,7 +81,7 @@ def open_all(paths: list[Any], columns: list[str] | None) -> list[Any]:
 
 def align_quietly(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:
     """The fit's history, without the Python warning that the printed verdict replaces."""
-    from minivec import AlignmentWarning
+    from minivec.algorithm.confidence import AlignmentWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AlignmentWarning)
@@ -103,13 +106,12 @@ def check_width(rows: Rows, width: int, aligner: Path) -> None:
         raise ValueError(f"{rows}: rows of {rows.shape[1]} dimensions where {aligner} has {width}")
 
 
-def load_between(aligner: Path, A: Rows, B: Rows, inverse: bool = False) -> "MiniVec2VecAligner":
+def open_between(aligner: Path, A: Rows, B: Rows, inverse: bool = False) -> LinearMap:
     """The map from A's space into B's, or, of a file from B to A, its ``inverse``; ValueError for other widths."""
-    model = load(aligner)
-    model = model.inverse() if inverse else model
-    check_width(A, model.embedding_dim, aligner)
-    check_width(B, model.compute_output_shape(A.shape)[1], aligner)
-    return model
+    bridge = open_map(aligner, inverse)
+    for rows, width in zip((A, B), bridge.shape, strict=True):
+        check_width(rows, width, aligner)
+    return bridge
 
 
 def open_lexicon(
@@ -117,10 +119,10 @@ def open_lexicon(
 ) -> "Lexicon":
     """The first ``vocabulary`` words (None: all) of both files in one space."""
     A, B = open_all([source, target], column)
-    model = load_between(aligner, A, B, inverse)
+    bridge = open_between(aligner, A, B, inverse)
     from minivec.lexicon import Lexicon
 
-    return Lexicon(model, *read_words(A, vocabulary), *read_words(B, vocabulary))
+    return Lexicon(bridge, *read_words(A, vocabulary), *read_words(B, vocabulary))
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:

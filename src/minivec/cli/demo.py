@@ -11,8 +11,7 @@ from minivec.files import check_output, replacing
 if TYPE_CHECKING:
     import numpy as np
 
-    from minivec.aligner import MiniVec2VecAligner
-
+    from minivec.map import LinearMap
 
 COLORS = {"reliable": "green", "doubtful": "yellow", "failed": "red"}
 
@@ -28,8 +27,9 @@ def demo(
         check_output(output / name, (Path(name).suffix,))
     from rich.console import Console
 
-    from minivec import MiniVec2VecAligner, evaluate_alignment
+    from minivec.aligner import MiniVec2VecAligner
     from minivec.datasets import load_sample
+    from minivec.metrics import evaluate_alignment
     from minivec.picture import before_after
 
     console = Console(highlight=False)
@@ -49,7 +49,7 @@ def demo(
     console.print(f"  found first by CSLS   {metrics['csls_top1_accuracy']:.1%}")
     console.print(f"  mean rank             {metrics['mean_rank']:.2f} of {n:,}")
     console.print(f"  mean cosine           {metrics['mean_cosine_similarity']:.3f}\n")
-    console.print(_matches(aligner, test_source, test_target, texts))
+    console.print(_matches(aligner.map, test_source, test_target, texts))
 
     save(aligner, output / "demo.keras")
     with replacing(output / "demo.png") as temporary:
@@ -62,10 +62,9 @@ def demo(
     )
 
 
-def _matches(aligner: "MiniVec2VecAligner", A: "np.ndarray", B: "np.ndarray", texts: list[str]) -> Any:
+def _matches(bridge: "LinearMap", A: "np.ndarray", B: "np.ndarray", texts: list[str]) -> Any:
     """A table of some held-out texts beside the text that the map finds for them."""
     import numpy as np
-    from keras import ops
     from rich.markup import escape
     from rich.table import Table
 
@@ -73,7 +72,7 @@ def _matches(aligner: "MiniVec2VecAligner", A: "np.ndarray", B: "np.ndarray", te
     from minivec.search import top_k
 
     shown = np.linspace(0, len(texts) - 1, 6).astype(int)
-    cosines, found = top_k(ops.convert_to_numpy(aligner(A[shown])), unit(B), 1)
+    cosines, found = top_k(bridge(A[shown]), unit(B), 1)
     table = Table(box=None, expand=True, pad_edge=False)
     for heading in ("text, embedded in A", "nearest to it in B"):
         table.add_column(heading, no_wrap=True, ratio=1)

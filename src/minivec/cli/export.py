@@ -5,21 +5,24 @@ from typing import Annotated
 
 import typer
 
-from minivec.cli.common import app, load
+from minivec.cli.common import File, Inverse, app
 from minivec.files import check_output
+from minivec.map import open_map
 
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE.keras", help="The file that `minivec align` made.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="bridge.safetensors (minivec.runtime) or bridge.onnx.")
-    ],
-    inverse: Annotated[bool, typer.Option("--inverse", help="The map from B to A.")] = False,
+    file: File,
+    output: Annotated[Path, typer.Option("--output", "-o", help="bridge.safetensors or bridge.onnx.")],
+    inverse: Inverse = False,
 ) -> None:
-    """Write an aligner's map for processes without Keras."""
+    """Write the map for processes without Keras."""
     check_output(output, (".safetensors", ".onnx"), file)
-    model = load(file)
-    model = model.inverse() if inverse else model
-    model.export(output)
-    print(f"{output}: {model.embedding_dim} -> {model.target_dim} dimensions")
+    bridge = open_map(file, inverse)
+    if output.suffix.lower() == ".onnx":
+        from minivec.integrations import onnx
+
+        onnx.save(bridge, output)
+    else:
+        bridge.save(output)
+    print(f"{output}: {bridge.shape[0]} -> {bridge.shape[1]} dimensions")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minivec.cli.common import EMBEDDINGS, Columns, app, load_between, open_all
+from minivec.cli.common import EMBEDDINGS, Columns, File, app, open_all, open_between
 from minivec.files import Rows, check_output
 
 FORMATS = ("html", "png", "svg")
@@ -22,7 +22,8 @@ Texts = Annotated[
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE.keras", help="The file that `minivec align` made.")],
+    file: File,
+    *,
     source: Annotated[Path, typer.Option("--source", help=f"Embeddings of space A: {EMBEDDINGS}.")],
     target: Annotated[Path, typer.Option("--target", help=f"Embeddings of space B: {EMBEDDINGS}.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write, or .png or .svg.")],
@@ -38,7 +39,9 @@ def report(
     """Write a page that explains the map: one file, to be opened in a browser without any network."""
     A, B = open_all([source, target], column)
     outputs, given = prepare(output, format, texts, A, B, paired)
-    made = load_between(file, A, B).report(A.array(), B.array(), paired=paired, **given)
+    from minivec.report import Report
+
+    made = Report.of(open_between(file, A, B), A.array(), B.array(), paired=paired, **given)
     for path in outputs:
         made.save(path)
     print(f"saved {', '.join(map(str, outputs))}")

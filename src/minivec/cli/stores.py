@@ -2,35 +2,20 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minivec.cli.common import AsJson, Seed, app, load, print_facts
+from minivec.cli.common import Aligner, AsJson, Inverse, Seed, app, print_facts
 from minivec.files import check_output, open_rows, replacing
+from minivec.map import open_map
 
 if TYPE_CHECKING:
-    from minivec.runtime import QueryAdapter
+    from minivec.migrate import Migration
 
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
-
-Bridge = Annotated[
-    Path, typer.Option("--aligner", "-a", help="A .keras file, or the .safetensors file of a QueryAdapter.")
-]
-Inverse = Annotated[bool, typer.Option("--inverse", help="Map from B to A; for a .keras file.")]
-
-
-def _adapter(path: Path, inverse: bool) -> "QueryAdapter":
-    """The map in a file; Keras is loaded for a .keras file only."""
-    from minivec.runtime import QueryAdapter
-
-    if path.suffix.lower() != ".safetensors":
-        model = load(path)
-        return QueryAdapter.of(model.inverse() if inverse else model)
-    if inverse:
-        raise ValueError(f"{path}: it holds one direction only; give the .keras file for --inverse")
-    return QueryAdapter.load(path)
 
 
 @app.command()
@@ -60,7 +45,8 @@ def migrate(
     destination: Annotated[
         str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file of the same kind.")
     ],
-    aligner: Bridge,
+    *,
+    aligner: Aligner,
     inverse: Inverse = False,
     batch: Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")] = 8_192,
     workers: Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")] = 1,
@@ -76,15 +62,13 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
-    from dataclasses import asdict
-
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    adapter, terminal = _adapter(aligner, inverse), Console(stderr=True)
+    bridge, terminal = open_map(aligner, inverse), Console(stderr=True)
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
     with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("migrate", total=None, rate="")
@@ -95,7 +79,7 @@ def migrate(
         result = run(
             source,
             destination,
-            adapter,
+            bridge,
             batch=batch,
             workers=workers,
             dry_run=dry_run,
@@ -106,15 +90,20 @@ def migrate(
         )
     if as_json:
         print_facts(asdict(result), as_json)
-        return
-    before = f", {result.rows - result.written:,} of them before" if result.rows > result.written else ""
-    if dry_run:
+    else:
+        _print_migration(result)
+
+
+def _print_migration(result: "Migration") -> None:
+    """What a migration did, or would do, in a few lines."""
+    if result.dry_run:
         print(f"{result.total:,} rows of {result.source}, {result.widths[0]} -> {result.widths[1]} dimensions")
         print(f"would be written to {result.destination}; {result.rows:,} are there")
         return
+    before = f", {result.rows - result.written:,} of them before" if result.rows > result.written else ""
     rate = f"{result.written / result.seconds:,.0f} rows/s" if result.written else "nothing to do"
     print(f"{result.destination}: {result.rows:,} rows{before}; {result.seconds:.1f} s, {rate}")
-    if verify:
+    if result.verified:
         print(f"counts agree, and {result.verified:,} random rows do")
 
 
@@ -124,7 +113,8 @@ def adapt(
         list[str],
         typer.Argument(metavar="QUERY...", help="Files of vectors of the new model, or - for lines of JSON arrays."),
     ],
-    aligner: Bridge,
+    *,
+    aligner: Aligner,
     inverse: Inverse = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .npy file, instead of lines of JSON.")
@@ -136,8 +126,8 @@ def adapt(
     import numpy as np
 
     inputs = [_lines() if query == "-" else open_rows(query).array() for query in queries]
-    adapter = _adapter(aligner, inverse)
-    mapped = np.concatenate([adapter(np.asarray(X, np.float32)) for X in inputs])
+    bridge = open_map(aligner, inverse)
+    mapped = np.concatenate([bridge(np.asarray(X, np.float32)) for X in inputs])
     if output is None:
         for row in mapped.tolist():
             print(json.dumps(row))

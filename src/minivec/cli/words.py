@@ -23,6 +23,7 @@ def translate(
     words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words that SOURCE has.")],
     source: Source,
     target: Target,
+    *,
     aligner: Aligner,
     column: Columns = None,
     number: Count = 5,
@@ -39,6 +40,7 @@ def translate(
 def dictionary(
     source: Source,
     target: Target,
+    *,
     aligner: Aligner,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .tsv file to write: word, translation, CSLS.")],
     column: Columns = None,

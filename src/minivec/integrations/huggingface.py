@@ -1,17 +1,12 @@
-"""A folder in Hugging Face's layout: config.json, model.safetensors and a model card that tells of the fit."""
+"""A folder in Hugging Face's layout: config.json, model.safetensors and a model card about the fit."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from minivec.files import replacing
-from minivec.persistence import ALL_WEIGHTS, TENSORS
-from minivec.runtime import write_tensors
-
-if TYPE_CHECKING:
-    from minivec.aligner import MiniVec2VecAligner
+from minivec.map import LinearMap
+from minivec.persistence import TENSORS
 
 CARD = """\
 ---
@@ -38,28 +33,28 @@ aligner = MiniVec2VecAligner.from_pretrained("this/folder")
 mapped = aligner(rows)  # raw vectors (n, {dA}) of {source} in, unit vectors (n, {dB}) comparable with {target}'s out
 ```
 
-Without Keras: `minivec.runtime.QueryAdapter.load("this/folder/{tensors}")(rows)`. Vectors must be made as those of
-the fit were: same model, same prompt or prefix, same pooling.
+Without Keras: `minivec.open_map("this/folder")(rows)`. Vectors must be made as those of the fit were: same model,
+same prompt or prefix, same pooling.
 """
 
 
 def save(
-    aligner: "MiniVec2VecAligner",
+    aligner: Any,
     folder: str | Path,
     source: str = "space A",
     target: str = "space B",
     metrics: dict[str, float] | None = None,
 ) -> None:
-    """Write ``aligner`` to ``folder``, which ``minivec.load`` and ``from_pretrained`` read again.
+    """Write a ``LinearMap`` or an aligned model to ``folder``, for ``minivec.open_map`` and ``minivec.load``.
 
     ``source`` and ``target`` name the encoders in the card, ``metrics`` are figures for it, as ``evaluate_alignment``
     returns them. Raises NotAlignedError for a model without a map. Push the folder with Hugging Face's own tools.
     """
-    aligner._check_aligned()
-    history, (dA, dB) = aligner.history, aligner.W.shape
+    bridge = LinearMap.of(aligner)
+    history, (dA, dB) = bridge.history, bridge.shape
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / TENSORS, {name: np.asarray(getattr(aligner, name)) for name in ALL_WEIGHTS}, history)
+    bridge.save(folder / TENSORS)
     config = {"model_type": "minivec", "embedding_dim": dA, "target_dim": dB}
     known = history.get("pairs", 0)
     card = CARD.format(
@@ -69,7 +64,6 @@ def save(
         dB=dB,
         how=f"from {known:,} known pairs" if known else "without a single known pair",
         facts=_table(_facts(history, metrics or {})),
-        tensors=TENSORS,
     )
     for name, text in (("config.json", json.dumps(config, indent=2) + "\n"), ("README.md", card)):
         with replacing(folder / name) as temporary:
@@ -77,7 +71,7 @@ def save(
 
 
 def _facts(history: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]:
-    """What the card tells: verdict, figures, data, settings and versions, as far as they are known."""
+    """What the card says: verdict, figures, data, settings and versions, as far as they are known."""
     facts: dict[str, Any] = {
         name: history[name] for name in ("verdict", "confidence", "expected_cosine") if name in history
     }

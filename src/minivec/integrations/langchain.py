@@ -3,13 +3,13 @@
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
 
 
 class AlignedEmbeddings(Embeddings):
     """What ``base`` embeds, mapped by ``adapter``: unit vectors comparable by cosine with the index's own."""
 
-    def __init__(self, base: Embeddings, adapter: QueryAdapter):
+    def __init__(self, base: Embeddings, adapter: LinearMap):
         self.base, self.adapter = base, adapter
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:

@@ -4,16 +4,16 @@ from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
 
 
 class AlignedEmbedding(BaseEmbedding):
     """What ``base`` embeds, mapped by ``adapter``: unit vectors comparable by cosine with the index's own."""
 
     base: BaseEmbedding
-    adapter: QueryAdapter
+    adapter: LinearMap
 
-    def __init__(self, base: BaseEmbedding, adapter: QueryAdapter, **kwargs: Any):
+    def __init__(self, base: BaseEmbedding, adapter: LinearMap, **kwargs: Any):
         kwargs = {"model_name": base.model_name, "embed_batch_size": base.embed_batch_size, **kwargs}
         super().__init__(base=base, adapter=adapter, **kwargs)  # type: ignore[call-arg]
 

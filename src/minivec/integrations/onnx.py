@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from minivec.files import replacing
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
 
 OPSET, IR = 17, 8  # understood by onnxruntime 1.13 and newer
 
 
-def save(adapter: QueryAdapter, path: str | Path) -> None:
+def save(adapter: LinearMap, path: str | Path) -> None:
     """Write ``adapter`` as a graph from raw rows ``x`` (n, dA) to unit rows ``y`` (n, dB), float32, any n.
 
     The history is in the model's metadata under "minivec". Raises ImportError without the onnx package.

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from minivec.integrations.torch import TorchAdapter
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
 
 FILE = "bridge.safetensors"
 
@@ -14,13 +14,13 @@ FILE = "bridge.safetensors"
 class Bridge(torch.nn.Module):
     """Maps the sentence embeddings of the modules before it.
 
-    >>> model.append(Bridge(QueryAdapter.load("bridge.safetensors")))
+    >>> model.append(Bridge(LinearMap.load("bridge.safetensors")))
     >>> model.encode("a text")  # (dB,), comparable by cosine with the other model's vectors
     >>> model.save("folder")  # the map goes with it
     >>> SentenceTransformer("folder", trust_remote_code=True)  # as this class is not sentence-transformers' own
     """
 
-    def __init__(self, adapter: QueryAdapter):
+    def __init__(self, adapter: LinearMap):
         super().__init__()
         self.adapter, self.map = adapter, TorchAdapter(adapter)
 
@@ -42,4 +42,4 @@ class Bridge(torch.nn.Module):
     @classmethod
     def load(cls, input_path: str) -> "Bridge":
         """The module saved in a folder."""
-        return cls(QueryAdapter.load(Path(input_path) / FILE))
+        return cls(LinearMap.load(Path(input_path) / FILE))

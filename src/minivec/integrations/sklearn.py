@@ -8,7 +8,6 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from minivec.aligner import MiniVec2VecAligner
 from minivec.metrics import evaluate_alignment
-from minivec.runtime import QueryAdapter
 
 
 class EmbeddingAligner(TransformerMixin, BaseEstimator):
@@ -44,8 +43,8 @@ class EmbeddingAligner(TransformerMixin, BaseEstimator):
         self.aligner_ = MiniVec2VecAligner(X.shape[1])
         settings: dict[str, Any] = {"preset": self.preset, "mapping": self.mapping, "seed": self.random_state}
         self.history_ = self.aligner_.align(X, Y, **settings, **(self.options or {}))
-        self._forward = QueryAdapter.of(self.aligner_)
-        self._backward = QueryAdapter.of(self.aligner_.inverse())
+        self._forward = self.aligner_.map
+        self._backward = self._forward.inverse()
         return self
 
     def transform(self, X: Any) -> np.ndarray:

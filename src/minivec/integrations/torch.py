@@ -2,7 +2,8 @@
 
 import torch
 
-from minivec.runtime import QueryAdapter
+from minivec.map import LinearMap
+from minivec.persistence import FORWARD
 
 
 class TorchAdapter(torch.nn.Module):
@@ -17,10 +18,10 @@ class TorchAdapter(torch.nn.Module):
     W: torch.Tensor
     beyond: torch.Tensor
 
-    def __init__(self, adapter: QueryAdapter):
+    def __init__(self, adapter: LinearMap):
         super().__init__()
-        for name, value in adapter.weights.items():
-            self.register_buffer(name, torch.tensor(value))
+        for name in FORWARD:
+            self.register_buffer(name, torch.tensor(adapter.weights[name]))
         self.register_buffer("beyond", torch.tensor(adapter.beyond))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

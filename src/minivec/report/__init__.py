@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minivec.files import check_output, replacing
+from minivec.map import LinearMap
 
 if TYPE_CHECKING:
-    from minivec.aligner import MiniVec2VecAligner
     from minivec.report.facts import Facts
 
 SUFFIXES = (".html", ".png", ".svg")
@@ -21,11 +21,14 @@ class Report:
         self.facts = facts
 
     @classmethod
-    def of(cls, aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> "Report":
-        """The report of an aligned model; arguments as ``aligner.report`` has them."""
-        from minivec.report.facts import gather  # loads Keras
+    def of(cls, aligner: Any, A: Any, B: Any, **options: Any) -> "Report":
+        """The report of a ``LinearMap`` or an aligned model; arguments as ``aligner.report`` has them."""
+        from minivec.report.facts import gather  # loads FAISS and SciPy
 
-        return cls(gather(aligner, A, B, **options))
+        bridge = LinearMap.of(aligner)
+        if "data" not in bridge.history:
+            raise ValueError("a report needs the history of the fit, and this map has none")
+        return cls(gather(bridge, A, B, **options))
 
     @cached_property
     def html(self) -> str:

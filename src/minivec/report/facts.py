@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minivec.algorithm.anchors.centroids import kmeans
-from minivec.aligner import fingerprint
 from minivec.frame import Principal, unit
+from minivec.history import recorded_data
+from minivec.map import LinearMap
 from minivec.metrics import partner_ranks, retrieval_metrics
 from minivec.picture import agreeing_view, leading_view, raw_views
 from minivec.search import csls_top_k, top_k
-from minivec.validation import as_array, as_rows
-
-if TYPE_CHECKING:
-    from minivec.aligner import MiniVec2VecAligner
+from minivec.validation import as_rows
 
 SHOWN = 10_000  # rows a side
 FEWEST = 20
@@ -138,19 +136,18 @@ class Facts:
 
 
 def gather(
-    aligner: "MiniVec2VecAligner",
+    bridge: LinearMap,
     A: Any,
     B: Any,
     source_texts: Sequence[str] | None = None,
     target_texts: Sequence[str] | None = None,
     paired: bool = False,
 ) -> Facts:
-    """The facts of ``aligner`` on raw rows ``A`` (nA, dA) and ``B`` (nB, dB); arguments as ``aligner.report`` has them.
+    """The facts of ``bridge`` on raw rows ``A`` (nA, dA) and ``B`` (nB, dB); arguments as ``aligner.report`` has them.
 
     Rows beyond SHOWN are left out by lot, always the same ones. Nearest rows are sought among the rows shown.
     """
-    aligner._check_aligned()
-    A, B = as_rows(A, "A", aligner.embedding_dim, FEWEST), as_rows(B, "B", aligner.W.shape[1], FEWEST)
+    A, B = as_rows(A, "A", bridge.shape[0], FEWEST), as_rows(B, "B", bridge.shape[1], FEWEST)
     if paired and len(A) != len(B):
         raise ValueError(f"paired rows must be as many on both sides: A has {len(A)} rows, B has {len(B)}")
     target_texts = source_texts if paired and target_texts is None else target_texts
@@ -161,18 +158,18 @@ def gather(
         _texts(name, given, X, some)
         for name, given, X, some in zip(("source", "target"), (source_texts, target_texts), (A, B), rows, strict=True)
     ]
-    data = aligner.history["data"]
-    same = tuple(fingerprint(X) == data[name] for X, name in ((A, "XA"), (B, "XB")))
+    data = bridge.history["data"]
+    same = tuple(recorded_data(X) == data[name] for X, name in ((A, "XA"), (B, "XB")))
     counts = len(A), len(B)
     A, B = (np.asarray(X[some], np.float32) for X, some in zip((A, B), rows, strict=True))
 
-    U, V = np.ascontiguousarray(as_array(aligner(A), "the aligner's output")), unit(B)
+    U, V = bridge(A), unit(B)
     cosine, near = top_k(U, V, NEIGHBORS)
     back = partner_ranks(V[near[:, 0]], U)[1]
     found = partner_ranks(U, V) if paired else None
     pairs = _pairs(near[:, 0], back, paired)
 
-    weights = {name: np.asarray(getattr(aligner, name)) for name in ("source_mean", "target_mean", "W")}
+    weights = bridge.weights
     X, Y = unit(A - weights["source_mean"]), unit(B - weights["target_mean"])
     Z = unit(X @ weights["W"])
     after, view = _after(Z, Y, pairs)
@@ -184,7 +181,7 @@ def gather(
     ]
     success = (found[1] == 1) if found else (back == 1)
     return Facts(
-        history=aligner.history,
+        history=bridge.history,
         shape=(A.shape[1], B.shape[1]),
         paired=paired,
         same_data=(same[0], same[1]),
@@ -202,7 +199,7 @@ def gather(
         clusters=_clusters(sides[0], sides[1], centroids, Z, cosine[:, 0], success),
         directions=_directions(sides[0], X, Y, weights["W"], pairs),
         view=view,
-        stages=_stages(aligner.history),
+        stages=_stages(bridge.history),
     )
 
 

@@ -1,0 +1,120 @@
+"""From raw rows to a map: the rows are checked, framed and sampled, a fit is run, and its history is written."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from minivec.frame import Frame
+from minivec.history import recorded_data
+from minivec.map import LinearMap
+from minivec.record import Record
+from minivec.settings import FIT_ROWS, Settings, check_choice, whole_number
+from minivec.validation import as_pairs, as_rows, frame_of
+
+
+def fit_unpaired(
+    XA: Any,
+    XB: Any,
+    settings: Settings,
+    record: Record,
+    *,
+    pairs: Any = None,
+    widths: tuple[int | None, int | None] = (None, None),
+    versions: dict[str, str],
+) -> tuple[LinearMap, Any]:
+    """The map from raw rows ``XA`` (nA, dA) to raw rows ``XB`` (nB, dB), not paired, and what the algorithm returned.
+
+    ``widths`` are those that dA and dB must have, None for any. ``pairs`` (m, 2) are known pairs of row numbers.
+    """
+    with record.stage("frame"):
+        XA, XB = as_rows(XA, "XA", widths[0]), as_rows(XB, "XB", widths[1])
+        settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
+        pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
+        source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
+        rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
+        X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
+
+    from minivec.algorithm.pipeline import fit  # loads FAISS and SciPy, which a model that only maps can do without
+
+    result = fit(X, Y, settings, record, pairs)
+    facts = {
+        "settings": asdict(settings),
+        "pairs": 0 if pairs is None else len(pairs),
+        "data": {"XA": recorded_data(XA), "XB": recorded_data(XB)},
+        "versions": versions,
+    }
+    return _map_of(result, source, target, record, facts), result
+
+
+def fit_paired(XA: Any, XB: Any, mapping: str, seed: int, record: Record, *, versions: dict[str, str]) -> LinearMap:
+    """The map from raw rows ``XA`` (m, dA) to their partners ``XB`` (m, dB), as ``from_pairs`` describes it."""
+    from minivec.algorithm import paired
+
+    check_choice("mapping", mapping, paired.MAPPINGS)
+    seed = whole_number("seed", seed, 0)
+    with record.stage("frame"):
+        XA, XB = as_rows(XA, "XA", min_rows=paired.FEWEST), as_rows(XB, "XB", min_rows=paired.FEWEST)
+        if len(XA) != len(XB):
+            raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
+        source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
+        rows = _drawn(len(XA), np.random.default_rng(seed))
+        X, Y = source.apply(XA[rows]), target.apply(XB[rows])
+    result = paired.fit(X, Y, mapping, seed, record)
+    facts = {
+        "settings": {"preset": "pairs", "mapping": mapping, "seed": seed, **result.chosen},
+        "pairs": len(rows),
+        "data": {"XA": recorded_data(XA), "XB": recorded_data(XB)},
+        "versions": versions,
+        "held_out": result.held_out,
+    }
+    return _map_of(result, source, target, record, facts)
+
+
+def recorder(engine: str) -> type[Record]:
+    """The record that runs a fit's independent work in this process ("local") or by Ray tasks ("ray")."""
+    check_choice("engine", engine, ("local", "ray"))
+    if engine == "local":
+        return Record
+    try:
+        from minivec.distributed import TaskRecord
+    except ImportError as error:
+        raise ImportError("engine='ray' needs Ray: pip install 'minivec[ray]'") from error
+    return TaskRecord
+
+
+def _map_of(result: Any, source: Frame, target: Frame, record: Record, facts: dict[str, Any]) -> LinearMap:
+    """The map of a fit between its frames. Its history has the verdict, the course of the fit and the ``facts``."""
+    history = {
+        **asdict(result.verdict),
+        "expected_cosine": result.expected_cosine,
+        "seconds": record.seconds,
+        "steps": record.steps,
+        "stopped": record.stopped,
+        **facts,
+    }
+    fit = {name: getattr(result, name) for name in ("W", "inverse_W", "expected_cosine")}
+    return LinearMap.between(source, target, **fit, history=history)
+
+
+def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
+    """The numbers, rising, of all of n rows, or of FIT_ROWS drawn uniformly."""
+    return np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
+
+
+def _sample(
+    nA: int, nB: int, pairs: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Rows of A and of B, in order, for a fit to look at, and where ``pairs`` are among them.
+
+    At most FIT_ROWS a side, drawn uniformly, and those of at most FIT_ROWS pairs.
+    """
+    if pairs is not None and len(pairs) > FIT_ROWS:
+        pairs = pairs[rng.choice(len(pairs), FIT_ROWS, replace=False)]
+    chosen = []
+    for side, n in enumerate((nA, nB)):
+        rows = _drawn(n, rng)
+        chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
+    if pairs is not None:
+        pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)
+    return chosen[0], chosen[1], pairs

@@ -1,0 +1,260 @@
+"""The map as a value: one formula in every library, files of every kind, both directions."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import minivec
+import supervised
+from minivec import LinearMap, MiniVec2VecAligner, open_map
+from minivec.frame import unit
+from minivec.runtime import QueryAdapter
+
+DATA = Path(__file__).parent / "data"  # files that version 0.1.0 wrote, and rows with what it mapped them to
+KEPT = [DATA / name for name in ("aligner.keras", "bridge.safetensors", "folder")]
+BOTH_WAYS = [KEPT[0], KEPT[2]]
+ROWS = dict(np.load(DATA / "rows.npz"))
+WIDTHS = [(16, 16), (16, 24), (24, 16)]
+
+
+def fitted(widths=(16, 24), **options):
+    """An aligned model between spaces of these widths, and rows of the first."""
+    A, B = supervised.spaces(*widths)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        supervised.install(monkeypatch)
+        aligner = MiniVec2VecAligner(widths[0])
+        aligner.align(2 * A + 0.1, 3 * B, **options)
+    return aligner, 2 * A + 0.1
+
+
+def by_keras(bridge, rows, folder):
+    return keras.ops.convert_to_numpy(MiniVec2VecAligner.from_map(bridge)(rows))
+
+
+def by_single_rows(bridge, rows, folder):
+    return np.stack([bridge(row) for row in rows])
+
+
+def by_torch(bridge, rows, folder):
+    torch = pytest.importorskip("torch")
+    from minivec.integrations.torch import TorchAdapter
+
+    return TorchAdapter(bridge)(torch.tensor(rows)).numpy()
+
+
+def by_onnx(bridge, rows, folder):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    from minivec.integrations import onnx
+
+    onnx.save(bridge, folder / "bridge.onnx")
+    session = runtime.InferenceSession(folder / "bridge.onnx", providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": rows})[0]
+
+
+def formula(bridge, rows):
+    """The map as the documentation of ``LinearMap`` writes it, in double precision."""
+    w = {name: np.asarray(value, np.float64) for name, value in bridge.weights.items()}
+    v = unit((rows.astype(np.float64) - w["source_mean"]) @ w["W"])
+    along = (v @ w["target_mean"])[:, None]
+    reach = np.sqrt(along**2 + w["target_norm"] ** 2 - w["target_mean"] @ w["target_mean"]) - along
+    return unit(w["expected_cosine"] * w["target_mean"] + reach * v)
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_one_formula(widths, share, tmp_path):
+    aligner, rows = fitted(widths)
+    bridge = LinearMap({**aligner.map.weights, "expected_cosine": share})
+    expected = formula(bridge, rows)
+    np.testing.assert_allclose(bridge(rows), expected, atol=1e-6)
+    for implementation in (by_keras, by_single_rows, by_torch, by_onnx):
+        found = implementation(bridge, rows, tmp_path)
+        np.testing.assert_allclose(found, bridge(rows), atol=1e-6, err_msg=implementation.__name__)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_files_of_version_0_1_map_as_they_did(path):
+    bridge = open_map(path)
+    assert bridge.shape == (8, 6) and bridge.history["settings"]["mapping"] == "whitened"
+    np.testing.assert_allclose(bridge(ROWS["A"]), ROWS["mapped"], atol=1e-6)
+    np.testing.assert_allclose(bridge(ROWS["A"][3]), ROWS["mapped"][3], atol=1e-6)
+    assert bridge.fingerprint == "d617339cb716f62c1fc5ce14c9bac1c9"  # a migration that version 0.1.0 began goes on
+
+
+@pytest.mark.parametrize("path", BOTH_WAYS, ids=lambda path: path.name)
+def test_files_of_version_0_1_map_back_as_they_did(path):
+    np.testing.assert_allclose(open_map(path, inverse=True)(ROWS["B"]), ROWS["mapped_back"], atol=1e-6)
+    model = minivec.load(path)
+    assert isinstance(model, MiniVec2VecAligner)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(ROWS["A"])), ROWS["mapped"])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.inverse()(ROWS["B"])), ROWS["mapped_back"])
+
+
+def test_other_doors_to_the_same_files():
+    loaded = keras.models.load_model(KEPT[0])
+    assert loaded.name == minivec.load(KEPT[0]).name == "kept"
+    others = MiniVec2VecAligner.from_pretrained(KEPT[2]), loaded
+    maps = [LinearMap.load(KEPT[2] / "model.safetensors"), QueryAdapter.load(KEPT[1]), *(m.map for m in others)]
+    for bridge in maps:
+        np.testing.assert_allclose(bridge(ROWS["A"]), ROWS["mapped"], atol=1e-6)
+
+
+def test_a_bridge_of_version_0_1_has_one_direction():
+    with pytest.raises(ValueError, match=r"bridge\.safetensors: .*one direction only"):
+        open_map(KEPT[1], inverse=True)
+    with pytest.raises(ValueError, match="one direction only"):
+        open_map(KEPT[1]).inverse()
+    with pytest.raises(ValueError, match=r"bridge\.safetensors: .*one direction only"):
+        minivec.load(KEPT[1])
+
+
+@pytest.mark.parametrize("mapping", ["orthogonal", "whitened"])
+def test_a_new_bridge_maps_both_ways(mapping, tmp_path):
+    aligner, rows = fitted(mapping=mapping)
+    path = tmp_path / "bridge.safetensors"
+    aligner.export(path)
+    assert ("inverse_W" in load_file(path)) == (mapping == "whitened")  # the transpose of W needs no room
+    bridge = open_map(path)
+    mapped = bridge(rows)
+    np.testing.assert_array_equal(bridge.inverse()(mapped), aligner.map.inverse()(mapped))
+    np.testing.assert_array_equal(bridge.inverse().inverse()(rows), mapped)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(minivec.load(path)(rows)), keras.ops.convert_to_numpy(aligner(rows))
+    )
+
+
+def test_it_is_read_only_and_a_copy():
+    aligner, rows = fitted()
+    given = {name: np.array(value) for name, value in aligner.map.weights.items()}
+    bridge = LinearMap(given, aligner.history)
+    before = bridge(rows)
+    given["W"][:] = 0
+    np.testing.assert_array_equal(bridge(rows), before)
+    with pytest.raises(AttributeError, match="read-only"):
+        bridge.share = 0.5
+    with pytest.raises(TypeError):
+        bridge.weights["W"] = given["W"]
+    with pytest.raises(ValueError, match="read-only"):
+        bridge.weights["W"][0] = 0
+    again = pickle.loads(pickle.dumps(bridge))
+    np.testing.assert_array_equal(again(rows), before)
+    assert again.fingerprint == bridge.fingerprint and again.history == bridge.history
+
+
+def test_of():
+    aligner, _ = fitted()
+    bridge = aligner.map
+    assert LinearMap.of(bridge) is bridge and LinearMap.of(aligner).fingerprint == bridge.fingerprint
+    assert QueryAdapter is LinearMap
+    with pytest.raises(minivec.NotAlignedError):
+        LinearMap.of(MiniVec2VecAligner(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"W": None}, "no weight 'W'"),
+        ({"inverse_W": None}, "no weight 'inverse_W'"),
+        ({"inverse_W": np.ones((16, 24))}, "do not fit together"),
+        ({"source_norm": np.ones(2)}, "do not fit together"),
+        ({"W": np.ones(16)}, "do not fit together"),
+        ({"inverse_W": np.full((24, 16), np.nan)}, "NaN or infinity: inverse_W"),
+    ],
+)
+def test_bad_weights(change, message):
+    aligner, _ = fitted()
+    weights = {**aligner.map.weights, **change}
+    with pytest.raises(ValueError, match=message):
+        LinearMap({name: value for name, value in weights.items() if value is not None})
+
+
+def test_a_report_needs_the_history_of_the_fit():
+    from minivec.report import Report
+
+    aligner, rows = fitted()
+    bare = LinearMap(aligner.map.weights)
+    with pytest.raises(ValueError, match="needs the history"):
+        Report.of(bare, rows, rows)
+
+
+COMMANDS = """
+import sys
+from minivec.cli import main
+
+def run(*arguments):
+    try:
+        main(list(arguments))
+    except SystemExit as end:
+        assert not end.code, (arguments, end.code)
+
+for number, path in enumerate(sys.argv[1:]):
+    run("info", path)
+    run("transform", "A.npy", "-a", path, "-o", f"moved-{number}.npy")
+    run("evaluate", "A.npy", "mapped.npy", "-a", path)
+    run("adapt", "A.npy", "-a", path, "-o", f"adapted-{number}.npy")
+    run("export", path, "-o", f"again-{number}.safetensors")
+    run("migrate", "A.npy", f"migrated-{number}.npy", "-a", path, "--verify")
+    run("translate", "a0", "A.vec", "mapped.vec", "-a", path)
+    run("dictionary", "A.vec", "mapped.vec", "-a", path, "-o", f"lexicon-{number}.tsv")
+    run("report", path, "--source", "A.npy", "--target", "mapped.npy", "-o", f"report-{number}.png")
+assert not {"keras", "jax", "torch", "tensorflow"} & set(sys.modules)
+"""
+
+
+def test_every_command_takes_every_kind_of_file_and_needs_no_keras(tmp_path):
+    for name in ("A", "mapped"):
+        np.save(tmp_path / f"{name}.npy", ROWS[name])
+        lines = [f"{name[0].lower()}{i} {' '.join(map(str, row))}\n" for i, row in enumerate(ROWS[name])]
+        (tmp_path / f"{name}.vec").write_text(f"{len(lines)} {ROWS[name].shape[1]}\n" + "".join(lines))
+    command = [sys.executable, "-c", COMMANDS, *map(str, KEPT)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("a0: m0") == len(KEPT)
+    for number in range(len(KEPT)):
+        for name in ("moved", "adapted", "migrated"):
+            np.testing.assert_allclose(np.load(tmp_path / f"{name}-{number}.npy"), ROWS["mapped"], atol=1e-6)
+        assert (tmp_path / f"lexicon-{number}.tsv").read_text().startswith("a0\tm0\t")
+        again = open_map(tmp_path / f"again-{number}.safetensors")
+        np.testing.assert_allclose(again(ROWS["A"]), ROWS["mapped"], atol=1e-6)
+
+
+@pytest.mark.parametrize("path", BOTH_WAYS, ids=lambda path: path.name)
+def test_commands_map_back(path, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    for name in ("B", "mapped_back"):
+        np.save(f"{name}.npy", ROWS[name])
+    for command in (("transform", "B.npy"), ("adapt", "B.npy")):
+        code, _, err = run(*command, "-a", path, "--inverse", "-o", "out.npy")
+        assert code == 0, err
+        np.testing.assert_allclose(np.load("out.npy"), ROWS["mapped_back"], atol=1e-6)
+    assert run("evaluate", "B.npy", "mapped_back.npy", "-a", path, "--inverse")[0] == 0
+    assert run("export", path, "--inverse", "-o", "back.safetensors")[0] == 0
+    assert run("migrate", "B.npy", "migrated.npy", "-a", "back.safetensors")[0] == 0
+    np.testing.assert_allclose(np.load("migrated.npy"), ROWS["mapped_back"], atol=1e-6)
+
+
+@pytest.mark.parametrize("command", ["transform", "adapt"])
+def test_the_way_back_of_an_old_bridge_is_one_line(command, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    np.save("B.npy", ROWS["B"])
+    code, out, err = run(command, "B.npy", "-a", KEPT[1], "--inverse", "-o", "out.npy")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "bridge.safetensors" in err and "one direction only" in err
+    assert not Path("out.npy").exists()
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_info_shows_what_it_can(path, run):
+    code, out, _ = run("info", path)
+    assert code == 0
+    facts = dict(line.split(None, 1) for line in out.replace("source dim", "dim").splitlines())
+    assert facts["dim"] == "8" and facts["verdict"] == "reliable" and "0.7500" in out
+    assert ("source norm" in out) == (path != KEPT[1])
+    assert ("A to B" in out) == (path == KEPT[1])
+    assert ("unknown" in facts["date"]) == (path != KEPT[0])
