@@ -52,10 +52,14 @@ class Block(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """The keys of a source's rows that were inserted or changed (``written``), and of those that were deleted."""
+    """What has happened to a source: keys of rows that were inserted or changed, and of rows that were deleted.
+
+    ``version`` names the state that the rows have now, for the next question.
+    """
 
     written: Sequence[Any]
     deleted: Sequence[Any]
+    version: Any
 
 
 class Address:
@@ -133,8 +137,10 @@ class Store(ABC):
     extra: ClassVar[str | None] = None  # of minivec, that brings the client
     fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
     keeps_nulls: ClassVar[bool] = False  # whether a row without a vector can be written; otherwise it is left out
+    tells_changes: bool = False  # whether ``changes`` can answer
     column: str | None = None  # of the vectors, where the address names one
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
+    without_triggers: bool = False  # as a destination: the database's triggers do not fire for what is written
     changed_at: str | None = None  # a column that tells when a row was last written, for stores without versions
 
     def __init__(self, address: Address):
@@ -169,6 +175,10 @@ class Store(ABC):
     @abstractmethod
     def count(self) -> int:
         """The rows there are now."""
+
+    def comparable(self, payload: Any) -> Sequence[Any]:
+        """The payload of a block, row by row, as values that are equal where their meaning is."""
+        return payload.to_pylist() if hasattr(payload, "to_pylist") else payload
 
     def check(self) -> None:  # noqa: B027  not every store can have what others must look for
         """Refuse, before any work, rows without a vector and keys that are missing or not unique."""
@@ -240,11 +250,14 @@ class Store(ABC):
         """Write new rows, and that ``checkpoint`` is now reached: together, or rows that may be written again first."""
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
-        """Write rows whose keys may be there already, and note ``checkpoint``; Refused where that cannot be done."""
+        """Write rows whose keys may be there already; Refused where that cannot be done.
+
+        ``checkpoint`` is the state that holds until ``remove`` ends the catching up.
+        """
         raise Refused(f"{self}: rows that are written cannot be changed")
 
     def remove(self, keys: Sequence[Any], checkpoint: Checkpoint) -> None:
-        """Remove the rows with these keys, and note ``checkpoint``; Refused where that cannot be done."""
+        """Remove the rows with these keys, if any, then note ``checkpoint``; Refused where that cannot be done."""
         raise Refused(f"{self}: rows that are written cannot be removed")
 
     def finish(self) -> None:  # noqa: B027

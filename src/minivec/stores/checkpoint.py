@@ -20,7 +20,8 @@ class Checkpoint:
     - ``count``: the rows of the source when the migration began
     - ``version``: the name of the source's state that is read (``Store.pin``), or None
     - ``column`` and ``new_column``: the column of the vectors in the source and in the destination, or None
-    - ``rows``: the rows that are written; ``position`` is that of the last block
+    - ``rows``: the rows of the source that are done; ``position`` is that of the last block
+    - ``left_out``: how many of them have no vector and could not be kept
     - ``in_place``: whether the rows are the source's own, and only a column or a named vector is new
     - ``own``: what the destination's store keeps for itself
     """
@@ -32,6 +33,7 @@ class Checkpoint:
     column: str | None = None
     new_column: str | None = None
     rows: int = 0
+    left_out: int = 0
     position: Any = None
     in_place: bool = False
     own: Mapping[str, Any] = field(default_factory=dict)
