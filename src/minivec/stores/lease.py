@@ -33,8 +33,8 @@ class Lease:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
-    def acquire(self) -> None:
-        """Hold the lock until ``release``; StoreError where another migration does."""
+    def __enter__(self) -> "Lease":
+        """Hold the lock; StoreError where another migration does."""
         record = self._read()
         if record is not None and self._alive(record):
             raise self._refusal(record)
@@ -43,6 +43,7 @@ class Lease:
         time.sleep(SETTLED)
         self.check()
         self._thread.start()
+        return self
 
     def check(self) -> None:
         """StoreError where another migration has taken the lock over."""
@@ -50,10 +51,8 @@ class Lease:
         if record is None or record["owner"] != self._record["owner"]:
             raise self._refusal(record or {"pid": "unknown", "host": "an unknown host"})
 
-    def release(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let go of it; a lock that another one has taken over stays."""
-        if self._over.is_set() or not self._thread.is_alive():
-            return
         self._over.set()
         self._thread.join()
         _HELD.discard(self._record["owner"])

@@ -2,6 +2,26 @@
 
 from typing import Any
 
+import numpy as np
+
+from minivec.stores.base import Schema, Store
+from minivec.stores.errors import Refused
+
+DRIFT = 0.1  # how far from its place a row may be, as a share of its length, that is mapped at another length
+
+
+def add_vector(client: Any, collection: str, like: Any, name: str, width: int) -> None:
+    """Add a vector to a collection, with the settings of another one."""
+    from qdrant_client import models
+
+    made = vector_like(like, width)
+    dense = {"size": width, "distance": made.distance, "datatype": made.datatype}
+    client.create_vector_name(collection, name, models.DenseVectorNameConfig.model_validate({"dense": dense}))
+    names = ("hnsw_config", "quantization_config", "on_disk", "memory")
+    changes = {key: getattr(made, key) for key in names if getattr(made, key, None) is not None}
+    if changes:
+        client.update_collection(collection, vectors_config={name: models.VectorParamsDiff(**changes)})
+
 
 def collection_like(info: Any, column: str | None, name: str | None, width: int) -> dict[str, Any]:
     """Arguments of ``create_collection``: the settings of ``info`` with vectors ``name`` of ``width`` for ``column``.
@@ -43,25 +63,8 @@ def whole(vector: Any) -> bool:
     return vector.datatype == "uint8"
 
 
-def added(vector: Any, width: int) -> tuple[Any, Any]:
-    """The configuration of a vector that is added to a collection, and the changes that give it the other settings."""
-    from qdrant_client import models
-
-    like = vector_like(vector, width)
-    dense = {"size": width, "distance": like.distance, "datatype": like.datatype}
-    names = ("hnsw_config", "quantization_config", "on_disk", "memory")
-    changes = {name: getattr(like, name) for name in names if getattr(like, name, None) is not None}
-    config = models.DenseVectorNameConfig.model_validate({"dense": dense})
-    return config, models.VectorParamsDiff(**changes) if changes else None
-
-
-def indexes(info: Any) -> dict[str, Any]:
-    """The payload indexes of a collection: what ``create_payload_index`` takes, by field."""
-    return {field: index.params or index.data_type for field, index in info.payload_schema.items()}
-
-
-def differences(info: Any, column: str | None) -> list[str]:
-    """What is not taken over, a sentence each."""
+def losses(info: Any, column: str | None) -> list[str]:
+    """What a copy of the collection stores otherwise, a line each."""
     told, old = [], info.config.params
     vector = old.vectors[column] if column else old.vectors
     if whole(vector):
@@ -77,3 +80,31 @@ def _as(kind: Any, value: Any) -> Any:
         return None
     given = value.model_dump(mode="json", exclude_none=True)
     return kind.model_validate({name: item for name, item in given.items() if name in kind.model_fields})
+
+
+def other_lengths(weights: Any) -> str | None:
+    """How long the rows were that a map was fitted on, or None where it maps rows of length 1 nearly alike."""
+    mean, norm = float(np.linalg.norm(weights["source_mean"])), float(weights.get("source_norm", np.nan))
+    if np.isnan(norm):  # of a file that does not tell it: the mean of rows of length 1 is no longer than they are
+        return "of other lengths" if mean > 1 else None
+    return f"of length {norm:.3g}" if mean * abs(1 - 1 / norm) > DRIFT else None
+
+
+def schema_of(parameters: Any, column: str | None, store: Store) -> Schema:
+    """The vector of this name, or the only one; Refused for another one, and for several rows per point."""
+    vectors = parameters.vectors
+    if not isinstance(vectors, dict):
+        if column is not None:
+            raise Refused(f"{store}: its vectors have no names, got column {column!r}")
+        vectors = {"": vectors} if vectors is not None else {}
+    if column is None and len(vectors) == 1:
+        column = next(iter(vectors))
+    if column not in vectors:
+        wanted = f"no vector named {column!r}" if column else "name one vector (column=)"
+        raise Refused(f"{store}: {wanted}; there is {', '.join(vectors) or 'none'}")
+    if vectors[column].multivector_config is not None:
+        name = f"vector {column!r}" if column else "the vector"
+        raise Refused(f"{store}: {name} has several rows for each point (a multivector), which cannot be mapped")
+    others = [*vectors, *(parameters.sparse_vectors or {})]
+    others = [name for name in others if name != column]
+    return Schema(column or None, "id", vectors[column].size, ("payload", *others))
