@@ -84,7 +84,7 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
     payload = source.schema().payload
     if payload and payload == destination.schema().payload:
         pairs = zip(source.comparable(old.payload), destination.comparable(new.payload), strict=True)
-        differ = [i for i, (one, other) in enumerate(pairs) if _plain(one) != _plain(other)]
+        differ = [i for i, (a, b) in enumerate(pairs) if _plain(a) != _plain(b) and not source.alike(a, b)]
         destination.refuse("other payload than the source's", differ, old.keys)
 
 
