@@ -85,8 +85,8 @@ def test_other_columns_are_refused_with_what_to_write(make, words):
 
 
 def test_align_and_evaluate_take_columns():
-    A = np.random.default_rng(1).standard_normal((40, 4)).astype(np.float32)
+    A = np.random.default_rng(1).standard_normal((200, 4)).astype(np.float32)
     column = pd.DataFrame({"v": list(A)})["v"]
     aligner = MiniVec2VecAligner.from_pairs(column, arrow(FIXED, A))
-    assert evaluate_alignment(aligner, column, arrow(FIXED, A))["top1_accuracy"] == 1
+    assert evaluate_alignment(aligner, column, arrow(FIXED, A))["top1_accuracy"] > 0.9
     np.testing.assert_array_equal(aligner(column), aligner(A))

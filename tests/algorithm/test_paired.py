@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.paired import MAPPINGS, blend, select
+from minivec.algorithm.paired import MAPPINGS, blend, select, verdict_by_ranks
 from minivec.algorithm.problem import Problem, split_pairs
 from minivec.algorithm.procrustes import low_rank, polar, ridge, trust
 from minivec.frame import unit
@@ -185,3 +185,11 @@ def test_a_blend_lies_between_the_map_and_the_pairs(worth, found):
     shares = trust((unit(x @ W) * unit(y)).sum(1)) if worth else np.ones(200)
     expected = {"map": W, "pairs": polar((x * shares[:, None]).T @ y)}[found]
     np.testing.assert_allclose(blend(W, worth, pairs), expected, atol=1e-3)
+
+
+def test_few_pairs_that_all_find_their_partner_are_too_few_and_not_wrong():
+    verdict, held_out = verdict_by_ranks(np.ones(8), 40, 4)
+    assert verdict.verdict == "doubtful" and verdict.causes == [
+        "too few held-out pairs to tell (8, a fifth of the pairs)"
+    ]
+    assert held_out["mean_rank"] == 1

@@ -131,7 +131,7 @@ def test_only_bad_rows(tmp_path):
 
 def test_command_line(tmp_path, run, monkeypatch):
     A, B = supervised.spaces(8, 6, rows=60)
-    MiniVec2VecAligner.from_pairs(A, B).save(tmp_path / "a.keras")
+    MiniVec2VecAligner.from_pairs(*supervised.spaces(8, 6, rows=300)).save(tmp_path / "a.keras")
     worse = np.insert(A, [0, 2, 9, 9, 30, 40, 60], 0, axis=0)
     np.save(tmp_path / "a.npy", worse)
     np.save(tmp_path / "b.npy", B)

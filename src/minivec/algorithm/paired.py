@@ -137,8 +137,9 @@ def verdict_by_ranks(ranks: np.ndarray, pairs: int, width: int) -> tuple[Verdict
     held_out = {"pairs": n, "top1_accuracy": float((ranks == 1).mean()), "mean_rank": float(ranks.mean())}
     if confidence >= RELIABLE:
         return Verdict(confidence, "reliable", []), held_out
-    rank = f"{ranks.mean():.1f} of {n}"
-    causes = [f"held-out partners have mean rank {rank}: wrong pairs, or spaces that share little"]
+    causes = [f"held-out partners have mean rank {ranks.mean():.1f} of {n}: wrong pairs, or spaces that share little"]
+    if lead >= RELIABLE:
+        causes = [f"too few held-out pairs to tell ({n}, a fifth of the pairs)"]
     if pairs < width:
         causes.insert(0, f"few pairs ({pairs}, for {width} dimensions)")
     return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes), held_out
