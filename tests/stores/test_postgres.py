@@ -160,10 +160,11 @@ def test_a_new_table_counts_by_a_sequence_of_its_own(database, kind, elsewhere):
     for x in X[:20]:
         database.run("INSERT INTO docs (v) VALUES (%s)", None, (str(x.tolist()),))
     database.run("SELECT setval(pg_get_serial_sequence('docs', 'n'), 500)")
-    migrate(database.url("docs"), target.url("new"), ADAPTER)
+    work = once(lambda: database.run("INSERT INTO docs (v) SELECT v FROM docs LIMIT 2"))
+    migrate(database.url("docs"), target.url("new"), ADAPTER, batch=10, progress=work)
     database.run("DROP TABLE docs")
     target.run("INSERT INTO new (v) SELECT v FROM new LIMIT 3")
-    assert target.run("SELECT max(id), max(n) FROM new") == [(23, 503)]
+    assert target.run("SELECT max(id), max(n) FROM new") == [(25, 505)]
     assert target.run("SELECT pg_get_serial_sequence('new', 'n')") == [("public.new_n_seq",)]
 
 
@@ -639,8 +640,10 @@ def test_the_same_source_in_another_spelling(docs):
     for table in ("docs", "public.docs&column=v", "docs&schema=public&key=id"):
         migrate(docs.url(table), docs.url("docs&column=w"), ADAPTER, batch=20)
         assert verify(docs.url(table), docs.url("docs&column=w"), ADAPTER) == 90
+    with pytest.raises(ValueError, match="where= belongs to the source"):
+        migrate(docs.url("docs&column=v"), docs.url("again&where=id>3"), ADAPTER)
     with pytest.raises(ValueError, match="begun with rows of"):
-        migrate(docs.url("docs&where=id>3"), docs.url("docs&column=w"), ADAPTER)
+        migrate(docs.url("docs&column=v&where=id>3"), docs.url("docs&column=w"), ADAPTER)
 
 
 @pytest.mark.parametrize("destination, table, column", PLACES)
