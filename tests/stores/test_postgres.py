@@ -106,23 +106,16 @@ def test_changes_after_a_run_are_caught_by_the_next_one(docs, destination, table
     mapped(docs, table, column)
 
 
-@pytest.mark.parametrize("destination, table, column", PLACES)
-def test_a_transaction_that_is_open_across_the_run_is_caught_when_it_ends(docs, destination, table, column):
-    """Its number is older than the migration's, its rows are not."""
-    words = docs.url("docs&column=v"), docs.url(destination), ADAPTER
-    if table == "docs":  # ALTER TABLE must not wait
-        with pytest.raises(KeyboardInterrupt):
-            migrate(*words, batch=20, progress=once(interrupt))
+def test_a_transaction_that_is_open_across_the_run_is_caught_when_it_ends(docs):
+    """Its number is older than the migration's, and the rows of a subtransaction have a number of their own."""
+    words = docs.url("docs&column=v"), docs.url("new"), ADAPTER
     with psycopg.connect(docs.uri) as other:
-        with other.transaction():
-            other.execute("SAVEPOINT deeper")  # rows of a subtransaction have a number of their own
-            other.execute("UPDATE docs SET v = %s WHERE id = 89", (vector(3),))
-            if table == "docs":
-                other.execute("SAVEPOINT done")
-            else:
-                migrate(*words, batch=20)
+        other.execute("UPDATE docs SET v = %s WHERE id = 88", (vector(3),))
+        other.execute("SAVEPOINT deeper")
+        other.execute("UPDATE docs SET v = %s WHERE id = 89", (vector(4),))
         migrate(*words, batch=20)
-    mapped(docs, table, column)
+    assert migrate(*words, batch=20).caught_up == 2
+    mapped(docs)
 
 
 def test_a_row_that_changes_between_reading_and_writing_keeps_no_stale_vector(docs):
@@ -160,10 +153,11 @@ def test_a_new_table_counts_by_a_sequence_of_its_own(database, kind, elsewhere):
     for x in X[:20]:
         database.run("INSERT INTO docs (v) VALUES (%s)", None, (str(x.tolist()),))
     database.run("SELECT setval(pg_get_serial_sequence('docs', 'n'), 500)")
-    migrate(database.url("docs"), target.url("new"), ADAPTER)
+    work = once(lambda: database.run("INSERT INTO docs (v) SELECT v FROM docs LIMIT 2"))
+    migrate(database.url("docs"), target.url("new"), ADAPTER, batch=10, progress=work)
     database.run("DROP TABLE docs")
     target.run("INSERT INTO new (v) SELECT v FROM new LIMIT 3")
-    assert target.run("SELECT max(id), max(n) FROM new") == [(23, 503)]
+    assert target.run("SELECT max(id), max(n) FROM new") == [(25, 505)]
     assert target.run("SELECT pg_get_serial_sequence('new', 'n')") == [("public.new_n_seq",)]
 
 
@@ -363,6 +357,38 @@ def test_partitions_keys_of_several_columns_and_an_unlogged_table(database):
     database.run("INSERT INTO plain SELECT id, v FROM docs WHERE lang = 'en'")
     migrate(database.url("plain"), database.url("quick"), ADAPTER)
     assert database.run("SELECT relpersistence::text FROM pg_class WHERE relname = 'quick'") == [("u",)]
+
+
+def test_what_stays_behind_is_listed(docs):
+    docs.run("CREATE TABLE base (text text)")
+    docs.run("ALTER TABLE docs INHERIT base")
+    docs.run("CREATE RULE quiet AS ON DELETE TO docs DO INSTEAD NOTHING")
+    docs.run("CREATE STATISTICS pairs ON id, text FROM docs")
+    docs.run("CREATE PUBLICATION stream FOR TABLE docs")
+    docs.run(f"CREATE ROLE owner{os.getpid()}_{Postgres.made}")
+    docs.run(f"ALTER TABLE docs OWNER TO owner{os.getpid()}_{Postgres.made}")
+    notes = migrate(docs.url("docs"), docs.url("new"), ADAPTER).notes
+    for what in ("inheritance from base", "rule quiet", "statistics pairs", "publication stream", "owner owner"):
+        assert sum(f"not carried over: {what}" in note for note in notes) == 1, (what, notes)
+    assert len(notes) == 5
+
+
+def test_numbers_of_another_database_are_refused(docs):
+    docs.run("ALTER TABLE docs ADD c regclass DEFAULT 'docs'")
+    with pytest.raises(ValueError, match="column 'c'.*regclass"):
+        migrate(docs.url("docs"), new_database(docs).url("new"), ADAPTER, dry_run=True)
+    migrate(docs.url("docs"), docs.url("new"), ADAPTER, verify="all")
+
+
+def test_a_command_line(docs, tmp_path, run):
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    docs.run(TRIGGER)
+    words = "migrate", docs.url("docs&column=v"), docs.url("docs&column=w"), "-a", str(tmp_path / "bridge.safetensors")
+    code, out, err = run(*words, "--dry-run")
+    assert code == 0 and "90 rows" in out and "trigger touched" in err
+    assert run(*words, "--without-triggers", "--verify-all")[0] == 0
+    code, out, err = run(words[0], docs.url("docs&column=v&where=nothing"), docs.url("new"), *words[3:])
+    assert code == 2 and not out and err.count("\n") == 1 and 'column "nothing" does not exist' in err
 
 
 # Row security, triggers and locks.
@@ -613,7 +639,7 @@ def test_every_exception_of_the_client_is_one_line():
         assert "\n" not in str(caught.value) and "hunter2" not in str(caught.value)
 
 
-def test_two_migrations_at_once_and_one_after_a_kill(docs):
+def test_two_migrations_at_once(docs):
     words = docs.url("docs&column=v"), docs.url("new"), ADAPTER
 
     def meanwhile():
@@ -639,8 +665,10 @@ def test_the_same_source_in_another_spelling(docs):
     for table in ("docs", "public.docs&column=v", "docs&schema=public&key=id"):
         migrate(docs.url(table), docs.url("docs&column=w"), ADAPTER, batch=20)
         assert verify(docs.url(table), docs.url("docs&column=w"), ADAPTER) == 90
+    with pytest.raises(ValueError, match="where= belongs to the source"):
+        migrate(docs.url("docs&column=v"), docs.url("again&where=id>3"), ADAPTER)
     with pytest.raises(ValueError, match="begun with rows of"):
-        migrate(docs.url("docs&where=id>3"), docs.url("docs&column=w"), ADAPTER)
+        migrate(docs.url("docs&column=v&where=id>3"), docs.url("docs&column=w"), ADAPTER)
 
 
 @pytest.mark.parametrize("destination, table, column", PLACES)

@@ -39,9 +39,12 @@ class Likeness:
         self._source, self._target, self.vector, self._kind = source, target, vector, kind
         self._table = source._oid()
         self._columns = source._columns()
-        self.sequences = [Counter(*row) for row in source._query(SEQUENCES, (self._table,))]
         self._names: dict[str, str] = {}
         self.without: set[str] = set()  # generated columns that rows of the new width cannot have
+
+    def sequences(self) -> list[Counter]:
+        """The sequences of the source's columns, with their last numbers now."""
+        return [Counter(*row) for row in self._source._query(SEQUENCES, (self._table,))]
 
     def computed(self) -> dict[str, Step]:
         """The steps that make the columns that the server computes from the vector, by their names."""
@@ -64,7 +67,7 @@ class Likeness:
                 yield from self._column(column)
             elif column.name not in self.without:
                 yield self._generated(column)
-        for sequence in self.sequences:
+        for sequence in self.sequences():
             yield from self._sequence(sequence)
         for column in self._columns.values():
             if column.expression and not column.generated:
@@ -121,7 +124,7 @@ class Likeness:
 
     def _own(self, expression: str) -> str:
         """A default that counts by the new table's own sequence."""
-        for sequence in self.sequences:
+        for sequence in self.sequences():
             new = self._target.shown(self._target._name(self._named(sequence)))
             old, new = (f"'{name.replace(chr(39), chr(39) * 2)}'::regclass" for name in (sequence.name, new))
             expression = expression.replace(old, new)

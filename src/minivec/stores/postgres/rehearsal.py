@@ -12,7 +12,7 @@ from minivec.stores.postgres.catalog import DENSE, FIRED, KIND, TREE
 from minivec.stores.postgres.reading import Reader
 from minivec.stores.postgres.writing import Writer
 
-PROBED = 20  # rows that a rehearsal of its own writes and takes back
+PROBED = 20  # rows that are written and taken back before a new table is made
 
 
 class Rehearsal(Writer):
@@ -59,18 +59,23 @@ class Rehearsal(Writer):
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
         """Make the new table and write the block, and take it back; of a new column, look what it sets off."""
         likeness = self._prepare(source, width)
-        if likeness is None:
-            return self._set_off()
+        if likeness is not None:
+            return self._tried(likeness, block)
+        holders = self._holders()
+        return [*self._set_off(), *([f"ALTER TABLE waits for a lock on the table{holders}"] if holders else [])]
+
+    def _tried(self, likeness: Likeness, block: Block) -> list[str]:
+        """What is not carried over to a new table, as making it shows."""
         with self.guard():
             lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
         self._likeness = likeness
         return [f"not carried over: {what}" for what in lost + likeness.left()]
 
-    def _rehearse_alone(self, source: Store, width: int) -> list[str]:
-        """A rehearsal with random vectors."""
+    def _first_rows(self, source: Store, width: int) -> Block:
+        """Some rows of the source with random vectors of the new width."""
         block = next(source.blocks(PROBED))
         X = np.random.default_rng(0).standard_normal((len(block.keys), width)).astype(np.float32)
-        return self.rehearse(source, width, block._replace(vectors=X / np.linalg.norm(X, axis=1, keepdims=True)))
+        return block._replace(vectors=X / np.linalg.norm(X, axis=1, keepdims=True))
 
     def _rehearsed(self, likeness: Likeness, block: Block) -> list[str]:
         with self._connection.transaction(force_rollback=True):
@@ -133,7 +138,7 @@ class Rehearsal(Writer):
         return sorted({what for what, always in fired if always or not self.without_triggers})
 
     def _set_off(self) -> list[str]:
-        """What the UPDATE of every row sets off, what makes it slow, and who holds the table."""
+        """What the UPDATE of every row sets off, and what makes it slow."""
         owner, table = self._query(
             "SELECT pg_has_role(relowner, 'USAGE'), relkind IN ('r', 'p') FROM pg_class WHERE oid = %s", (self._oid(),)
         )[0]
@@ -148,6 +153,4 @@ class Rehearsal(Writer):
         if dense := [what for (what,) in self._query(DENSE, (self._tables(),))]:
             told = ", ".join(dense)
             notes.append(f"every row's UPDATE also changes the index {told}: drop it, migrate, and build it again")
-        if holders := self._holders():
-            notes.append(f"ALTER TABLE will wait for locks{holders}")
         return notes

@@ -103,7 +103,8 @@ class PostgresStore(Rehearsal):
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """A new column, or a new table, and the checkpoint, in one transaction."""
-        self.notes = self._rehearse_alone(source, width)
+        likeness = self._prepare(source, width)
+        self.notes = self._set_off() if likeness is None else self._tried(likeness, self._first_rows(source, width))
         with self.guard():
             made = self._locking("ALTER TABLE" if self.in_place else "CREATE TABLE", lambda: self._created(checkpoint))
         self._adopt(made)
@@ -153,9 +154,8 @@ class PostgresStore(Rehearsal):
     def remove(self, keys: Sequence[str], checkpoint: Checkpoint) -> None:
         """Rows that the source has no more; of a new column, their vectors."""
         self._noted("DELETE", checkpoint, lambda: self._removed(keys) if keys else None)
-        if not self.in_place:  # what the removed rows referred to may be gone already
-            with self.guard():
-                self._prove()
+        if not self.in_place:
+            self._settle()
 
     def _removed(self, keys: Sequence[str]) -> None:
         query = ("UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}") + " WHERE " + AMONG
@@ -194,28 +194,26 @@ class PostgresStore(Rehearsal):
 
     def finish(self) -> None:
         """What comes behind the rows: sequences, constraints, comments, privileges; the planner learns of the rows."""
+        if not self.in_place:
+            if not self.complete:
+                with self.guard():
+                    lost = self._locking("ALTER TABLE", lambda: self._completed(self._likeness_of(self._source)))
+                lost = [f"not carried over: {what}" for what in lost]
+                self.notes = [*self.notes, *(what for what in lost if what not in self.notes)]
+            self._settle()
         with self.guard():
-            if not self.in_place:
-                self._finish_table()
             self._locking("ANALYZE", lambda: self._run("ANALYZE {table}"))
         if not self.complete:
             self._own, self.complete = {**self._own, "complete": True}, True
             self._noted("UPDATE", Checkpoint.from_json(self._last, self), lambda: None)
 
-    def _finish_table(self) -> None:
+    def _settle(self) -> None:
+        """What depends on all rows: sequences go on behind them, and foreign keys are checked."""
         likeness = self._likeness_of(self._source)
-        for counter in likeness.sequences:
+        for counter in likeness.sequences():
             self._go_on(counter)
-        if not self.complete:
-            lost = self._locking("ALTER TABLE", lambda: self._completed(likeness))
-            lost = [f"not carried over: {what}" for what in lost]
-            self.notes = [*self.notes, *(what for what in lost if what not in self.notes)]
-        self._prove()
-
-    def _prove(self) -> None:
-        """Check the foreign keys for all rows."""
-        likeness = self._likeness_of(self._source)
-        self._locking("VALIDATE CONSTRAINT", lambda: self._make(likeness.proofs()))
+        with self.guard():
+            self._locking("VALIDATE CONSTRAINT", lambda: self._make(likeness.proofs()))
 
     def _likeness_of(self, source: Reader) -> Likeness:
         if self._likeness is None:

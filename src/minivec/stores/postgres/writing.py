@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import Block, Store
+from minivec.stores.errors import Refused
 from minivec.stores.postgres.reading import Reader
 
 
@@ -18,6 +19,8 @@ class Writer(Reader):
     def accepts(self, source: Store) -> None:
         """Rows of another table of PostgreSQL, which asks this one what it has written."""
         super().accepts(source)
+        if "where" in self.address.options:
+            raise Refused(f"{self}: where= belongs to the source")
         if isinstance(source, Reader):
             self._source, source._beside = source, self
 
