@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minivec.algorithm.confidence import FEW_ROWS
+from minivec.settings import FEW_ROWS
 
 HEADLINES = {
     "reliable": "This map can be relied on.",

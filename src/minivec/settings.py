@@ -17,6 +17,9 @@ PRESETS = ("auto", "paper")
 # The most rows a side that a fit looks at. Of larger inputs it takes a uniform sample.
 FIT_ROWS = 60_000
 
+# Fewer rows a side than this are named as a likely cause of a bad fit.
+FEW_ROWS = 5_000
+
 # Preset "auto" needs one row more than this a side, or than the narrower space has dimensions.
 MANY_DIMENSIONS = 48
 

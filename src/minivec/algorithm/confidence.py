@@ -6,11 +6,11 @@ import numpy as np
 
 from minivec.frame import Principal, unit
 from minivec.search import top_k
+from minivec.settings import FEW_ROWS
 
 # Figures: docs/tuning.md.
 MIDDLE, WIDTH = 0.24, 0.03  # of the logistic function that turns agreement into confidence
 RELIABLE, FAILED = 0.8, 0.3  # confidence of a reliable fit at least, and below which it has failed
-FEW_ROWS = 5_000  # fewer a side are named as a likely cause
 STRUCTURELESS = 1.2  # size of third moments below which rows look like noise, which has about 1
 AGREEMENT_WHITENING_POWER = 0.5  # of the rows on which two maps are compared
 

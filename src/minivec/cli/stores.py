@@ -98,7 +98,7 @@ def migrate(
             without_triggers=without_triggers,
             progress=show,
         )
-    _print_migration(result, as_json)
+    _print_migration(result, as_json, "" if verify_all else "random ")
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def _print_migration(result: "Migration", as_json: bool) -> None:
+def _print_migration(result: "Migration", as_json: bool, which: str) -> None:
     """What a migration did, or would do, in a few lines; what it did not do goes to stderr."""
     for note in result.notes:
         print(f"minivec: note: {note}", file=sys.stderr)
@@ -138,7 +138,7 @@ def _print_migration(result: "Migration", as_json: bool) -> None:
     if result.caught_up:
         print(f"{result.caught_up:,} rows that came, changed or went meanwhile are up to date")
     if result.verified:
-        print(f"counts agree, and {result.verified:,} rows do")
+        print(f"counts agree, and {result.verified:,} {which}rows do")
 
 
 @app.command()
