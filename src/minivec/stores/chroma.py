@@ -156,7 +156,7 @@ class ChromaStore(Store):
         for i in range(start, len(keys), size):
             block = self.fetch(keys[i : i + size])
             if self._seen is not None:
-                self._seen.add(block, block.payload)
+                self._seen.add(block)
             if len(block.keys):
                 yield block
 
@@ -171,7 +171,7 @@ class ChromaStore(Store):
             return None
         keys = self.keys()
         blocks = (self.fetch(keys[i : i + PAGE]) for i in range(0, len(keys), PAGE))
-        return self._seen.changes((block, block.payload) for block in blocks)
+        return self._seen.changes(blocks)
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these ids; the payload is a list of (document, metadata, uri)."""
