@@ -291,18 +291,13 @@ class LanceStore(Store):
         """What the new table has not."""
         if not isinstance(source, LanceStore):
             return []
-        told = []
         with self.guard():
-            indexes = [index.name for index in source._table().list_indices()]
+            indexes = ", ".join(index.name for index in source._table().list_indices())
         functions = json.loads((source.arrow_schema().metadata or {}).get(FUNCTIONS, "[]"))
-        if functions:
-            names = ", ".join(str(function.get("name")) for function in functions)
-            told.append(
-                f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
-            )
-        if indexes:
-            told.append(f"indexes ({', '.join(indexes)}) are not made: make them when all rows are there")
-        return told
+        names = ", ".join(str(function.get("name")) for function in functions)
+        left = f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
+        unmade = f"indexes ({indexes}) are not made: make them when all rows are there"
+        return [*([left] if names else []), *([unmade] if indexes else [])]
 
     def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows, in one commit, to as many as the state counts before them."""
