@@ -45,7 +45,7 @@ class ChromaStore(Store):
         self.tls, self.tenant, self.database, self.where = address.take("ssl", "tenant", "database", "where")
         self._held, self._requests = ExitStack(), Requests(_too_large)
         self._lease: Lease | None = None
-        self._writes = False
+        self._writes = self._upgrades = False
         self._seen: Seen | None = None
         if address.local:
             self.folder, self.name = address.split()
@@ -80,7 +80,10 @@ class ChromaStore(Store):
 
     def _opened(self) -> Path:
         """The folder, or, of an older Chroma, a copy of it until something is written."""
-        return copied(self.folder) if not self._writes and outdated(self.folder) else self.folder
+        return copied(self.folder) if not self._writes and self._outdated() else self.folder
+
+    def _outdated(self) -> bool:
+        return self.address.local and self.folder.exists() and outdated(self.folder)
 
     def _headers(self) -> dict[str, str]:
         user, password = self.address.user, self.address.password
@@ -156,7 +159,7 @@ class ChromaStore(Store):
         for i in range(start, len(keys), size):
             block = self.fetch(keys[i : i + size])
             if self._seen is not None:
-                self._seen.add(block, block.payload)
+                self._seen.add(block)
             if len(block.keys):
                 yield block
 
@@ -171,7 +174,7 @@ class ChromaStore(Store):
             return None
         keys = self.keys()
         blocks = (self.fetch(keys[i : i + PAGE]) for i in range(0, len(keys), PAGE))
-        return self._seen.changes((block, block.payload) for block in blocks)
+        return self._seen.changes(blocks)
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these ids; the payload is a list of (document, metadata, uri)."""
@@ -245,7 +248,7 @@ class ChromaStore(Store):
                 f"embedding function {function!r} is left out: it would embed rows and queries by the old model; give "
                 "get_collection the new model's"
             )
-        if self.address.local and self.folder.exists() and outdated(self.folder):
+        if self._upgrades or self._outdated():
             told.append(f"{self.folder} is of an older Chroma: to write to it upgrades it for good")
         return told
 
@@ -261,7 +264,7 @@ class ChromaStore(Store):
 
     def lock(self) -> None:
         """Hold a file in the folder; on a server a record with a sign of life."""
-        self._writes = True
+        self._upgrades, self._writes = self._outdated(), True
         for name in ("_client", "_collection"):  # which may be those of a copy
             vars(self).pop(name, None)
         if self.address.local:

@@ -161,12 +161,11 @@ class LanceStore(Store):
         """Rows in the table's order; a position is the number of rows before it."""
         schema, start = self.schema(), after or 0
         if self._gone is not None:
-            if start < self._gone.get("rows", start + 1):
-                raise Refused(
-                    f"{self}: version {self._gone['number']}, which the migration reads, is gone (optimize removes old "
-                    "versions); name another destination"
-                )
-            return
+            if 0 < start < self._gone.get("rows", start + 1):
+                number = self._gone["number"]
+                raise Refused(f"{self}: version {number}, which the migration reads, is gone; name another destination")
+            if start:
+                return
         with self.guard():
             batches = self._rows(self._version).offset(start).to_batches(batch_size=size)
         for batch in rebatched(self._guarded(iter(batches)), size):
@@ -175,6 +174,10 @@ class LanceStore(Store):
             vectors, missing = self._vectors(batch[schema.column], schema, keys)
             yield Block(keys, vectors, batch, start, missing)
         self._let_go()
+
+    def comparable(self, payload: Any) -> Sequence[Any]:
+        """The rows without their vectors."""
+        return [{name: row[name] for name in self.schema().payload} for row in payload.to_pylist()]
 
     def _let_go(self) -> None:
         """Remove the tag of a version that has been read to its end: it would stand in the way of ``optimize``."""
@@ -193,22 +196,23 @@ class LanceStore(Store):
 
     def _vectors(self, column: Any, schema: Schema, keys: Sequence[Any]) -> tuple[np.ndarray, list[int]]:
         """The vectors, and the numbers of those that are missing, if they may be."""
-
-        def refuse(what: str, rows: Any) -> None:
-            self.refuse(what, rows, keys)
-
-        if not (self.skip_nulls and column.null_count):
-            return np.asarray(list_vectors(column, schema.width, refuse), np.float32), []
-        there = np.asarray(column.is_valid())
+        missing = np.flatnonzero(column.is_null()).tolist() if self.skip_nulls else []
+        there = column.drop_null() if missing else column
+        read = np.asarray(
+            list_vectors(there, schema.width, lambda what, rows: self.refuse(what, rows, keys)), np.float32
+        )
+        if not missing:
+            return read, []
         vectors = np.zeros((len(column), schema.width), np.float32)
-        vectors[there] = list_vectors(column.drop_null(), schema.width, refuse)
-        return vectors, np.flatnonzero(~there).tolist()
+        vectors[np.asarray(column.is_valid())] = read
+        return vectors, missing
 
     def _numbers(self, version: int | None) -> np.ndarray:
         """The ids of a version's rows, in order."""
-        if version is None or version not in self._ids:
-            self._ids[version] = versions.row_ids(self._rows(version))
-        return self._ids[version]
+        number = self._table(version).version
+        if number not in self._ids:
+            self._ids[number] = versions.row_ids(self._rows(version))
+        return self._ids[number]
 
     def keys(self) -> Sequence[int]:
         """Row numbers of the version that is read."""
@@ -259,8 +263,7 @@ class LanceStore(Store):
         return state
 
     def _new_column(self, source: Store) -> str:
-        schema = source.schema()
-        name = self.column or schema.column or "vector"
+        schema, name = source.schema(), self.column or source.schema().column or "vector"
         if name in schema.payload:
             raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (column=)")
         return name
@@ -288,18 +291,13 @@ class LanceStore(Store):
         """What the new table has not."""
         if not isinstance(source, LanceStore):
             return []
-        told = []
         with self.guard():
-            indexes = [index.name for index in source._table().list_indices()]
+            indexes = ", ".join(index.name for index in source._table().list_indices())
         functions = json.loads((source.arrow_schema().metadata or {}).get(FUNCTIONS, "[]"))
-        if functions:
-            names = ", ".join(str(function.get("name")) for function in functions)
-            told.append(
-                f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
-            )
-        if indexes:
-            told.append(f"indexes ({', '.join(indexes)}) are not made: make them when all rows are there")
-        return told
+        names = ", ".join(str(function.get("name")) for function in functions)
+        left = f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
+        unmade = f"indexes ({indexes}) are not made: make them when all rows are there"
+        return [*([left] if names else []), *([unmade] if indexes else [])]
 
     def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows, in one commit, to as many as the state counts before them."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from minivec.stores.base import StoreError
+from minivec.stores.errors import StoreError
 
 BEAT = 5.0  # seconds from one sign of life to the next
 PATIENCE = 4 * BEAT  # how long another owner's record is watched for a sign of life
@@ -29,7 +29,12 @@ class Lease:
         self, name: str, read: Callable[[], dict[str, Any] | None], write: Callable[[dict[str, Any] | None], None]
     ):
         self._name, self._read, self._write = name, read, write
-        self._record = {"owner": uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "beat": 0}
+        self._record: dict[str, Any] = {
+            "owner": uuid4().hex,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "beat": 0,
+        }
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 

@@ -198,7 +198,7 @@ class QdrantStore(Store):
         self._payload = payload
         for block in self._blocks(size, after):
             if self._seen is not None:
-                self._seen.add(block, block.payload)
+                self._seen.add(block)
             yield block
 
     def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
@@ -209,7 +209,7 @@ class QdrantStore(Store):
 
     def changes(self, since: Any) -> Changes | None:
         """The points that are otherwise than when they were read: all are read again."""
-        return self._seen and self._seen.changes((block, block.payload) for block in self._blocks(IDS))
+        return None if self._seen is None else self._seen.changes(self._blocks(IDS))
 
     def keys(self) -> Sequence[Any]:
         """All ids, as Qdrant orders them."""
@@ -287,7 +287,7 @@ class QdrantStore(Store):
         info, column = source._info(), source.schema().column
         with self.guard():
             if state.in_place:
-                settings.add_vector(client, self.name, info.config.params.vectors[column], state.new_column, width)
+                settings.add_vector(client, self.name, info.config.params.vectors[column], str(state.new_column), width)
                 return
             client.create_collection(self.name, **settings.collection_like(info, column, state.new_column, width))
             for field, index in info.payload_schema.items():

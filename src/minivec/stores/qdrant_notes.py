@@ -22,7 +22,9 @@ class Notes:
             if self._client.collection_exists(MIGRATIONS):
                 return
             try:
-                self._client.create_collection(MIGRATIONS, self._models.VectorParams(size=1, distance="Dot"))
+                self._client.create_collection(
+                    MIGRATIONS, self._models.VectorParams(size=1, distance=self._models.Distance.DOT)
+                )
             except Exception:
                 if not self._client.collection_exists(MIGRATIONS):  # or another migration has just made it
                     raise

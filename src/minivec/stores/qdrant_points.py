@@ -32,9 +32,9 @@ def as_points(block: Block, name: str | None, in_place: bool) -> tuple[list[Any]
     size = NUMBER * block.vectors.shape[1] + AROUND
     if in_place:
         there = [i for i in range(len(rows)) if i not in missing]
-        vectors = [models.PointVectors(id=block.keys[i], vector={name: rows[i]}) for i in there]
+        vectors = [models.PointVectors(id=block.keys[i], vector={str(name): rows[i]}) for i in there]
         return vectors, [size] * len(vectors)
-    points = [
+    points: list[Any] = [
         models.PointStruct(id=key, payload=payload, vector=others)
         for key, (payload, others) in zip(block.keys, block.payload, strict=True)
     ]
