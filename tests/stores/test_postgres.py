@@ -386,7 +386,10 @@ def test_a_command_line(docs, tmp_path, run):
     words = "migrate", docs.url("docs&column=v"), docs.url("docs&column=w"), "-a", str(tmp_path / "bridge.safetensors")
     code, out, err = run(*words, "--dry-run")
     assert code == 0 and "90 rows" in out and "trigger touched" in err
-    assert run(*words, "--without-triggers", "--verify-all")[0] == 0
+    code, out, err = run(*words, "--without-triggers", "--verify-all")
+    assert code == 0 and not err
+    code, out, err = run(*words[:2], docs.url("docs&column=x"), *words[3:])
+    assert code == 0 and err.count("trigger touched") == 1
     code, out, err = run(words[0], docs.url("docs&column=v&where=nothing"), docs.url("new"), *words[3:])
     assert code == 2 and not out and err.count("\n") == 1 and 'column "nothing" does not exist' in err
 
@@ -424,6 +427,12 @@ CREATE TRIGGER texts BEFORE UPDATE OF text ON docs FOR EACH ROW EXECUTE FUNCTION
 
 def test_triggers_are_told_and_can_be_left_out(docs):
     docs.run(TRIGGER)
+    events = []
+    told = {"tell": events.append, "progress": lambda done, total: events.append(done)}
+    migrate(docs.url("docs&column=v"), docs.url("docs&column=first"), ADAPTER, **told)
+    assert len(events) == 2 and "trigger touched" in events[0] and events[1] == 90
+    docs.run("ALTER TABLE docs DROP COLUMN first")
+    docs.run("SET session_replication_role = replica; UPDATE docs SET updated = 'epoch'")
     words = docs.url("docs&column=v"), docs.url("docs&column=w"), ADAPTER
     notes = migrate(*words, dry_run=True).notes
     assert len(notes) == 1 and "trigger touched (touch)" in notes[0] and "--without-triggers" in notes[0]

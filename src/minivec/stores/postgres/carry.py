@@ -21,7 +21,7 @@ COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "AL
 
 @dataclass(frozen=True)
 class Step:
-    """A statement about the new table and, where the migration can do without it, what is lost with it."""
+    """A statement that makes part of the new table. ``what`` names the loss without it, empty for a needed step."""
 
     statement: Any
     what: str = ""
@@ -59,7 +59,7 @@ class Likeness:
         return Step(self._target._compose(query, **names), what)
 
     def columns(self) -> Iterator[Step]:
-        """Table, columns, sequences, defaults and key; generated columns behind those that they may need."""
+        """The steps that make table, columns, sequences, defaults and key."""
         unlogged = self._source._query(TABLE, (self._table,))[0][0]
         yield self._step("CREATE {unlogged} TABLE {table} ()", unlogged=self._sql("UNLOGGED" if unlogged else ""))
         for column in self._columns.values():
@@ -123,7 +123,7 @@ class Likeness:
         return self._names[sequence.name]
 
     def _own(self, expression: str) -> str:
-        """A default that counts by the new table's own sequence."""
+        """The default with the new table's own sequences in place of the source's."""
         for sequence in self.sequences():
             new = self._target.shown(self._target._name(self._named(sequence)))
             old, new = (f"'{name.replace(chr(39), chr(39) * 2)}'::regclass" for name in (sequence.name, new))
@@ -131,7 +131,7 @@ class Likeness:
         return expression
 
     def rest(self) -> Iterator[Step]:
-        """What comes behind the rows: options, comments, constraints, privileges and row security."""
+        """The steps behind the rows: options, comments, constraints, privileges and row security."""
         _, options, comment, security, forced = self._source._query(TABLE, (self._table,))[0]
         if options:
             yield self._step("ALTER TABLE {table} SET ({o})", f"options {options}", o=self._sql(options))
@@ -175,7 +175,7 @@ class Likeness:
                 yield self._step(query, f"comment of constraint {name}", name=name, c=self._literal(comment))
 
     def proofs(self) -> Iterator[Step]:
-        """Checks of the foreign keys, apart from the rest: the lock on what they refer to is then short."""
+        """The steps that check the foreign keys, in a later transaction, so that other tables are locked briefly."""
         valid = [name for name, kind, definition, *_ in self._constraints() if kind == "f" and _provable(definition)]
         query = "SELECT conname FROM pg_constraint WHERE conrelid = %s AND conname = ANY(%s) AND NOT convalidated"
         for (name,) in self._target._query(query, (self._target._oid(), valid)):

@@ -32,7 +32,7 @@ class Rows(list[tuple[bytes | None, ...]]):
 
 
 class Reader(Session):
-    """What a source does."""
+    """The questions that a source answers."""
 
     in_place = False  # of a destination: whether its rows are the source's own
     complete = False  # of a destination: whether all rows have been written once
@@ -92,7 +92,7 @@ class Reader(Session):
                 self._connection.execute(query, (), binary=True)
 
     def _names(self) -> dict[str, Any]:
-        """What queries about the rows are composed of."""
+        """The names that stand in queries about the rows."""
         keys = [self._quoted(key) for key in self._key_columns]
         texts = [self._compose("{k}::text", k=key) for key in keys]
         text = texts[0]
@@ -114,7 +114,7 @@ class Reader(Session):
         return " WHERE " + " AND ".join(conditions) if conditions else ""
 
     def _width(self, column: Column) -> int:
-        """Of vectors whose column has none: the only one there is, or ValueError."""
+        """The width of the vectors where the column declares none; ValueError where there are several."""
         widths = self._read(
             "SELECT {dims}({column}), count(*) FROM {table}" + self._where("{column} IS NOT NULL") + " GROUP BY 1 "
             "ORDER BY 2 DESC, 1 LIMIT 6",
@@ -247,7 +247,7 @@ class Reader(Session):
         return [found.get(key) for key in keys]
 
     def pin(self, version: Any = None) -> Any:
-        """Where the table stands, for ``changes``; rows are always read as they are when the reading begins."""
+        """Name the present state, for ``changes``. Rows are read as they are when the reading begins."""
         return self._mark() if version is None else version
 
     def _mark(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a migration is going to make in PostgreSQL, tried and taken back: what is lost, and what it sets off."""
+"""Trying what a migration will make in PostgreSQL, to tell what is lost and what it sets off."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ PROBED = 20  # rows that are written and taken back before a new table is made
 
 
 class Rehearsal(Writer):
-    """What a destination does before it writes."""
+    """The steps of a destination before it writes rows."""
 
     _likeness: Likeness | None = None
     _new_kind: Any
@@ -32,7 +32,7 @@ class Rehearsal(Writer):
         )
 
     def _prepare(self, source: Store, width: int) -> Likeness | None:
-        """How to make what the address names; None where it is a column of the source's own table."""
+        """Plan the new table; None for a new column of the source's own table."""
         if not isinstance(source, Reader):
             raise TypeError(f"{self}: expected a PostgreSQL source, got {source}")
         schema, oid = source.schema(), self._oid()
@@ -57,7 +57,7 @@ class Rehearsal(Writer):
         return Likeness(source, self, schema.column or "", self._new_kind)
 
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
-        """Make the new table and write the block, and take it back; of a new column, look what it sets off."""
+        """Make a new table, write the block, and take both back. Of a new column, only list what it sets off."""
         likeness = self._prepare(source, width)
         if likeness is not None:
             return self._tried(likeness, block)
@@ -65,7 +65,7 @@ class Rehearsal(Writer):
         return [*self._set_off(), *([f"ALTER TABLE waits for a lock on the table{holders}"] if holders else [])]
 
     def _tried(self, likeness: Likeness, block: Block) -> list[str]:
-        """What is not carried over to a new table, as making it shows."""
+        """Make the table, write the block, take both back, and return what is not carried over."""
         with self.guard():
             lost = self._locking("CREATE TABLE", lambda: self._rehearsed(likeness, block))
         self._likeness = likeness
@@ -91,14 +91,14 @@ class Rehearsal(Writer):
             return lost + self._make(likeness.rest()) + self._make(likeness.proofs())
 
     def _built(self, likeness: Likeness) -> list[str]:
-        """Make the new table; what it lacks, in words."""
+        """Make the new table, and return what it lacks."""
         lost = self._make(likeness.columns())
         self._rename(likeness.vector, self.column)
         self._forget()
         return lost
 
     def _completed(self, likeness: Likeness) -> list[str]:
-        """Make what comes behind the rows, which names the vectors as the source does; what it lacks, in words."""
+        """Make what follows the rows, with the vectors named as in the source, and return what the table lacks."""
         self._rename(self.column, likeness.vector)
         lost = self._make(likeness.rest())
         self._rename(likeness.vector, self.column)
@@ -109,12 +109,12 @@ class Rehearsal(Writer):
             self._run("ALTER TABLE {table} RENAME COLUMN {old} TO {new}", old=old, new=new)
 
     def _make(self, steps: Iterable[Step]) -> list[str]:
-        """Take the steps; those that the migration can do without, once more if they fail, and then in words."""
+        """Take the steps, failed ones twice, and return what failed; StoreError for a step that is needed."""
         failed = [step for step in steps if self._refusal(step)]
         return [f"{step.what}: {refusal}" for step in failed if (refusal := self._refusal(step))]
 
     def _refusal(self, step: Step) -> str | None:
-        """Take one step; why the server refuses it, if it does."""
+        """Take one step; return the server's reason if it refuses."""
         try:
             with self._connection.transaction():
                 self._connection.execute(step.statement, ())
@@ -138,7 +138,7 @@ class Rehearsal(Writer):
         return sorted({what for what, always in fired if always or not self.without_triggers})
 
     def _set_off(self) -> list[str]:
-        """What the UPDATE of every row sets off, and what makes it slow."""
+        """List what the UPDATE of every row sets off, and what makes it slow."""
         owner, table = self._query(
             "SELECT pg_has_role(relowner, 'USAGE'), relkind IN ('r', 'p') FROM pg_class WHERE oid = %s", (self._oid(),)
         )[0]

@@ -1,4 +1,4 @@
-"""A table as a destination: a new column of the source's own table, or a new table like it."""
+"""The PostgreSQL store. As a destination it makes a new column of the source's table, or a new table like it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,8 +29,8 @@ class PostgresStore(Rehearsal):
     """
 
     keeps_nulls = True
-    _old: str | None = None  # of a new column: the one beside it
-    _id = _last = ""  # of the checkpoint: its name, and what is known to be there
+    _old: str | None = None  # the source's column, beside a new one
+    _id = _last = ""  # the checkpoint's name, and its text as this run knows it
     _own: Mapping[str, Any] = {}
 
     def identity(self) -> str:
@@ -61,7 +61,7 @@ class PostgresStore(Rehearsal):
         super().close()
 
     def checkpoint(self) -> Checkpoint | None:
-        """The row of ``minivec_migrations``, if it is about the column that is there."""
+        """Read the row of ``minivec_migrations`` that is about this column."""
         if (oid := self._oid()) is None:
             return None
         column = self._columns().get(self.column or "")
@@ -75,7 +75,7 @@ class PostgresStore(Rehearsal):
         raise Refused(f"{self}: column {self.column!r} exists, and no migration has made it; name another one")
 
     def _notes(self, oid: int) -> list[tuple[str, Checkpoint, str]]:
-        """The checkpoints of the table's columns: their names, what they say, and as text."""
+        """Read the checkpoints of the table's columns: name, checkpoint and text of each."""
         name = self.shown(self._name(MIGRATIONS))
         if self._query("SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (name,)) != [(True,)]:
             return []
@@ -102,7 +102,7 @@ class PostgresStore(Rehearsal):
         self._forget()
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
-        """A new column, or a new table, and the checkpoint, in one transaction."""
+        """Make the new column or table, and write the checkpoint, in one transaction."""
         likeness = self._prepare(source, width)
         self.notes = self._set_off() if likeness is None else self._tried(likeness, self._first_rows(source, width))
         with self.guard():
@@ -129,7 +129,7 @@ class PostgresStore(Rehearsal):
         return made
 
     def _check_triggers(self) -> None:
-        """Refuse what would keep the new column empty, tried on one row."""
+        """Update one row and take it back; Refused where a trigger or rule prevents it."""
         self._silence()
         if not (fired := self._fired()):
             return
@@ -140,19 +140,19 @@ class PostgresStore(Rehearsal):
                 raise Refused(f"{self}: no row is changed, because of {', '.join(fired)}")
 
     def write(self, block: Block, checkpoint: Checkpoint) -> None:
-        """Rows and checkpoint in one transaction, if the checkpoint is what this migration has last written."""
+        """Write rows and checkpoint in one transaction; StoreError where another run has changed the checkpoint."""
         vectors = self._encode(block.vectors, block.missing)
         put = self._update if self.in_place else self._copy
         self._noted("UPDATE" if self.in_place else "COPY", checkpoint, lambda: put(block, vectors))
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
-        """The like, of rows that may be there."""
+        """Write rows whose keys may be there, and the checkpoint, in one transaction."""
         vectors = self._encode(block.vectors, block.missing)
         put = self._update if self.in_place else self._upsert
         self._noted("UPDATE", checkpoint, lambda: put(block, vectors))
 
     def remove(self, keys: Sequence[str], checkpoint: Checkpoint) -> None:
-        """Rows that the source has no more; of a new column, their vectors."""
+        """Delete rows of a new table, or empty them in a new column, and write the checkpoint."""
         self._noted("DELETE", checkpoint, lambda: self._removed(keys) if keys else None)
         if not self.in_place:
             self._settle()
@@ -163,7 +163,7 @@ class PostgresStore(Rehearsal):
         self._run(query, self._arrays(keys), **self._names())
 
     def _noted(self, what: str, checkpoint: Checkpoint, work: Callable[[], object]) -> None:
-        """``work`` and the checkpoint in one transaction; of a new column, with the number of the transaction."""
+        """Do ``work`` and write the checkpoint, with the transaction's number for a new column, in one transaction."""
 
         def both() -> None:
             self._silence()
@@ -186,14 +186,14 @@ class PostgresStore(Rehearsal):
         return self._own.get("transactions", [])
 
     def _present(self) -> list[str]:
-        """Of a new column: the rows that have a vector there, or none in the old one."""
+        """A row of a new column counts if it has a vector there, or none in the old column."""
         return ["({column} IS NOT NULL OR {old} IS NULL)"] if self.in_place else super()._present()
 
     def _names(self) -> dict[str, Any]:
         return {**super()._names(), "old": self._old}
 
     def finish(self) -> None:
-        """What comes behind the rows: sequences, constraints, comments, privileges; the planner learns of the rows."""
+        """Make what follows the rows (constraints, comments, privileges), and give the planner its statistics."""
         if not self.in_place:
             if not self.complete:
                 with self.guard():
@@ -208,7 +208,7 @@ class PostgresStore(Rehearsal):
             self._noted("UPDATE", Checkpoint.from_json(self._last, self), lambda: None)
 
     def _settle(self) -> None:
-        """What depends on all rows: sequences go on behind them, and foreign keys are checked."""
+        """Set the sequences behind the largest keys, and check the foreign keys for all rows."""
         likeness = self._likeness_of(self._source)
         for counter in likeness.sequences():
             self._go_on(counter)
@@ -221,7 +221,7 @@ class PostgresStore(Rehearsal):
         return self._likeness
 
     def _go_on(self, sequence: Counter) -> None:
-        """The new table's own sequence goes on behind its rows and the source's numbers."""
+        """Set a sequence of the new table behind its rows and behind the source's sequence."""
         furthest, end = ("greatest", "max") if sequence.rising else ("least", "min")
         place = self.shown(self._compose("{table}")), sequence.column
         names = {"furthest": self._plain(furthest), "end": self._plain(end), "column": sequence.column}
@@ -229,7 +229,7 @@ class PostgresStore(Rehearsal):
 
 
 def joined(ranges: list[list[int]], number: int, oldest: int) -> list[list[int]]:
-    """Ranges of whole numbers from ``oldest`` on, and one more behind them."""
+    """Add a number to ranges of whole numbers, and drop those that end before ``oldest``."""
     ranges = [[first, last] for first, last in ranges if last >= oldest]
     if ranges and ranges[-1][1] + 1 == number:
         return [*ranges[:-1], [ranges[-1][0], number]]

@@ -1,4 +1,4 @@
-"""Rows and vectors on their way into a table, by COPY."""
+"""Writing rows and vectors by COPY."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,12 +12,12 @@ from minivec.stores.postgres.reading import Reader
 
 
 class Writer(Reader):
-    """What every block goes through."""
+    """The statements that write one block."""
 
     _source: Reader
 
     def accepts(self, source: Store) -> None:
-        """Rows of another table of PostgreSQL, which asks this one what it has written."""
+        """Accept a PostgreSQL source, and let it ask this destination what it has written."""
         super().accepts(source)
         if "where" in self.address.options:
             raise Refused(f"{self}: where= belongs to the source")
@@ -28,16 +28,16 @@ class Writer(Reader):
         return [*super()._processes(), self._source._connection.info.backend_pid]
 
     def _silence(self) -> None:
-        """No triggers in this transaction, if none are wanted."""
+        """Prevent triggers in this transaction, if that is wanted."""
         if self.without_triggers and self.in_place:
             self._run("SET LOCAL session_replication_role = replica")
 
     def _copy(self, block: Block, vectors: list[bytes | None]) -> None:
-        """Whole rows into the new table."""
+        """Insert whole rows into the new table."""
         self._load(self._name(self.table), [*self._key_columns, *self._source.schema().payload], block, vectors)
 
     def _update(self, block: Block, vectors: list[bytes | None]) -> None:
-        """Vectors into their rows, if these are still as they were read; others are left to the catching up."""
+        """Update the rows that are still as they were read; ``changes`` finds the others."""
         names: dict[str, Any] = {"keys": list(self._key_columns), "new": self.column}
         self._run(
             "CREATE TEMP TABLE minivec_block ON COMMIT DROP AS SELECT {keys}, NULL::xid AS minivec_version, {new} "
@@ -47,7 +47,7 @@ class Writer(Reader):
         self._load(self._quoted("minivec_block"), [*self._key_columns, "minivec_version"], block, vectors)
         same = " AND ".join(f"t.{{key{i}}} = b.{{key{i}}}" for i in range(len(self._key_columns)))
         names |= {f"key{i}": key for i, key in enumerate(self._key_columns)}
-        if self._indexed:  # the key's index then, not a scan of the table for each block
+        if self._indexed:  # an index scan for each row is faster than a scan of the table for each block
             self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
         update = "UPDATE {table} t SET {new} = b.{new} FROM minivec_block b WHERE "
         self._run(f"{update}{same} AND t.xmin = b.minivec_version", **names)
@@ -57,7 +57,7 @@ class Writer(Reader):
         return any(set(unique) <= set(self._key_columns) for unique in self._unique())
 
     def _upsert(self, block: Block, vectors: list[bytes | None]) -> None:
-        """Whole rows into the new table in place of those with their keys, which other rows may refer to."""
+        """Insert whole rows, or update those with their keys: a DELETE would follow the foreign keys of other rows."""
         keys, columns = list(self._key_columns), [*self._source.schema().payload, self.column or ""]
         names: dict[str, Any] = {"keys": keys, "columns": [*keys, *columns]}
         self._run(
