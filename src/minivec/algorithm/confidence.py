@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivec.frame import Principal, unit
-from minivec.search import top_k
 
 # Figures: docs/tuning.md.
 MIDDLE, WIDTH = 0.24, 0.03  # of the logistic function that turns agreement into confidence
@@ -82,6 +81,8 @@ def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1
     Rows have nearer neighbours in their own space than across. The estimate is the ratio of those cosines, cubed; it
     is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md.
     """
+    from minivec.search import top_k  # loads FAISS, which a map that is only read can do without
+
     across = top_k(unit(X[:sample] @ W), Y, 1)[0].mean()
     within = [top_k(Z[:sample], Z, 2)[0][:, 1].mean() for Z in (X, Y)]
     return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)
