@@ -44,15 +44,6 @@ def fails(monkeypatch):
     monkeypatch.setattr(solver, "solve", lambda *given: replace(supervised.solve(*given), verdict=verdict))
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The current folder, with a.npy and b.npy in it."""
-    monkeypatch.chdir(tmp_path)
-    np.save("a.npy", A)
-    np.save("b.npy", B)
-    return tmp_path
-
-
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
