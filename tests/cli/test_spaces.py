@@ -12,6 +12,7 @@ import pytest
 import supervised
 from minivec import AlignmentWarning, MiniVec2VecAligner, load, open_map
 from minivec.algorithm.confidence import Verdict
+from minivec.files import map_rows, open_rows
 from minivec.spaces import recorded
 
 A, B = supervised.spaces(8, 6, rows=400)
@@ -173,3 +174,9 @@ def test_rows_mapped_by_a_failed_fit_come_with_a_warning(failing, run, command):
     code, _, err = run(command, "a.npy", "-a", failing[0], "-o", "out.npy")
     assert code == 0 and Path("out.npy").exists()
     assert err.count("\n") == 1 and "FAILED: ab.keras" in err and "too few rows" in err
+
+
+def test_python_warns_once_of_rows_mapped_by_a_failed_fit(failing):
+    with pytest.warns(AlignmentWarning, match="the fit of this map failed") as caught:
+        map_rows(open_map(failing[0]), open_rows("a.npy"), "out.npy", size=100)
+    assert len(caught) == 1 and len(np.load("out.npy")) == len(A)

@@ -1,6 +1,8 @@
 """Did it work? An answer without labels."""
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,14 @@ AGREEMENT_WHITENING_POWER = 0.5  # of the rows on which two maps are compared
 
 class AlignmentWarning(UserWarning):
     """The alignment is probably not right."""
+
+
+def warn_of_failed(bridge: Any) -> None:
+    """AlignmentWarning to the caller's caller where ``bridge`` is a map, or a model, whose fit failed."""
+    history = getattr(bridge, "history", None)
+    if isinstance(history, dict) and history.get("verdict") == "failed":
+        what = "the fit of this map failed, and the rows that it maps are probably wrong"
+        warnings.warn(what, AlignmentWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)

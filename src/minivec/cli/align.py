@@ -27,6 +27,7 @@ from minivec.cli.common import (
     open_directed,
     open_lexicon,
     print_facts,
+    quietly,
     save,
     verdict,
     warn,
@@ -178,7 +179,8 @@ def transform(
             from minivec import distributed
         except ImportError as error:
             raise missing("--engine ray needs Ray", "ray") from error
-        n = distributed.transform(Path(input), bridge, output, str(rows.column), workers, block_size)
+        with quietly():
+            n = distributed.transform(Path(input), bridge, output, str(rows.column), workers, block_size)
     mapped = spaces.described(bridge.history, bridge.shape)
     print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, {mapped}, saved to {output}")
 

@@ -4,7 +4,8 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from minivec import spaces
+from minivec.algorithm.confidence import AlignmentWarning
 from minivec.files import SUFFIXES, GoodRows, open_rows, read_words, replacing, takes_column
 from minivec.history import headline
 from minivec.map import LinearMap, open_map
@@ -177,12 +179,17 @@ def check_paired(A: Any, B: Any) -> None:
                 raise ValueError(f"{A} has the key {key!r} where {B} has {other!r}: row by row they are no pairs")
 
 
-def align_quietly(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:
-    """The fit's history, without the Python warning that the printed verdict replaces."""
-    from minivec.algorithm.confidence import AlignmentWarning
-
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the Python warning that the printed verdict replaces."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AlignmentWarning)
+        yield
+
+
+def align_quietly(aligner: "MiniVec2VecAligner", A: Any, B: Any, **options: Any) -> dict[str, Any]:
+    """The fit's history, without the Python warning that the printed verdict replaces."""
+    with quietly():
         return aligner.align(A, B, **options)
 
 
