@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -213,27 +213,35 @@ def save(aligner: "MiniVec2VecAligner", path: Path) -> None:
 
 
 def open_directed(aligner: Path, inverse: bool, space: str | None, *rows: Any) -> LinearMap:
-    """The map in a file, in the direction from ``space``, the name of the first input's space.
+    """The map in a file, in the direction of the inputs ``rows``: those to be mapped and, if any, their counterparts.
 
-    Without a name the widths of the inputs tell the direction, where they fit one only. ``inverse`` turns the map in
-    any case. ``rows`` are the inputs: those to be mapped and, where there are two, those in the other space.
-    ValueError for a name that the map does not know, and for other widths. A map that is not reliable is warned of.
+    The direction is that of ``open_turned``. ValueError for other widths. A map that is not reliable is warned of.
     """
-    bridge = open_map(aligner)
-    widths = [given.shape[1] for given in rows]
-    if space is not None:
-        named = _named_inverse(aligner, bridge, space)
-        if inverse and not named:
-            raise ValueError(f"--inverse maps to {space!r}, and --from {space!r} from it: leave one out")
-        inverse = named
-    elif rows and widths != list(bridge.shape[: len(rows)]):
-        inverse = inverse or widths == list(bridge.shape[::-1][: len(rows)])
-    if inverse:
-        bridge = open_map(aligner, inverse=True)
+    bridge = open_turned(aligner, inverse, space, [given.shape[1] for given in rows])
     for side, given in enumerate(rows):
         check_width(given, bridge, aligner, side)
     warn(bridge.history, aligner)
     return bridge
+
+
+def open_turned(aligner: Path, inverse: bool, space: str | None, widths: Sequence[int] = ()) -> LinearMap:
+    """The map in a file, from the ``space`` of this name (ValueError if it has none of that name).
+
+    Without a name it is turned where ``inverse`` says so, or where it fits the ``widths`` only if turned.
+    """
+    bridge = open_map(aligner)
+    names, n = spaces.names(bridge.history), len(widths)
+    if space is None:
+        straight, back = list(bridge.shape[:n]), list(bridge.shape[::-1][:n])
+        turn = inverse or (list(widths) == back != straight)
+    elif space in names:
+        turn = space == names[1]
+        if inverse and not turn:
+            raise ValueError(f"--inverse maps to {space!r}, and --from {space!r} from it: leave one out")
+    else:
+        known = " and ".join(repr(name) for name in names if name) or "unknown; use --inverse to map the other way"
+        raise ValueError(f"--from {space!r}: the names of the spaces of {aligner} are {known}")
+    return open_map(aligner, inverse=True) if turn else bridge
 
 
 def check_width(rows: Any, bridge: LinearMap, aligner: Path, side: int = 0) -> None:
@@ -242,15 +250,6 @@ def check_width(rows: Any, bridge: LinearMap, aligner: Path, side: int = 0) -> N
     if rows.shape[1] != width:
         has = f"{width} ({name})" if name else width
         raise ValueError(f"{rows}: rows of {rows.shape[1]} dimensions where {aligner} has {has}")
-
-
-def _named_inverse(aligner: Path, bridge: LinearMap, space: str) -> bool:
-    """Whether the map has to be turned to map from ``space``; ValueError where it has no space of that name."""
-    names = spaces.names(bridge.history)
-    if space not in names:
-        known = " and ".join(repr(name) for name in names if name) or "unknown; use --inverse to map the other way"
-        raise ValueError(f"--from {space!r}: the names of the spaces of {aligner} are {known}")
-    return space == names[1]
 
 
 def open_lexicon(
