@@ -18,6 +18,7 @@ from minivec.map import LinearMap
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner
 from minivec.record import Callback, Record
 from minivec.settings import resolve, whole_number, with_hyperparameters
+from minivec.spaces import recorded
 from minivec.validation import as_array
 from minivec.version import __version__
 
@@ -161,6 +162,8 @@ class MiniVec2VecAligner(keras.Model):
         callbacks: Iterable[Callback] = (),
         engine: str = "local",
         pairs: Any = None,
+        source_name: str | None = None,
+        target_name: str | None = None,
         **hyperparameters: Any,
     ) -> History:
         """Fit the map from raw embeddings of A, ``XA`` (nA, dA), and of B, ``XB`` (nB, dB), not paired.
@@ -168,15 +171,16 @@ class MiniVec2VecAligner(keras.Model):
         ``preset`` is "auto" or "paper" (the published procedure); a hyperparameter given here wins over it.
         ``mapping`` is "orthogonal" or "whitened", which retrieves better and is not orthogonal. ``callbacks``
         are called with a ``Step`` after every iteration and end the run, with the map it has, by returning
-        True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``verbose=1`` shows each
+        True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``source_name`` and ``target_name``
+        name the spaces ("ada-002", "te3-small"): the commands can then tell which way to map. ``verbose=1`` shows each
         stage's progress. ``engine="ray"`` runs the anchors' ensemble and the fits that confidence compares as Ray
         tasks. The result depends on the inputs, the settings and ``seed`` only.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
         ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
-        ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints) and ``versions``. A result that is
-        probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work; the model
-        stays as it was until the new map is there, also when interrupted.
+        ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints), ``versions`` and ``spaces``. A result
+        that is probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work;
+        the model stays as it was until the new map is there, also when interrupted.
         """
         settings = resolve(preset, mapping, seed, **hyperparameters)
         bridge, result = fit_unpaired(
@@ -186,14 +190,23 @@ class MiniVec2VecAligner(keras.Model):
             recorder(engine)(callbacks, verbose),
             pairs=pairs,
             widths=(self.embedding_dim, self.target_dim),
-            versions=_versions(),
+            **_facts(source_name, target_name),
         )
         self._adopt(bridge)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
 
     @classmethod
     def from_pairs(
-        cls, XA: Any, XB: Any, *, mapping: str = "orthogonal", seed: int = 0, verbose: int = 0, **kwargs: Any
+        cls,
+        XA: Any,
+        XB: Any,
+        *,
+        mapping: str = "orthogonal",
+        seed: int = 0,
+        verbose: int = 0,
+        source_name: str | None = None,
+        target_name: str | None = None,
+        **kwargs: Any,
     ) -> "MiniVec2VecAligner":
         """A model fitted to raw rows ``XA`` (m, dA) whose partners are the rows of ``XB`` (m, dB), one by one.
 
@@ -202,12 +215,11 @@ class MiniVec2VecAligner(keras.Model):
         2509.23471). The model is of the kind that ``align`` fits, and ``inverse()`` the fit the other way. Its
         ``history`` has what ``align`` records, with the ridge and the rank that were chosen among the settings;
         confidence, verdict and expected cosine come from a fifth of the pairs, held out and then used: ``held_out`` has
-        their number, top-1 and mean rank among each other. ``kwargs`` are those of a Keras model.
-
-        Of more than 60,000 pairs a uniform sample is used. Raises ValueError or TypeError as ``align`` does, for
-        fewer than 10 pairs, and for XA and XB of different lengths.
+        their number, top-1 and mean rank among each other. ``source_name`` and ``target_name`` are those of ``align``,
+        ``kwargs`` those of a Keras model. Of more than 60,000 pairs a uniform sample is used.
+        Raises ValueError or TypeError as ``align`` does, for fewer than 10 pairs, and for XA and XB of unequal length.
         """
-        bridge = fit_paired(XA, XB, mapping, seed, Record(verbose=verbose), versions=_versions())
+        bridge = fit_paired(XA, XB, mapping, seed, Record(verbose=verbose), **_facts(source_name, target_name))
         model = cls(bridge.shape[0], **kwargs)
         model._adopt(bridge)
         return model
@@ -235,7 +247,8 @@ class MiniVec2VecAligner(keras.Model):
         """Take over the map of a fit; warn the caller of the fit if it is not reliable."""
         self._set(bridge)
         if self.history["verdict"] != "reliable":
-            what = f"this alignment is {self.history['verdict']}: {'; '.join(self.history['causes'])}"
+            fate = "failed" if self.history["verdict"] == "failed" else "is doubtful"
+            what = f"this alignment {fate}: {'; '.join(self.history['causes'])}"
             warnings.warn(what, AlignmentWarning, stacklevel=3)
 
     def export(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
@@ -272,7 +285,7 @@ class MiniVec2VecAligner(keras.Model):
         return load(folder)
 
     def inverse(self) -> "MiniVec2VecAligner":
-        """The model from B to A: the same frames and the map fitted the other way (W^T if orthogonal)."""
+        """The model from B to A: the map fitted the other way (W^T if orthogonal), its history turned likewise."""
         return MiniVec2VecAligner.from_map(self.map.inverse(), dtype=self.dtype_policy)
 
     def report(
@@ -331,6 +344,7 @@ def load(path: str | Path) -> MiniVec2VecAligner:
     return read_aligner(path, make)
 
 
-def _versions() -> dict[str, str]:
-    """What a fit's history says about the software."""
-    return {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}
+def _facts(source_name: str | None, target_name: str | None) -> dict[str, Any]:
+    """What a fit's history says about the software and the spaces."""
+    versions = {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}
+    return {"versions": versions, "spaces": recorded(source_name, target_name)}

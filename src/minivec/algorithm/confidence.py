@@ -1,11 +1,12 @@
 """Did it work? An answer without labels."""
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minivec.frame import Principal, unit
-from minivec.search import top_k
 from minivec.settings import FEW_ROWS
 
 # Figures: docs/tuning.md.
@@ -17,6 +18,14 @@ AGREEMENT_WHITENING_POWER = 0.5  # of the rows on which two maps are compared
 
 class AlignmentWarning(UserWarning):
     """The alignment is probably not right."""
+
+
+def warn_of_failed(bridge: Any) -> None:
+    """AlignmentWarning to the caller's caller where ``bridge`` is a map, or a model, whose fit failed."""
+    history = getattr(bridge, "history", None)
+    if isinstance(history, dict) and history.get("verdict") == "failed":
+        what = "the fit of this map failed, and the rows that it maps are probably wrong"
+        warnings.warn(what, AlignmentWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1
     Rows have nearer neighbours in their own space than across. The estimate is the ratio of those cosines, cubed; it
     is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md.
     """
+    from minivec.search import top_k  # loads FAISS, which a map that is only read can do without
+
     across = top_k(unit(X[:sample] @ W), Y, 1)[0].mean()
     within = [top_k(Z[:sample], Z, 2)[0][:, 1].mean() for Z in (X, Y)]
     return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)

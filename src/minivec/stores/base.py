@@ -67,6 +67,8 @@ class Address:
     """A store's URL taken apart. Only ``str`` of it is ever shown: it has neither user nor password."""
 
     def __init__(self, url: str):
+        if re.match(r"\w+:///?[A-Za-z]:\\", url):  # a path of Windows
+            url = url.replace("\\", "/")
         try:
             parts = urlsplit(url)
             self.port = parts.port
@@ -77,7 +79,8 @@ class Address:
         self.password = unquote(parts.password) if parts.password else None
         self.host = parts.hostname
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.place = unquote(parts.netloc.rpartition("@")[2] + parts.path)  # of what lies in the file system
+        place = unquote(parts.netloc.rpartition("@")[2] + parts.path)  # of what lies in the file system
+        self.place = re.sub(r"^/(?=[A-Za-z]:/)", "", place)
         self.path = unquote(parts.path).strip("/")
         self._shown = self._without_secrets(parts)
 
@@ -94,12 +97,19 @@ class Address:
         folder, _, name = self.place.rstrip("/").rpartition("/")
         if not folder or not name:
             raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
-        return Path(folder).expanduser(), name
+        place = Path(folder).expanduser()
+        in_qdrant = (place / "meta.json").exists()  # which may have a collection named "collection"
+        if folder == "." or ((place / name).is_dir() and not in_qdrant):
+            what = "a folder without a table or collection, it seems"
+            raise Refused(
+                f"{self}: {what}; expected {self.scheme}://FOLDER/NAME, with the current folder's full path for FOLDER"
+            )
+        return place, name
 
     @property
     def local(self) -> bool:
         """Whether a path of the file system, not a host, follows the scheme."""
-        return self.place.startswith(("/", ".", "~"))
+        return re.match(r"[/.~]|[A-Za-z]:/", self.place) is not None
 
     def take(self, *known: str) -> list[str | None]:
         """The values of these options; ValueError for any other that is in the URL."""
@@ -119,7 +129,7 @@ class Address:
 
 def redact(text: str) -> str:
     """``text`` without what looks like the credentials of a URL."""
-    text = re.sub(r"(\w:/+)\S*@", r"\1***@", text)
+    text = re.sub(r"(\w\w:/+)\S*@", r"\1***@", text)  # one letter is a drive of Windows
     return re.sub(rf"\b({'|'.join(SECRETS)})=[^&\s]+", r"\1=***", text)
 
 
