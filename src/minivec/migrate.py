@@ -1,34 +1,40 @@
 """Move a live vector database to another embedding model, without re-embedding and without losing a row."""
 
-import json
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minivec.map import LinearMap
 from minivec.settings import whole_number
-from minivec.stores import Block, Store, StoreError, open_store, sample
+from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store, sample
 from minivec.validation import constant, not_finite
+from minivec.verify import ROWS as VERIFIED
+from minivec.verify import check_counts, compare, kept, verify
 
-__all__ = ["Migration", "fingerprint", "migrate", "sample", "verify"]
+__all__ = ["VERIFIED", "Migration", "fingerprint", "migrate", "sample", "verify"]
 
 BATCH = 8_192
-VERIFIED = 1_000  # rows that a verification compares
-SAME = 0.9999  # cosine of a stored row with its source's, mapped again: half precision costs 1e-7
+CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
+NAMED = 5  # skipped rows that are named
 
 
 @dataclass(frozen=True)
 class Migration:
     """What ``migrate`` did, or, of a dry run, would do.
 
-    ``rows`` of ``total`` were in the destination when it stopped, ``written`` of them by this run, in ``seconds``;
-    ``mapping`` of those went to the map and the checks, in all workers together. ``verified`` rows were compared.
+    - ``source``, ``destination``, and their ``widths``
+    - ``total``: rows of the source; ``rows``: those that were done when it stopped; ``written``: those of this run
+    - ``seconds`` of the run; ``mapping``: seconds of the map and the checks, in all workers together
+    - ``verified``: rows that were compared with their source
+    - ``caught_up``: rows that were inserted, changed or deleted meanwhile, and are so at the destination now
+    - ``skipped``: rows without a vector that can be mapped; ``skipped_keys`` are the first of them
+    - ``notes``: what is not carried over, and what was not caught, a sentence each
     """
 
     source: str
@@ -41,6 +47,10 @@ class Migration:
     mapping: float
     verified: int
     dry_run: bool
+    caught_up: int = 0
+    skipped: int = 0
+    skipped_keys: tuple[Any, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def migrate(
@@ -51,101 +61,263 @@ def migrate(
     batch: int = BATCH,
     workers: int = 1,
     dry_run: bool = False,
-    verify: int = 0,
+    verify: int | str = 0,
     min_confidence: float | None = None,
     allow_changes: bool = False,
+    skip_nulls: bool = False,
+    skip_bad_rows: bool = False,
+    changed_at: str | None = None,
+    without_triggers: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Migration:
     """Map every vector of ``source`` and write it, with its key and payload, to ``destination``.
 
-    Both are stores, URLs or paths (``open_store``); ``aligner`` is an aligned model or a ``LinearMap`` from the
-    source's space. The destination is a new column, table, collection or file. A run that was killed, at any point, or
-    that failed is gone on with by the same call; one that was complete writes nothing more.
+    Both are stores, URLs or paths (``open_store``). ``aligner`` is an aligned model or a ``LinearMap`` from the
+    source's space. The destination is a new column, table, collection or file. The same call goes on with a run that
+    was killed, at any point, or that failed. It also catches up with rows that have come, changed or gone since,
+    where the source can tell.
 
-    ``batch`` rows are read, mapped and committed together. ``workers`` threads map while the databases work; memory
-    holds ``workers + 2`` batches. ``progress`` is called with the rows written and their total. ``verify`` compares
-    the counts, and so many rows drawn at random, afterwards.
+    - ``batch`` rows are read, mapped and committed together
+    - ``workers`` threads map while the databases work; memory holds ``workers + 2`` batches
+    - ``dry_run``: do everything short of writing
+    - ``verify``: compare the counts and so many random rows afterwards, or "all"
+    - ``min_confidence``: from 0 to 1, accept the aligner from this confidence on, whatever its verdict
+    - ``allow_changes``: go on although a source that cannot tell what has changed has another number of rows
+    - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them
+    - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
+    - ``changed_at``: a column of the source that tells when a row was last written
+    - ``without_triggers``: the triggers of a PostgreSQL table do not fire
+    - ``progress`` is called with the rows done and their total
 
-    Raises ValueError, before anything is written, where widths do not fit, where rows have no vector or keys are not
-    unique, where the aligner is not reliable by its own verdict (``min_confidence`` sets a bound instead), or where the
-    destination was begun with another source or aligner, or when the source had another number of rows
-    (``allow_changes`` goes on with what it has now; of LanceDB and files the version it began with is read).
-    Raises StoreError (an OSError) where a database refuses or goes away.
+    Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
+    where the aligner is not reliable, or where the destination was begun with another source or aligner. Raises
+    StoreError (an OSError) where a database refuses or goes away.
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
-    verify = whole_number("verify", verify, 0)
-    adapter = LinearMap.of(aligner)
-    _check_trust(adapter.history, min_confidence)
+    verify = verify if verify == "all" else whole_number("verify", verify, 0)
+    bridge = LinearMap.of(aligner)
+    _check_trust(bridge.history, min_confidence)
     with open_store(source) as source, open_store(destination) as destination:
+        source.skip_nulls, source.changed_at = skip_nulls, changed_at
+        destination.without_triggers = without_triggers
+        job = _Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress)
+        state = job.prepare()
+        if dry_run:
+            return job.rehearse(state)
+        state = job.begin(state)
+        before = state.rows
+        try:
+            state = job.write(state)
+            destination.finish()
+            state = job.catch_up(state)
+        except OSError as error:
+            gone_on = f"{error}; {job.rows:,} of {job.count:,} rows were done, the same command goes on"
+            raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
+        if not (source.tells_changes or allow_changes):
+            check_counts(source, destination, state.left_out)
+        verified = compare(source, destination, bridge, verify) if verify else 0
+        return job.report(state.rows, state.rows - before, verified=verified)
+
+
+def fingerprint(bridge: LinearMap) -> str:
+    """A hash of the map, by which a migration knows that it goes on with the same one."""
+    return bridge.fingerprint
+
+
+@dataclass
+class _Job:
+    """One run of ``migrate``: what it was asked to do, and what it has done so far."""
+
+    source: Store
+    destination: Store
+    bridge: LinearMap
+    batch: int
+    workers: int
+    allow_changes: bool
+    skip_bad_rows: bool
+    progress: Callable[[int, int], None] | None
+    count: int = 0
+    rows: int = 0
+    mapping: float = 0.0
+    caught_up: int = 0
+    skipped: int = 0
+    skipped_keys: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    start: float = field(default_factory=time.perf_counter)
+
+    def prepare(self) -> Checkpoint | None:
+        """Check everything that can be checked without writing; the state that a former run has left, if any."""
+        source, destination, width = self.source, self.destination, self.bridge.shape[0]
         state = destination.checkpoint()
-        if state is not None and source.column is None:
-            source.column = state["column"]  # a column beside it would make it one of several
-        schema, count, start = source.schema(), source.count(), time.perf_counter()
-        if not count:
+        if state is not None:
+            source.column = source.column or state.column
+            destination.resume(state)
+        schema, self.count = source.schema(), source.count()
+        source.column = schema.column  # a new column beside it makes it one of several
+        if not self.count:
             raise ValueError(f"{source}: it is empty")
-        if schema.width != adapter.shape[0]:
-            raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {adapter.shape[0]}")
+        if schema.width != width:
+            raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {width}")
+        _check_not_mapped(source, self.bridge)
         destination.accepts(source)
         source.check()
         if state is not None:
-            _check_same(source, destination, state, adapter, count, allow_changes)
-            source.pin(state["version"])
-        begun = {} if state is None else state
+            self._check_same(state)
+            source.pin(state.version)
+        return state
 
-        def report(rows: int, written: int, mapping: float = 0.0, verified: int = 0) -> Migration:
-            seconds = time.perf_counter() - start
-            names = str(source), str(destination)
-            return Migration(*names, adapter.shape, count, rows, written, seconds, mapping, verified, dry_run)
+    def _check_same(self, state: Checkpoint) -> None:
+        """Refuse to go on with what was begun with something else."""
+        source, destination = self.source, self.destination
+        if state.source not in (source.identity(), str(source)):
+            raise ValueError(f"{destination}: it was begun with rows of {state.source}, not of {source}")
+        if state.aligner != self.bridge.fingerprint:
+            raise ValueError(f"{destination}: it was begun with another aligner; name another destination")
+        if state.count != self.count and not (self.allow_changes or source.tells_changes):
+            raise ValueError(
+                f"{source}: {self.count} rows, {state.count} when the migration began; allow_changes "
+                "(--allow-changes) goes on with the rest, and misses the rows that came in before it"
+            )
 
-        before = begun.get("rows", 0)
-        if dry_run:
-            for block in source.blocks(min(batch, 256), begun.get("position")):
-                _map(source, adapter, block)
-                break
-            return report(before, 0)
+    def rehearse(self, state: Checkpoint | None) -> Migration:
+        """Map a first block, and try at the destination what can be taken back."""
+        for block in self.source.blocks(min(self.batch, 256), None if state is None else state.position):
+            mapped, seconds = self._mapped(block)
+            self.mapping += seconds
+            if state is None:
+                self.notes += self.destination.rehearse(self.source, self.bridge.shape[1], self._noted(mapped))
+            break
+        return self.report(0 if state is None else state.rows, 0, dry_run=True)
+
+    def begin(self, state: Checkpoint | None) -> Checkpoint:
+        """Lock the destination and make it, unless a former run has."""
+        source, destination = self.source, self.destination
+        identity = source.identity()
         destination.lock()
-        if state is None:
-            state = {"source": str(source), "column": schema.column, "aligner": fingerprint(adapter), "count": count}
-            state |= {"version": source.pin(), "position": None, "rows": 0}
-            destination.create(source, adapter.shape[1], state)
-        state["count"] = count
-        mapping = 0.0
-        try:
-            blocks = source.blocks(batch, state["position"], payload=not state.get("in_place"))
-            for block, seconds in _mapped(source, adapter, blocks, workers):
-                mapping += seconds
-                state |= {"rows": state["rows"] + len(block.keys), "position": block.position}
-                destination.write(block, state)
-                if progress is not None:
-                    progress(state["rows"], count)
-            destination.finish()
-        except OSError as error:
-            gone_on = f"{error}; {state['rows']:,} of {count:,} rows were under way, the same command goes on"
-            raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
-        _check_counts(source, destination, state["rows"], allow_changes)
-        verified = _compare(source, destination, adapter, verify, 0) if verify else 0
-        return report(state["rows"], state["rows"] - before, mapping, verified)
+        state = state or destination.checkpoint()  # another run may have begun before the lock was held
+        if state is not None:
+            destination.resume(state)
+            self._check_same(state)
+            return state
+        state = Checkpoint(
+            source=identity,
+            aligner=self.bridge.fingerprint,
+            count=self.count,
+            version=source.pin(),
+            column=source.column,
+        )
+        return destination.create(source, self.bridge.shape[1], state)
 
+    def write(self, state: Checkpoint) -> Checkpoint:
+        """Write every row of the source behind the state's position."""
+        self.rows = state.rows
+        for block, seconds in self._ahead(self.source.blocks(self.batch, state.position, not state.in_place)):
+            self.mapping += seconds
+            noted = self._noted(block)
+            left_out = state.left_out + len(block.keys) - len(noted.keys)
+            state = state.but(rows=state.rows + len(block.keys), left_out=left_out, position=block.position)
+            self.destination.write(noted, state)
+            self.rows = state.rows
+            if self.progress is not None:
+                self.progress(state.rows, self.count)
+        return state
 
-def verify(source: Any, destination: Any, aligner: Any, rows: int = VERIFIED, seed: int = 0) -> int:
-    """Compare the counts and ``rows`` random rows of a migrated store with its source; the number compared.
+    def catch_up(self, state: Checkpoint) -> Checkpoint:
+        """Bring rows that have come, changed or gone since to the destination too, as often as CATCH_UPS."""
+        source = self.source
+        if not source.tells_changes:
+            self.notes.append(f"{source} cannot tell whether rows were changed meanwhile: migrate while nothing writes")
+            return state
+        for _ in range(CATCH_UPS):
+            changes = source.changes(state.version)
+            if changes is None or not (len(changes.written) or len(changes.deleted)):
+                return state
+            try:
+                state = self._apply(changes, state)
+            except Refused as error:
+                self.notes.append(
+                    f"{len(changes.written) + len(changes.deleted):,} changed rows were not caught: {error}"
+                )
+                return state
+        left = source.changes(state.version)
+        rows = len(left.written) + len(left.deleted) if left else 0
+        if rows:
+            self.notes.append(f"{rows:,} rows have changed again since: the same command catches up with them")
+        return state
 
-    ValueError naming the keys of rows that are missing, or whose vector or payload is another than it should be.
-    """
-    adapter = LinearMap.of(aligner)
-    with open_store(source) as source, open_store(destination) as destination:
-        state = destination.checkpoint()
-        if state is None:
-            raise ValueError(f"{destination}: there is nothing to verify")
-        source.column = source.column or state["column"]
-        source.pin(state["version"])
-        _check_counts(source, destination, source.count(), False)
-        return _compare(source, destination, adapter, whole_number("rows", rows, 1), whole_number("seed", seed, 0))
+    def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
+        """Write and remove the changed rows at the destination; its version is the new one when all are done."""
+        written, deleted = changes.written, [] if state.in_place else changes.deleted
+        for start in range(0, len(written), self.batch):
+            block = self.source.fetch(list(written[start : start + self.batch]))
+            if len(block.keys):
+                mapped, seconds = self._mapped(block)
+                self.mapping += seconds
+                self.destination.replace(self._noted(mapped), state)
+                self.caught_up += len(block.keys)
+        state = state.but(version=changes.version)
+        self.destination.remove(deleted, state)
+        self.caught_up += len(deleted)
+        return state
 
+    def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, float]]:
+        """The blocks with their vectors mapped, in order, and the seconds it took; the workers are ahead."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[Future[tuple[Block, float]]] = deque()
+            for block in blocks:
+                waiting.append(pool.submit(self._mapped, block))
+                if len(waiting) > self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
-def fingerprint(adapter: LinearMap) -> str:
-    """A hash of the map, by which a migration knows that it goes on with the same one."""
-    return adapter.fingerprint
+    def _mapped(self, block: Block) -> tuple[Block, float]:
+        """A block with its vectors mapped and its rows without a vector marked, and the seconds it took."""
+        start, X, source = time.perf_counter(), block.vectors, self.source
+        if X.shape[1] != self.bridge.shape[0]:
+            raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
+        missing = np.zeros(len(X), bool)
+        missing[np.asarray(block.missing, int)] = True
+        for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
+            rows = find(X).astype(int)
+            rows = rows[~missing[rows]]
+            if not self.skip_bad_rows:
+                source.refuse(what, rows, block.keys)
+            missing[rows] = True
+        Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
+        Y[missing] = 0
+        return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
+
+    def _noted(self, block: Block) -> Block:
+        """The block as the destination can keep it; rows without a vector are counted, the first are named."""
+        if not len(block.missing):
+            return block
+        self.skipped += len(block.missing)
+        self.skipped_keys += [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
+        if self.destination.keeps_nulls:
+            return block
+        mask = np.ones(len(block.keys), bool)
+        mask[np.asarray(block.missing, int)] = False
+        return kept(block, mask)
+
+    def report(self, rows: int, written: int, *, verified: int = 0, dry_run: bool = False) -> Migration:
+        """What has been done."""
+        return Migration(
+            source=str(self.source),
+            destination=str(self.destination),
+            widths=self.bridge.shape,
+            total=self.count,
+            rows=rows,
+            written=written,
+            seconds=time.perf_counter() - self.start,
+            mapping=self.mapping,
+            verified=verified,
+            dry_run=dry_run,
+            caught_up=self.caught_up,
+            skipped=self.skipped,
+            skipped_keys=tuple(self.skipped_keys),
+            notes=tuple(self.notes),
+        )
 
 
 def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
@@ -157,69 +329,11 @@ def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
         raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")
 
 
-def _check_same(
-    source: Store, destination: Store, state: dict[str, Any], adapter: LinearMap, count: int, allow_changes: bool
-) -> None:
-    """Refuse to go on with what was begun with something else."""
-    if state["source"] != str(source):
-        raise ValueError(f"{destination}: it was begun with rows of {state['source']}, not of {source}")
-    if state["aligner"] != fingerprint(adapter):
-        raise ValueError(f"{destination}: it was begun with another aligner; name another destination")
-    if state["count"] != count and not allow_changes:
-        raise ValueError(
-            f"{source}: {count} rows, {state['count']} when the migration began; allow_changes (--allow-changes) goes "
-            "on with the rest, and misses what has come in behind"
-        )
-
-
-def _check_counts(source: Store, destination: Store, rows: int, allow_changes: bool) -> None:
-    found, there = destination.count(), source.count()
-    if found != rows and not allow_changes:
-        raise ValueError(f"{destination}: {found} rows where {rows} were written; something else has changed it")
-    if found != there and not allow_changes:
-        raise ValueError(f"{source}: {there} rows, but {found} in {destination}: some came or went meanwhile")
-
-
-def _mapped(source: Store, adapter: LinearMap, blocks: Iterator[Block], workers: int) -> Iterator[tuple[Block, float]]:
-    """The blocks with their vectors mapped, in order, and the seconds it took; ``workers`` threads are ahead."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[tuple[Block, float]]] = deque()
-        for block in blocks:
-            waiting.append(pool.submit(_map, source, adapter, block))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _map(source: Store, adapter: LinearMap, block: Block) -> tuple[Block, float]:
-    start, X = time.perf_counter(), block.vectors
-    if X.shape[1] != adapter.shape[0]:
-        raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {adapter.shape[0]}")
-    source.refuse("NaN or infinity", not_finite(X), block.keys)
-    source.refuse("one repeated value", constant(X), block.keys)
-    return block._replace(vectors=adapter(X)), time.perf_counter() - start
-
-
-def _compare(source: Store, destination: Store, adapter: LinearMap, rows: int, seed: int) -> int:
-    """Map ``rows`` random rows again and look for them in the destination; the number compared."""
-    keys = source.keys()
-    chosen = np.sort(np.random.default_rng(seed).choice(len(keys), min(rows, len(keys)), replace=False))
-    wanted = [keys[i] for i in chosen]
-    old, new = source.fetch(wanted), destination.fetch(wanted)
-    if list(old.keys) != list(new.keys):
-        missing = [key for key in old.keys if key not in set(new.keys)]
-        raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
-    mapped = adapter(old.vectors)
-    cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(np.linalg.norm(new.vectors, axis=1), 1e-12)
-    destination.refuse("another vector than the aligner's", np.flatnonzero(~(cosine >= SAME)), wanted)
-    payload = source.schema().payload
-    if payload and payload == destination.schema().payload and _plain(old.payload) != _plain(new.payload):
-        raise ValueError(f"{destination}: other payload than {source} has in the same rows")
-    return len(wanted)
-
-
-def _plain(payload: Any) -> str:
-    """Payload as text, in which NaN equals NaN."""
-    rows = payload.to_pylist() if hasattr(payload, "to_pylist") else payload
-    return json.dumps(rows, sort_keys=True, default=repr)
+def _check_not_mapped(source: Store, bridge: LinearMap) -> None:
+    """Refuse a source that this map has made: its vectors are those of the target space already."""
+    try:
+        made = source.checkpoint()
+    except Refused:  # there is something, and no migration has made it
+        return
+    if made is not None and made.aligner == bridge.fingerprint and made.new_column == source.schema().column:
+        raise ValueError(f"{source}: this aligner has mapped its vectors already, from {made.source}")

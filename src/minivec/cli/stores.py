@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,8 +52,9 @@ def migrate(
     inverse: Inverse = False,
     batch: Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")] = 8_192,
     workers: Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Compare counts and 1,000 random rows afterwards.")] = False,
+    verify_all: Annotated[bool, typer.Option("--verify-all", help="Compare every row afterwards.")] = False,
     min_confidence: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Accept the aligner from this confidence on, whatever its verdict."),
@@ -59,23 +62,26 @@ def migrate(
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Go on although the source has other rows than when it began.")
     ] = False,
+    skip_nulls: Annotated[
+        bool, typer.Option("--skip-nulls", help="Keep rows without a vector as they are; they are counted and named.")
+    ] = False,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="The same for rows that are zero, constant, NaN or infinite.")
+    ] = False,
+    changed_at: Annotated[
+        str | None, typer.Option(help="A column of SOURCE that tells when a row was last written.")
+    ] = None,
+    without_triggers: Annotated[
+        bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    bridge, terminal = open_map(aligner, inverse), Console(stderr=True)
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-        task = bar.add_task("migrate", total=None, rate="")
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{bar.tasks[0].speed or 0:,.0f} rows/s")
-
+    bridge = open_map(aligner, inverse)
+    with _progress() as show:
         result = run(
             source,
             destination,
@@ -83,19 +89,45 @@ def migrate(
             batch=batch,
             workers=workers,
             dry_run=dry_run,
-            verify=VERIFIED if verify else 0,
+            verify="all" if verify_all else VERIFIED if verify else 0,
             min_confidence=min_confidence,
             allow_changes=allow_changes,
+            skip_nulls=skip_nulls,
+            skip_bad_rows=skip_bad_rows,
+            changed_at=changed_at,
+            without_triggers=without_triggers,
             progress=show,
         )
+    _print_migration(result, as_json)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, as long as the rows done and their total are told."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    terminal = Console(stderr=True)
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task("migrate", total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=f"{bar.tasks[0].speed or 0:,.0f} rows/s")
+
+        yield show
+
+
+def _print_migration(result: "Migration", as_json: bool) -> None:
+    """What a migration did, or would do, in a few lines; what it did not do goes to stderr."""
+    for note in result.notes:
+        print(f"minivec: note: {note}", file=sys.stderr)
+    if result.skipped:
+        keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
+        print(f"minivec: note: {result.skipped:,} rows have no vector that can be mapped: {keys}", file=sys.stderr)
     if as_json:
         print_facts(asdict(result), as_json)
-    else:
-        _print_migration(result)
-
-
-def _print_migration(result: "Migration") -> None:
-    """What a migration did, or would do, in a few lines."""
+        return
     if result.dry_run:
         print(f"{result.total:,} rows of {result.source}, {result.widths[0]} -> {result.widths[1]} dimensions")
         print(f"would be written to {result.destination}; {result.rows:,} are there")
@@ -103,8 +135,10 @@ def _print_migration(result: "Migration") -> None:
     before = f", {result.rows - result.written:,} of them before" if result.rows > result.written else ""
     rate = f"{result.written / result.seconds:,.0f} rows/s" if result.written else "nothing to do"
     print(f"{result.destination}: {result.rows:,} rows{before}; {result.seconds:.1f} s, {rate}")
+    if result.caught_up:
+        print(f"{result.caught_up:,} rows that came, changed or went meanwhile are up to date")
     if result.verified:
-        print(f"counts agree, and {result.verified:,} random rows do")
+        print(f"counts agree, and {result.verified:,} rows do")
 
 
 @app.command()

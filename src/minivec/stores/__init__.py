@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 
 from minivec.settings import FIT_ROWS, whole_number
-from minivec.stores.base import Address, Block, Denied, Refused, Schema, Store, StoreError, redact
+from minivec.stores.base import Address, Block, Changes, Schema, Store, redact, split_by_bytes
+from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Denied, Refused, StoreError
 
 __all__ = [
     "Block",
+    "Changes",
+    "Checkpoint",
     "Denied",
     "Refused",
     "Schema",
@@ -20,6 +24,7 @@ __all__ = [
     "open_store",
     "redact",
     "sample",
+    "split_by_bytes",
 ]
 
 STORES = {

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minivec.arrow import plain_field
+from minivec.stores.base import Block
 
 
 def vector_field(field: Any, name: str, width: int) -> Any:
@@ -29,15 +30,18 @@ def schema_like(schema: Any, column: str | None, name: str, width: int) -> Any:
     return schema.set(place, vector_field(schema.field(place), name, width))
 
 
-def with_vectors(batch: Any, column: str | None, vectors: np.ndarray, name: str) -> Any:
-    """A table of ``batch``, or of vectors alone, with ``vectors`` (m, d) placed as in ``schema_like``."""
+def with_vectors(block: Block, column: str | None, name: str) -> Any:
+    """The rows of ``block`` as a table, with its vectors placed as in ``schema_like``; a missing one is null."""
     import pyarrow as pa
 
-    schema = schema_like(None if batch is None else batch.schema, column, name, vectors.shape[1])
+    batch, (rows, width) = block.payload, block.vectors.shape
+    schema = schema_like(None if batch is None else batch.schema, column, name, width)
     columns = [] if batch is None else list(batch.columns)
     place = schema.get_field_index(name)
-    values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    columns[place : place + 1] = [pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])]
+    values = pa.array(np.ascontiguousarray(block.vectors, np.float32).ravel())
+    missing = np.isin(np.arange(rows), block.missing)
+    mask = pa.array(missing) if missing.any() else None
+    columns[place : place + 1] = [pa.FixedSizeListArray.from_arrays(values, width, mask=mask)]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

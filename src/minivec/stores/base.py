@@ -15,21 +15,11 @@ import numpy as np
 
 from minivec.extras import missing
 from minivec.files import refuse
+from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Denied, Refused, StoreError
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
-
-
-class StoreError(OSError):
-    """The database refused, or went away: one line, without credentials."""
-
-
-class Denied(StoreError, PermissionError):
-    """The database forbids it."""
-
-
-class Refused(ValueError):
-    """A store that has not what is asked for, or rows that cannot be migrated."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +38,29 @@ class Schema:
 class Block(NamedTuple):
     """Some rows of a store, in key order.
 
-    ``vectors`` (m, width) are float32; ``payload`` is the rest of the rows as this kind of store hands it on;
-    ``position``, which is JSON, tells ``blocks`` to go on behind the last of them.
+    - ``keys`` (m)
+    - ``vectors`` (m, width), float32; the rows named in ``missing`` are zero
+    - ``payload``: the rest of the rows, as this kind of store hands it on
+    - ``position``: JSON that tells ``blocks`` to go on behind the last row
+    - ``missing``: the numbers (from 0, in this block) of rows without a vector, which a destination keeps without one
     """
 
     keys: Sequence[Any]
     vectors: np.ndarray
     payload: Any
     position: Any
+    missing: Sequence[int] = ()
+
+
+class Changes(NamedTuple):
+    """What has happened to a source: keys of rows that were inserted or changed, and of rows that were deleted.
+
+    ``version`` names the state that the rows have now, for the next question.
+    """
+
+    written: Sequence[Any]
+    deleted: Sequence[Any]
+    version: Any
 
 
 class Address:
@@ -122,13 +127,22 @@ class Store(ABC):
     """Vectors in a database or file, read in blocks by key and written, elsewhere, with a checkpoint.
 
     A store connects when it is first asked for something, and only then needs its vendor's client. As a source it is
-    never changed. As a destination it may not exist yet; ``checkpoint`` is then None.
+    never changed. As a destination it may not exist yet; ``checkpoint`` is then None. A question (``schema``,
+    ``count``, ``keys``, ``checkpoint``, ``changes`` ...) changes nothing, neither here nor in the database.
+
+    A migration calls, of the destination: ``checkpoint``, ``accepts``, ``lock``, then ``create`` or ``resume``,
+    ``write`` block by block, ``replace`` and ``remove`` to catch up, ``finish``, ``close``.
     """
 
     kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
     extra: ClassVar[str] = ""  # of minivec, that brings the client
     fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
+    keeps_nulls: ClassVar[bool] = False  # whether a row without a vector can be written; otherwise it is left out
+    tells_changes: bool = False  # whether ``changes`` can answer
     column: str | None = None  # of the vectors, where the address names one
+    skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
+    without_triggers: bool = False  # as a destination: the database's triggers do not fire for what is written
+    changed_at: str | None = None  # a column that tells when a row was last written, for stores without versions
 
     def __init__(self, address: Address):
         self.address = address
@@ -142,6 +156,19 @@ class Store(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def identity(self) -> str:
+        """What names this source, however its address is spelled: place, column and filter. It has no credentials.
+
+        Call it before a migration makes a new column; the same text at two times means the same rows.
+        """
+        chosen = {"column": self.schema().column, "where": self.address.options.get("where")}
+        options = {name: value for name, value in chosen.items() if value is not None}
+        return f"{self.place()}?{urlencode(options, safe='/,')}" if options else self.place()
+
+    def place(self) -> str:
+        """The table, collection or file alone, whatever the spelling: paths are absolute, and hosts have a port."""
+        return str(self.address).partition("?")[0]
+
     @abstractmethod
     def schema(self) -> Schema:
         """Where the vectors are; ValueError where there is no such table, column or key, or several fit."""
@@ -150,6 +177,10 @@ class Store(ABC):
     def count(self) -> int:
         """The rows there are now."""
 
+    def comparable(self, payload: Any) -> Sequence[Any]:
+        """The payload of a block, row by row, as values that are equal where their meaning is."""
+        return payload.to_pylist() if hasattr(payload, "to_pylist") else payload
+
     def check(self) -> None:  # noqa: B027  not every store can have what others must look for
         """Refuse, before any work, rows without a vector and keys that are missing or not unique."""
 
@@ -157,6 +188,13 @@ class Store(ABC):
         """Read, from now on, the version of the data that this JSON value names, or the newest: its name.
 
         None where the store has no versions. ValueError where that version is gone.
+        """
+        return None
+
+    def changes(self, since: Any) -> Changes | None:
+        """What has happened to the rows since ``pin`` gave ``since``; None where the store cannot tell.
+
+        The newest rows are compared, not those of the pinned version. Afterwards ``fetch`` gives the newest rows.
         """
         return None
 
@@ -175,26 +213,53 @@ class Store(ABC):
     def fetch(self, keys: Sequence[Any]) -> Block:
         """The rows with these keys, in their order; without those that are gone."""
 
-    def lock(self) -> None:  # noqa: B027
-        """Keep other migrations out of this destination until ``close``; StoreError where one is at work."""
+    @abstractmethod
+    def lock(self) -> None:
+        """Keep other migrations out of this destination until ``close``; StoreError where one is at work.
+
+        The lock of a process that was killed falls, at once or after a time that the error names.
+        """
 
     @abstractmethod
-    def checkpoint(self) -> dict[str, Any] | None:
+    def checkpoint(self) -> Checkpoint | None:
         """The state that was last written here, or None where there is nothing yet.
 
         ValueError where there is something that no migration has made.
         """
 
     @abstractmethod
-    def create(self, source: "Store", width: int, state: dict[str, Any]) -> None:
-        """Make the column, table or collection for rows of ``source`` with vectors of this width.
+    def create(self, source: "Store", width: int, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the column, table or collection for rows of ``source`` with vectors of this width, and note the state.
 
-        The store may add to ``state`` what it has to know later; ``in_place`` is true where the rows are the source's.
+        Returns the state with ``new_column``, ``in_place`` and ``own`` filled in.
         """
 
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Be the destination that ``checkpoint`` tells of: take over its column."""
+        self.column = checkpoint.new_column
+
+    def rehearse(self, source: "Store", width: int, block: Block) -> list[str]:
+        """Do what ``create`` and ``write`` of a first ``block`` would do, and take it back: a dry run.
+
+        Returns what would not be carried over, or would be changed, a line each; StoreError or ValueError for what
+        would fail. Here nothing is tried.
+        """
+        return []
+
     @abstractmethod
-    def write(self, block: Block, state: dict[str, Any]) -> None:
-        """Write rows, and that ``state`` is now reached: together, or rows that may be written again first."""
+    def write(self, block: Block, checkpoint: Checkpoint) -> None:
+        """Write new rows, and that ``checkpoint`` is now reached: together, or rows that may be written again first."""
+
+    def replace(self, block: Block, checkpoint: Checkpoint) -> None:
+        """Write rows whose keys may be there already; Refused where that cannot be done.
+
+        ``checkpoint`` is the state that holds until ``remove`` ends the catching up.
+        """
+        raise Refused(f"{self}: rows that are written cannot be changed")
+
+    def remove(self, keys: Sequence[Any], checkpoint: Checkpoint) -> None:
+        """Remove the rows with these keys, if any, then note ``checkpoint``; Refused where that cannot be done."""
+        raise Refused(f"{self}: rows that are written cannot be removed")
 
     def finish(self) -> None:  # noqa: B027
         """Do what is left when all rows are written."""
@@ -230,6 +295,18 @@ class Store(ABC):
     def refuse(self, what: str, rows: Any, keys: Sequence[Any]) -> None:
         """Refused (a ValueError) naming at most five of the ``keys`` of these row numbers, if there are any."""
         refuse(self, f"{what} in", rows, keys, Refused)
+
+
+def split_by_bytes(sizes: Sequence[int], limit: int) -> Iterator[slice]:
+    """Slices of rows of these ``sizes`` (m,) in bytes, each of at most ``limit`` bytes or of one row."""
+    start, total = 0, 0
+    for i, size in enumerate(sizes):
+        if i > start and total + size > limit:
+            yield slice(start, i)
+            start, total = i, 0
+        total += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
 
 
 @contextmanager

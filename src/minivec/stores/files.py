@@ -1,7 +1,7 @@
 """Embeddings in files as a store: row numbers are the keys, and a destination grows beside its final name."""
 
-import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +13,9 @@ from minivec import files
 from minivec.arrow import word_array
 from minivec.settings import FIT_ROWS
 from minivec.stores.arrow import taken, with_vectors
-from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
+from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
+from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Refused
 
 HEADERS = {suffix: known.header for suffix, known in files.FORMATS.items() if known.header}
 
@@ -26,6 +28,8 @@ class FileStore(Store):
 
     kind = "array"
     fetched = FIT_ROWS  # whose every fetch reads the file
+    keeps_nulls = True  # as a row of NaN, or as null where the format has it
+    tells_changes = True  # by size and time
 
     def __init__(self, address: Address, path: Path, column: str | None):
         super().__init__(address)
@@ -64,6 +68,10 @@ class FileStore(Store):
             raise Refused(f"{self}: changed since the migration began")
         return now
 
+    def changes(self, since: Any) -> Changes:
+        """None; ValueError where the file is another one."""
+        return Changes([], [], self.pin(since))
+
     def _files(self) -> list[Path]:
         return [self.path]
 
@@ -93,20 +101,26 @@ class FileStore(Store):
         back = np.argsort(order, kind="stable")
         return Block(keys, np.concatenate(found)[back], taken(batches, back, self._rows.column), None)
 
-    def checkpoint(self) -> dict[str, Any] | None:
+    def place(self) -> str:
+        """The absolute path."""
+        return str(self.path.resolve())
+
+    def checkpoint(self) -> Checkpoint | None:
         """The state that the migration began with, and the rows that are there."""
         if not self._state.exists():
             if self._exists():
                 raise Refused(f"{self}: it exists, and no migration has made it; name another destination")
             return None
-        rows = self._written()
-        return {**json.loads(self._state.read_text()), "rows": rows, "position": rows}
+        state = Checkpoint.from_json(self._state.read_bytes(), self)
+        rows = self._written(state)
+        return state.but(rows=rows, position=rows)
 
-    def create(self, source: Store, width: int, state: dict[str, Any]) -> None:
+    def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Note the state, and what it takes to go on from it."""
-        self._begin(source, width, state)
+        state = self._begin(source, width, checkpoint)
         with files.replacing(self._state) as temporary:
-            temporary.write_text(json.dumps(state))
+            temporary.write_text(state.to_json())
+        return state
 
     def lock(self) -> None:
         """Hold a file beside the destination; an error where none can be made there."""
@@ -121,11 +135,13 @@ class FileStore(Store):
     def _exists(self) -> bool:
         return self.path.exists()
 
-    def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:
+        """Make what the first block needs; the state with what the store keeps for itself."""
 
-    def _written(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _written(self, state: Checkpoint) -> int:
+        """The rows that are there."""
 
 
 class ArrayStore(FileStore):
@@ -145,22 +161,25 @@ class ArrayStore(FileStore):
         if source.schema().payload or source.kind not in ("array", "arrow"):
             raise Refused(f"{self}: {source} has more than vectors, which this file cannot keep")
 
-    def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
+    def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:
         with open(self._partial, "wb") as file:
-            HEADERS[self.path.suffix.lower()](file, (state["count"], width), source.schema().column or files.NAME)
-            state["start"], state["row_bytes"] = file.tell(), 4 * width
+            HEADERS[self.path.suffix.lower()](file, (state.count, width), source.schema().column or files.NAME)
+            return state.keep(start=file.tell(), row_bytes=4 * width)
 
-    def _written(self) -> int:
-        state = json.loads(self._state.read_text())
-        if not self._partial.exists():
-            return state["count"] if self.path.exists() else 0
-        return max(0, self._partial.stat().st_size - state["start"]) // state["row_bytes"]
+    def _written(self, state: Checkpoint) -> int:
+        if self._partial.exists():
+            return max(0, self._partial.stat().st_size - state.own["start"]) // state.own["row_bytes"]
+        if self.path.exists():
+            return state.count
+        raise Refused(f"{self}: it is gone, but {self._state.name} is there; remove that file to migrate anew")
 
-    def write(self, block: Block, state: dict[str, Any]) -> None:
-        """Append rows behind those that the state counts before them; what lay there is cut off."""
-        rows = block.vectors.astype("<f4", copy=False)
+    def write(self, block: Block, checkpoint: Checkpoint) -> None:
+        """Append rows behind those that were there before; what lay there is cut off. No vector is a row of NaN."""
+        rows = np.array(block.vectors, "<f4")
+        rows[np.asarray(block.missing, int)] = np.nan
+        own = checkpoint.own
         with open(self._partial, "rb+") as file:
-            file.truncate(state["start"] + (state["rows"] - len(rows)) * state["row_bytes"])
+            file.truncate(own["start"] + (checkpoint.rows - len(rows)) * own["row_bytes"])
             file.seek(0, os.SEEK_END)
             file.write(np.ascontiguousarray(rows).data)
             file.flush()
@@ -204,22 +223,22 @@ class ParquetStore(FileStore):
     def _exists(self) -> bool:
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
-    def _begin(self, source: Store, width: int, state: dict[str, Any]) -> None:
+    def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:
         schema = source.schema()
         name = self.column or schema.column or files.NAME
         if name in schema.payload:
             raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (?column=)")
-        state["column"], state["new_column"] = schema.column, name
         self.path.mkdir(exist_ok=True)
+        return state.but(new_column=name)
 
-    def _written(self) -> int:
+    def _written(self, state: Checkpoint) -> int:
         read = self.client("pyarrow.parquet").read_metadata
         return sum(read(path).num_rows for path in self._files())
 
-    def write(self, block: Block, state: dict[str, Any]) -> None:
+    def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """A file, whole or not at all, named by the number of its first row."""
-        table = with_vectors(block.payload, state["column"], block.vectors, state["new_column"])
-        with files.replacing(self.path / f"part-{state['rows'] - len(block.keys):012d}.parquet") as temporary:
+        table = with_vectors(block, checkpoint.column, str(checkpoint.new_column))
+        with files.replacing(self.path / f"part-{checkpoint.rows - len(block.keys):012d}.parquet") as temporary:
             self.client("pyarrow.parquet").write_table(table, temporary)
         self._opened = None
 

@@ -1,0 +1,113 @@
+"""Compare a migrated store with its source, row by row."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minivec.map import LinearMap
+from minivec.settings import whole_number
+from minivec.stores import Block, Store, open_store
+from minivec.validation import constant, not_finite
+
+ROWS = 1_000  # that a verification compares where it does not compare all
+BATCH = 4_096
+SAME = 0.9999  # the least cosine of a stored row with its source's, mapped again; half precision is within it
+
+
+def verify(source: Any, destination: Any, aligner: Any, rows: int | str = ROWS, seed: int = 0) -> int:
+    """Compare the counts, and ``rows`` random rows or "all" of them, of a migrated store with its source.
+
+    ``source`` and ``destination`` are stores, URLs or paths, ``aligner`` an aligned model or a ``LinearMap``. The
+    newest rows of both are compared, in bounded memory. Returns the number of rows compared. Raises ValueError that
+    names the keys of rows that are missing, or whose vector or payload is another than it should be.
+    """
+    bridge = LinearMap.of(aligner)
+    with open_store(source) as source, open_store(destination) as destination:
+        state = destination.checkpoint()
+        if state is None:
+            raise ValueError(f"{destination}: there is nothing to verify")
+        source.column, source.skip_nulls = source.column or state.column, True
+        destination.resume(state)
+        destination.skip_nulls = True
+        if not source.tells_changes:
+            source.pin(state.version)
+        check_counts(source, destination, state.left_out)
+        return compare(source, destination, bridge, rows, seed)
+
+
+def check_counts(source: Store, destination: Store, left_out: int) -> None:
+    """ValueError where the destination has another number of rows than the source, less those that were left out."""
+    there, here = source.count(), destination.count()
+    if here != there - left_out:
+        raise ValueError(f"{destination}: {here} rows, but {source} has {there}: some came or went meanwhile")
+
+
+def compare(source: Store, destination: Store, bridge: LinearMap, rows: int | str, seed: int = 0) -> int:
+    """Map ``rows`` random rows, or "all", again and look for them in the destination; the number compared."""
+    compared = 0
+    for old in _chosen(source, rows, seed):
+        _compare_block(source, destination, bridge, old)
+        compared += len(old.keys)
+    return compared
+
+
+def _chosen(source: Store, rows: int | str, seed: int) -> Iterator[Block]:
+    """The rows of the source to compare."""
+    if rows == "all":
+        yield from source.blocks(BATCH)
+        return
+    keys, wanted = source.keys(), whole_number("rows", rows, 1)
+    chosen = np.sort(
+        np.random.default_rng(whole_number("seed", seed, 0)).choice(len(keys), min(wanted, len(keys)), replace=False)
+    )
+    for start in range(0, len(chosen), source.fetched):
+        yield source.fetch([keys[i] for i in chosen[start : start + source.fetched]])
+
+
+def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Block) -> None:
+    """ValueError where the destination has the rows of one block otherwise, or not at all."""
+    empty = without_vector(old)
+    if not destination.keeps_nulls:
+        old, empty = kept(old, ~empty), np.zeros(int((~empty).sum()), bool)
+    new = destination.fetch(old.keys)
+    if list(old.keys) != list(new.keys):
+        there = set(new.keys)
+        missing = [key for key in old.keys if key not in there]
+        raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
+    mapped = bridge(old.vectors)
+    lengths = np.linalg.norm(new.vectors, axis=1)
+    cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(lengths, 1e-12)
+    wrong = np.where(empty, ~without_vector(new), ~(cosine >= SAME))
+    destination.refuse("another vector than the aligner's", np.flatnonzero(wrong), old.keys)
+    payload = source.schema().payload
+    if payload and payload == destination.schema().payload:
+        pairs = zip(source.comparable(old.payload), destination.comparable(new.payload), strict=True)
+        differ = [i for i, (one, other) in enumerate(pairs) if _plain(one) != _plain(other)]
+        destination.refuse("other payload than the source's", differ, old.keys)
+
+
+def without_vector(block: Block) -> np.ndarray:
+    """Which rows (m,) of a block have no vector that can be mapped: none at all, NaN, or one repeated value."""
+    empty = np.zeros(len(block.keys), bool)
+    for rows in (block.missing, not_finite(block.vectors), constant(block.vectors)):
+        empty[np.asarray(rows, int)] = True
+    return empty
+
+
+def kept(block: Block, mask: np.ndarray) -> Block:
+    """The rows of a block where ``mask`` (m,) is true, with its position."""
+    if mask.all():
+        return block
+    rows: Sequence[int] = np.flatnonzero(mask).tolist()
+    payload = block.payload
+    if payload is not None:
+        payload = payload.take(rows) if hasattr(payload, "take") else [payload[i] for i in rows]
+    missing = [i for i, row in enumerate(rows) if row in set(block.missing)]
+    return Block([block.keys[i] for i in rows], block.vectors[rows], payload, block.position, missing)
+
+
+def _plain(row: Any) -> str:
+    """A row's payload as text, in which NaN equals NaN."""
+    return json.dumps(row, sort_keys=True, default=repr)
