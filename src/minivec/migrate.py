@@ -69,6 +69,7 @@ def migrate(
     changed_at: str | None = None,
     without_triggers: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Migration:
     """Map every vector of ``source`` and write it, with its key and payload, to ``destination``.
 
@@ -88,6 +89,7 @@ def migrate(
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
     - ``progress`` is called with the rows done and their total
+    - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
     Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
     where the aligner is not reliable, or where the destination was begun with another source or aligner. Raises
@@ -105,6 +107,9 @@ def migrate(
         if dry_run:
             return job.rehearse(state)
         state = job.begin(state)
+        if tell is not None:
+            for note in destination.notes:
+                tell(note)
         before = state.rows
         try:
             state = job.write(state)
@@ -316,7 +321,7 @@ class _Job:
             caught_up=self.caught_up,
             skipped=self.skipped,
             skipped_keys=tuple(self.skipped_keys),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self.destination.notes),
         )
 
 

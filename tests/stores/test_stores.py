@@ -228,7 +228,7 @@ def test_postgres_keys_nulls_and_names(tmp_path):
     np.testing.assert_array_equal(odd.fetch(['b\\"{,}', "a"]).vectors, [[1, 2, 3], [3, 2, 1]])
     database.run("CREATE TABLE loose (id int PRIMARY KEY, v vector)")
     database.run("INSERT INTO loose VALUES (1, '[1,2]'), (2, '[1,2,3]')")
-    with pytest.raises(ValueError, match="another length than 2 in row 2"):
+    with pytest.raises(ValueError, match="several widths, 2 in 1 rows, 3 in 1 rows"):
         list(open_store(database.url("loose")).blocks(10))
     with pytest.raises(StoreError, match="permission|role|database"):
         open_store(database.uri.replace("postgres:@", "nobody:@") + "&table=docs").schema()

@@ -80,7 +80,7 @@ def migrate(
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    bridge = open_map(aligner, inverse)
+    bridge, told = open_map(aligner, inverse), _Told()
     with _progress() as show:
         result = run(
             source,
@@ -97,8 +97,9 @@ def migrate(
             changed_at=changed_at,
             without_triggers=without_triggers,
             progress=show,
+            tell=told,
         )
-    _print_migration(result, as_json)
+    _print_migration(result, as_json, told)
 
 
 @contextmanager
@@ -118,10 +119,19 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def _print_migration(result: "Migration", as_json: bool) -> None:
+class _Told(list[str]):
+    """Notes on stderr, each of them once."""
+
+    def __call__(self, note: str) -> None:
+        if note not in self:
+            self.append(note)
+            print(f"minivec: note: {note}", file=sys.stderr, flush=True)
+
+
+def _print_migration(result: "Migration", as_json: bool, told: _Told) -> None:
     """What a migration did, or would do, in a few lines; what it did not do goes to stderr."""
     for note in result.notes:
-        print(f"minivec: note: {note}", file=sys.stderr)
+        told(note)
     if result.skipped:
         keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
         print(f"minivec: note: {result.skipped:,} rows have no vector that can be mapped: {keys}", file=sys.stderr)

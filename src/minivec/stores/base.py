@@ -141,6 +141,7 @@ class Store(ABC):
     tells_changes: bool = False  # whether ``changes`` can answer
     column: str | None = None  # of the vectors, where the address names one
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
+    notes: Sequence[str] = ()  # as a destination: what it has not carried over, and what it sets off
     without_triggers: bool = False  # as a destination: the database's triggers do not fire for what is written
     changed_at: str | None = None  # a column that tells when a row was last written, for stores without versions
 
