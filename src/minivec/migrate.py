@@ -165,6 +165,7 @@ class _Job:
             raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {width}")
         _check_not_mapped(source, self.bridge)
         destination.accepts(source)
+        source.suits(self.bridge)
         source.check()
         if state is not None:
             self._check_same(state)
@@ -211,6 +212,7 @@ class _Job:
             version=source.pin(),
             column=source.column,
         )
+        self.notes += destination.losses(source)
         return destination.create(source, self.bridge.shape[1], state)
 
     def write(self, state: Checkpoint) -> Checkpoint:

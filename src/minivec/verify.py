@@ -30,7 +30,6 @@ def verify(source: Any, destination: Any, aligner: Any, rows: int | str = ROWS, 
             raise ValueError(f"{destination}: there is nothing to verify")
         source.column, source.skip_nulls = source.column or state.column, True
         destination.resume(state)
-        destination.skip_nulls = True
         if not source.tells_changes:
             source.pin(state.version)
         check_counts(source, destination, state.left_out)
@@ -46,7 +45,7 @@ def check_counts(source: Store, destination: Store, left_out: int) -> None:
 
 def compare(source: Store, destination: Store, bridge: LinearMap, rows: int | str, seed: int = 0) -> int:
     """Map ``rows`` random rows, or "all", again and look for them in the destination; the number compared."""
-    compared = 0
+    compared, destination.skip_nulls = 0, True
     for old in _chosen(source, rows, seed):
         _compare_block(source, destination, bridge, old)
         compared += len(old.keys)
@@ -84,7 +83,7 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
     payload = source.schema().payload
     if payload and payload == destination.schema().payload:
         pairs = zip(source.comparable(old.payload), destination.comparable(new.payload), strict=True)
-        differ = [i for i, (one, other) in enumerate(pairs) if _plain(one) != _plain(other)]
+        differ = [i for i, (a, b) in enumerate(pairs) if _plain(a) != _plain(b) and not source.alike(a, b)]
         destination.refuse("other payload than the source's", differ, old.keys)
 
 

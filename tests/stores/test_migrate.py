@@ -81,7 +81,7 @@ def test_a_block_that_was_written_without_its_checkpoint_is_written_again(databa
 
     def fails(self, state):
         calls.append(state)
-        if state["rows"] == 60:
+        if state.rows == 60:
             raise Killed
         note(self, state)
 

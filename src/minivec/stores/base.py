@@ -182,6 +182,13 @@ class Store(ABC):
         """The payload of a block, row by row, as values that are equal where their meaning is."""
         return payload.to_pylist() if hasattr(payload, "to_pylist") else payload
 
+    def alike(self, one: Any, other: Any) -> bool:
+        """Whether two rows' payload, of ``comparable``, mean the same although they are not equal."""
+        return False
+
+    def suits(self, bridge: Any) -> None:  # noqa: B027
+        """ValueError where this source hands on vectors in another form than those that ``bridge`` was fitted on."""
+
     def check(self) -> None:  # noqa: B027  not every store can have what others must look for
         """Refuse, before any work, rows without a vector and keys that are missing or not unique."""
 
@@ -238,6 +245,10 @@ class Store(ABC):
     def resume(self, checkpoint: Checkpoint) -> None:
         """Be the destination that ``checkpoint`` tells of: take over its column."""
         self.column = checkpoint.new_column
+
+    def losses(self, source: "Store") -> list[str]:
+        """What of ``source`` a new destination does not take over, or changes, a line each."""
+        return []
 
     def rehearse(self, source: "Store", width: int, block: Block) -> list[str]:
         """Do what ``create`` and ``write`` of a first ``block`` would do, and take it back: a dry run.

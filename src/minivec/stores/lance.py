@@ -1,18 +1,24 @@
-"""LanceDB, embedded: ``lance://FOLDER/TABLE?column=...&key=...``."""
+"""LanceDB, embedded: ``lance://FOLDER/TABLE?column=...&key=...&where=SQL``."""
 
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from minivec.files import is_vector, list_vectors
+from minivec.stores import lance_versions as versions
 from minivec.stores.arrow import rebatched, schema_like, with_vectors
-from minivec.stores.base import Address, Block, Refused, Schema, Store, locked
+from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
+from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Refused
 
-STATE = b"minivec.migration"  # in the metadata of a destination's schema
+STATE = b"minivec.migration"  # in the metadata of a destination's schema, and of its column of vectors
+FUNCTIONS = b"embedding_functions"  # in the metadata of a schema: how LanceDB embeds rows and queries
 
 
 class LanceStore(Store):
@@ -20,18 +26,32 @@ class LanceStore(Store):
 
     A column named by ``key`` is checked to be unique, and is what errors name. A destination is a new table; every
     block is one atomic commit, so the rows in it are the checkpoint. The other tables, and indexes, are left alone.
+    The version that a migration reads has a tag until all its rows are read.
     """
 
     kind = "arrow"
     extra = "lancedb"
+    keeps_nulls = True
 
     def __init__(self, address: Address):
         super().__init__(address)
         self.folder, self.name = address.split()
-        self.column, self.key = address.take("column", "key")
+        self.column, self.key, self.where = address.take("column", "key", "where")
         self._tables: dict[Any, Any] = {}
+        self._ids: dict[Any, np.ndarray] = {}
         self._version: int | None = None
+        self._gone: dict[str, Any] | None = None
+        self._tag: str | None = None
         self._held = ExitStack()
+
+    @property
+    def tells_changes(self) -> bool:  # type: ignore[override]
+        """As long as the version that was read is there."""
+        return self._gone is None
+
+    def place(self) -> str:
+        """The absolute path."""
+        return f"lance://{(self.folder / self.name).resolve()}"
 
     def _table(self, version: int | None = None) -> Any:
         """The table at its newest version, or at a pinned one, which is another handle."""
@@ -73,25 +93,33 @@ class LanceStore(Store):
 
     def _first_width(self, column: Any) -> int:
         with self.guard():
-            first = self._table().search().select([column]).limit(1).to_arrow()
+            rows = self._table().search() if "`" in column else self._table().search().where(f"`{column}` IS NOT NULL")
+            first = rows.select([column]).limit(1).to_arrow()
         return len(first[column][0].as_py() or ()) if len(first) else 0
+
+    def _rows(self, version: int | None) -> Any:
+        """A query for the rows of the address."""
+        query = self._table(version).search()
+        return query if self.where is None else query.where(self.where)
 
     def count(self) -> int:
         """Rows of the newest version."""
         with self.guard():
-            return self._table().count_rows()
+            return self._table().count_rows(self.where)
 
     def check(self) -> None:
         """Every row has a vector, and keys are unique and not null, if there is a key."""
         column = str(self.schema().column)
-        with self.guard():  # a name with a backtick cannot be quoted: reading will find what is wrong
-            nulls = "`" not in column and self._table().count_rows(f"`{column}` IS NULL")
-        if nulls:
-            deque(self.blocks(8_192), 0)  # which names the first of them
+        if not self.skip_nulls:
+            with self.guard():  # a name with a backtick cannot be quoted: reading will find what is wrong
+                only = "" if self.where is None else f"({self.where}) AND "
+                nulls = "`" not in column and self._table().count_rows(f"{only}`{column}` IS NULL")
+            if nulls:
+                deque(self.blocks(8_192), 0)  # which names the first of them
         if self.key is None:
             return
         with self.guard():
-            keys = self._table().search().select([self.key]).to_arrow()[self.key]
+            keys = self._rows(None).select([self.key]).to_arrow()[self.key]
         counts = keys.value_counts()
         for name, bad in (("null", keys.null_count), ("duplicate", len(keys) - len(counts))):
             if bad:
@@ -99,21 +127,64 @@ class LanceStore(Store):
                 raise Refused(f"{self}: key {self.key!r} has {bad} {name} values{twice}")
 
     def pin(self, version: Any = None) -> Any:
-        """The number of the version that is read from now on."""
+        """The version that is read from now on, with its number, its time, its rows and the tag that keeps it."""
+        if version is not None:
+            return self._pin_again(version if isinstance(version, dict) else {"number": int(version)})
         with self.guard():
-            self._version = self._table().version if version is None else int(version)
-            self._table(self._version)
-        return self._version
+            table = self._table()
+            self._version, self._tag = table.version, versions.tagged(table)
+            return versions.named(self._table(self._version), len(self.keys()), self._tag)
+
+    def _pin_again(self, version: dict[str, Any]) -> dict[str, Any]:
+        """The version of an earlier run; where it is gone, the newest one, of which nothing may be read."""
+        with self.guard():
+            newest, made = self._table().version, versions.made(self._table(), version["number"])
+        anew = newest < version["number"] if made is None else made != version.get("made", made)
+        if anew:
+            raise Refused(f"{self}: the table was made anew since the migration began; name another destination")
+        self._gone = version if made is None else None
+        self._version, self._tag = (None, None) if made is None else (version["number"], version.get("tag"))
+        return version
+
+    def changes(self, since: Any) -> Changes | None:
+        """Row numbers, in the newest version, of rows that the pinned one has not, and in that one of rows now gone."""
+        if self._gone is not None:
+            return None
+        with self.guard():
+            old, new = self._table(self._version), self._table()
+            ids = self._numbers(None)
+            written, deleted = versions.differences(old, self._numbers(self._version), new, ids)
+            self._version = None
+            return Changes(written, deleted, versions.named(new, len(ids)))
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
         """Rows in the table's order; a position is the number of rows before it."""
         schema, start = self.schema(), after or 0
+        if self._gone is not None:
+            if 0 < start < self._gone.get("rows", start + 1):
+                number = self._gone["number"]
+                raise Refused(f"{self}: version {number}, which the migration reads, is gone; name another destination")
+            if start:
+                return
         with self.guard():
-            batches = self._table(self._version).search().offset(start).to_batches(batch_size=size)
+            batches = self._rows(self._version).offset(start).to_batches(batch_size=size)
         for batch in rebatched(self._guarded(iter(batches)), size):
             keys = batch[self.key].to_pylist() if self.key else range(start, start + len(batch))
             start += len(batch)
-            yield Block(keys, self._vectors(batch[schema.column], schema, keys), batch, start)
+            vectors, missing = self._vectors(batch[schema.column], schema, keys)
+            yield Block(keys, vectors, batch, start, missing)
+        self._let_go()
+
+    def comparable(self, payload: Any) -> Sequence[Any]:
+        """The rows without their vectors."""
+        return [{name: row[name] for name in self.schema().payload} for row in payload.to_pylist()]
+
+    def _let_go(self) -> None:
+        """Remove the tag of a version that has been read to its end: it would stand in the way of ``optimize``."""
+        with self.guard():
+            if self._tag is not None and self._tag in self._table().tags.list():
+                self._table().tags.delete(self._tag)
+        self._tag = None
 
     def _guarded(self, batches: Iterator[Any]) -> Iterator[Any]:
         while True:
@@ -123,24 +194,43 @@ class LanceStore(Store):
                 return
             yield batch
 
-    def _vectors(self, column: Any, schema: Schema, keys: Sequence[Any]) -> np.ndarray:
-        vectors = list_vectors(column, schema.width, lambda what, rows: self.refuse(what, rows, keys))
-        return np.asarray(vectors, np.float32)
+    def _vectors(self, column: Any, schema: Schema, keys: Sequence[Any]) -> tuple[np.ndarray, list[int]]:
+        """The vectors, and the numbers of those that are missing, if they may be."""
+        missing = np.flatnonzero(column.is_null()).tolist() if self.skip_nulls else []
+        there = column.drop_null() if missing else column
+        read = np.asarray(
+            list_vectors(there, schema.width, lambda what, rows: self.refuse(what, rows, keys)), np.float32
+        )
+        if not missing:
+            return read, []
+        vectors = np.zeros((len(column), schema.width), np.float32)
+        vectors[np.asarray(column.is_valid())] = read
+        return vectors, missing
+
+    def _numbers(self, version: int | None) -> np.ndarray:
+        """The ids of a version's rows, in order."""
+        number = self._table(version).version
+        if number not in self._ids:
+            self._ids[number] = versions.row_ids(self._rows(version))
+        return self._ids[number]
 
     def keys(self) -> Sequence[int]:
         """Row numbers of the version that is read."""
         with self.guard():
+            if self.where is not None:
+                return range(len(self._numbers(self._version)))
             return range(self._table(self._version).count_rows())
 
     def fetch(self, keys: Sequence[int]) -> Block:
-        """The rows with these numbers."""
-        numbers, schema = np.asarray(keys, int), self.schema()
-        order = np.argsort(numbers, kind="stable")
+        """The rows with these numbers; without those that are not there."""
+        schema = self.schema()
         with self.guard():
-            table = self._table(self._version).take_offsets(numbers[order].tolist()).to_arrow()
-        table = table.take(np.argsort(order, kind="stable"))
-        vectors = self._vectors(table[schema.column].combine_chunks(), schema, keys)
-        return Block(keys, vectors, table.select(list(schema.payload)).replace_schema_metadata(None), None)
+            ids = self._numbers(self._version)
+            keys = [key for key in keys if key < len(ids)]
+            table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)])
+        vectors, missing = self._vectors(table[schema.column].combine_chunks(), schema, keys)
+        payload = table.select(list(schema.payload)).replace_schema_metadata(None)
+        return Block(keys, vectors, payload, None, missing)
 
     def lock(self) -> None:
         """Hold a file beside the table."""
@@ -152,43 +242,104 @@ class LanceStore(Store):
         if source.kind != "array":
             super().accepts(source)
 
-    def checkpoint(self) -> dict[str, Any] | None:
-        """The state that the table was made with, and the rows that are in it."""
+    def checkpoint(self) -> Checkpoint | None:
+        """The state that the table was made with or that it has caught up with, and the rows that are in it."""
         if not self._exists():
             return None
-        noted = (self.arrow_schema().metadata or {}).get(STATE)
+        schema = self.arrow_schema()
+        noted = (schema.metadata or {}).get(STATE)
         if noted is None:
             raise Refused(f"{self}: it exists, and no migration has made it; name another table")
-        rows = self.count()
-        return {**json.loads(noted), "rows": rows, "position": rows}
+        state, rows = Checkpoint.from_json(noted, self), self.count()
+        later = (schema.field(state.new_column).metadata or {}).get(STATE)
+        if later is not None:
+            state = Checkpoint.from_json(later, self)
+        return state.but(rows=rows, position=rows)
 
-    def create(self, source: Store, width: int, state: dict[str, Any]) -> None:
+    def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """A table with the source's columns, in their order."""
-        schema = source.schema()
-        name = self.column or schema.column or "vector"
+        state = checkpoint.but(new_column=self._new_column(source))
+        self._make(self.folder, source, width, state)
+        return state
+
+    def _new_column(self, source: Store) -> str:
+        schema, name = source.schema(), self.column or source.schema().column or "vector"
         if name in schema.payload:
             raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (column=)")
-        state["column"], state["new_column"] = schema.column, name
-        arrow = getattr(source, "arrow_schema", lambda: None)()
-        like = schema_like(arrow, schema.column, name, width)
-        metadata = {**(like.metadata or {}), STATE: json.dumps(state).encode()}
-        with self.guard():
-            self.client("lancedb").connect(str(self.folder)).create_table(
-                self.name, schema=like.with_metadata(metadata)
-            )
+        return name
 
-    def write(self, block: Block, state: dict[str, Any]) -> None:
+    def _make(self, folder: Path, source: Store, width: int, state: Checkpoint) -> Any:
+        """The new table, in this folder."""
+        arrow = getattr(source, "arrow_schema", lambda: None)()
+        like = schema_like(arrow, source.schema().column, str(state.new_column), width)
+        kept = {key: value for key, value in (like.metadata or {}).items() if key not in (FUNCTIONS, STATE)}
+        fields = [field.with_metadata(_without(field.metadata)) for field in like]
+        made = self.client("pyarrow").schema(fields, {**kept, STATE: state.to_json().encode()})
+        with self.guard():
+            return self.client("lancedb").connect(str(folder)).create_table(self.name, schema=made)
+
+    def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
+        """Make the table and write the block in a folder that is removed again."""
+        column, name = source.schema().column, self._new_column(source)
+        with TemporaryDirectory(prefix="minivec-lance-", ignore_cleanup_errors=True) as folder:
+            table = self._make(Path(folder), source, width, Checkpoint("", "", 0, column=column, new_column=name))
+            with self.guard():
+                table.add(with_vectors(block, column, name))
+        return self.losses(source)
+
+    def losses(self, source: Store) -> list[str]:
+        """What the new table has not."""
+        if not isinstance(source, LanceStore):
+            return []
+        with self.guard():
+            indexes = ", ".join(index.name for index in source._table().list_indices())
+        functions = json.loads((source.arrow_schema().metadata or {}).get(FUNCTIONS, "[]"))
+        names = ", ".join(str(function.get("name")) for function in functions)
+        left = f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
+        unmade = f"indexes ({indexes}) are not made: make them when all rows are there"
+        return [*([left] if names else []), *([unmade] if indexes else [])]
+
+    def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows, in one commit, to as many as the state counts before them."""
-        table, before = self._table(), state["rows"] - len(block.keys)
+        table, before = self._table(), checkpoint.rows - len(block.keys)
         if self.count() != before:
             raise Refused(f"{self}: {self.count()} rows where the migration has written {before}")
         with self.guard():
-            table.add(with_vectors(block.payload, state["column"], block.vectors, state["new_column"]))
+            table.add(with_vectors(block, checkpoint.column, str(checkpoint.new_column)))
+
+    def replace(self, block: Block, checkpoint: Checkpoint) -> None:
+        """Append rows that were added behind the end of the source; rows that a killed run has appended are there."""
+        before = checkpoint.version["rows"] if isinstance(checkpoint.version, dict) else checkpoint.count
+        if any(key < before for key in block.keys):
+            raise Refused(self._fixed())
+        rows = np.flatnonzero(np.asarray(block.keys) >= self.count()).tolist()
+        if rows:
+            missing = [i for i, row in enumerate(rows) if row in set(block.missing)]
+            block = Block([], block.vectors[rows], block.payload.take(rows), None, missing)
+            with self.guard():
+                self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
+
+    def remove(self, keys: Sequence[int], checkpoint: Checkpoint) -> None:
+        """Note the version that the table has caught up with; rows are never removed."""
+        if len(keys):
+            raise Refused(self._fixed())
+        with self.guard():
+            noted = {STATE.decode(): checkpoint.to_json()}
+            self._table().replace_field_metadata(str(checkpoint.new_column), noted)
+
+    def _fixed(self) -> str:
+        return f"{self}: rows of LanceDB are migrated as they were when it began; for newer ones name another table"
 
     def close(self) -> None:
         """Let go of the lock and the handles."""
         self._held.close()
         self._tables.clear()
+        self._ids.clear()
+
+
+def _without(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
+    """A column's metadata without the state of the migration that made it."""
+    return {key: value for key, value in (metadata or {}).items() if key != STATE}
 
 
 def _many(counts: Any) -> Any:

@@ -1,16 +1,25 @@
 """Qdrant: ``qdrant://HOST:PORT/COLLECTION?column=VECTOR``, or ``qdrant:///FOLDER/COLLECTION`` for its local mode."""
 
 import atexit
-import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import cache, cached_property
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
-import numpy as np
+from minivec.stores import qdrant_settings as settings
+from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
+from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Refused
+from minivec.stores.lease import Lease
+from minivec.stores.qdrant_notes import Notes
+from minivec.stores.qdrant_points import alike, as_points, rows_of
+from minivec.stores.requests import Requests, page
+from minivec.stores.seen import Seen
 
-from minivec.stores.base import MIGRATIONS, Address, Block, Refused, Schema, Store
+IDS = 10_000  # ids asked for, or removed, at a time
+TIMEOUT = 60  # seconds that a request may take
 
 
 @cache
@@ -30,21 +39,34 @@ class QdrantStore(Store):
     the variable QDRANT_API_KEY is the API key, ``https=true`` an option. A destination is a new collection with the
     same settings and all other vectors, or a new named vector of the source's own collection, where the server is new
     enough to add one. The checkpoint lies in a collection of its own, written behind the rows, which are upserted.
+
+    ``where`` is a filter of Qdrant as JSON, and ``timeout`` the seconds that a request may take. Points have no
+    versions: changes are found by fingerprints of the points, which are held in memory from when they are read.
     """
 
     kind = "qdrant"
     extra = "qdrant"
+    keeps_nulls = True
 
     def __init__(self, address: Address):
         super().__init__(address)
-        self.column, self.tls = address.take("column", "https")
+        self.column, self.tls, self.where, timeout = address.take("column", "https", "where", "timeout")
+        if timeout is not None and not timeout.isdecimal():
+            raise Refused(f"{self}: timeout must be whole seconds, got {timeout!r}")
+        self._timeout = int(timeout or TIMEOUT)
+        self._asked = self.column
         if address.local:
             self.folder, self.name = address.split()
         elif not address.host or not address.path or "/" in address.path:
             raise Refused(f"{self}: expected qdrant://HOST:PORT/COLLECTION or qdrant:///FOLDER/COLLECTION")
         else:
             self.name = address.path
-        self._id = str(uuid5(NAMESPACE_URL, f"{self.name}/{self.column or ''}"))  # of its checkpoint
+        self._held, self._requests = ExitStack(), Requests(_too_large)
+        self._lease: Lease | None = None
+        self._schema: Schema | None = None
+        self._seen: Seen | None = None
+        self._payload = True
+        self._old_column: str | None = None  # of a destination that is a vector of the source's own points
 
     @cached_property
     def _client(self) -> Any:
@@ -55,18 +77,32 @@ class QdrantStore(Store):
             key = self.address.password or os.environ.get("QDRANT_API_KEY")
             tls = (self.tls or "").lower() in ("true", "1", "yes")
             port = self.address.port or 6333
-            return qdrant.QdrantClient(host=self.address.host, port=port, https=tls, api_key=key, timeout=60)
+            with warnings.catch_warnings(action="ignore"):  # of a key without TLS, and of versions that may not fit
+                return qdrant.QdrantClient(
+                    host=self.address.host, port=port, https=tls, api_key=key, timeout=self._timeout
+                )
+
+    @property
+    def tells_changes(self) -> bool:  # type: ignore[override]
+        """Where this run has read all points itself."""
+        return self._seen is not None
+
+    def place(self) -> str:
+        """The absolute path, or the host and port."""
+        if self.address.local:
+            return f"qdrant://{self.folder.resolve() / self.name}"
+        return f"qdrant://{self.address.host}:{self.address.port or 6333}/{self.name}"
 
     @property
     def _models(self) -> Any:
         return self.client("qdrant_client.models")
 
-    def _parameters(self) -> Any:
+    def _info(self) -> Any:
         """The collection's settings; ValueError where there is no such collection."""
         if not self._exists(self.name):
             raise Refused(f"{self}: no collection {self.name!r}")
         with self.guard():
-            return self._client.get_collection(self.name).config.params
+            return self._client.get_collection(self.name)
 
     def _exists(self, name: str) -> bool:
         if self.address.local and not self.folder.exists():  # the client would make it
@@ -76,48 +112,78 @@ class QdrantStore(Store):
             return client.collection_exists(name)
 
     def schema(self) -> Schema:
-        """The only vector, where none is named."""
-        vectors = self._parameters().vectors
-        if not isinstance(vectors, dict):
-            if self.column is not None:
-                raise Refused(f"{self}: its vectors have no names, got column {self.column!r}")
-            if vectors is None:
-                raise Refused(f"{self}: it has no vectors")
-            return Schema(None, "id", vectors.size, ("payload",))
-        column = self.column or (next(iter(vectors)) if len(vectors) == 1 else None)
-        if column not in vectors:
-            wanted = f"no vector named {column!r}" if column else "name one vector (column=)"
-            raise Refused(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
-        others = [name for name in vectors if name != column]
-        return Schema(column, "id", vectors[column].size, ("payload", *others))
+        """The only vector, where none is named. Vectors of several rows per point (multivectors) are refused."""
+        if self._schema is None:  # a vector that is added to the collection later does not make it ambiguous
+            self._schema = settings.schema_of(self._info().config.params, self.column, self)
+        return self._schema
+
+    def _having(self, column: str | None) -> Any:
+        """The points that have this vector."""
+        return self._models.HasVectorCondition(has_vector=column or "")
+
+    @cached_property
+    def _where(self) -> Any:
+        """The filter of the address, or None."""
+        if self.where is None:
+            return None
+        try:
+            return self._models.Filter.model_validate_json(self.where)
+        except ValueError:
+            raise Refused(f"{self}: where must be a filter of Qdrant as JSON, got {self.where!r}") from None
+
+    def _strictly(self, limit: str) -> int:
+        """A limit that the collection's strict mode sets, or 0."""
+        strict = getattr(self._info().config, "strict_mode_config", None)
+        return (getattr(strict, limit, None) or 0) if strict is not None and strict.enabled else 0
 
     def count(self) -> int:
-        """Points that have the vector."""
-        column, client = self.schema().column, self._client
-        models = self._models
-        has = models.Filter(must=[models.HasVectorCondition(has_vector=column)]) if column else None
+        """The points; of a new vector beside another one, without those that still lack it."""
+        client, models, must = self._client, self._models, [self._where] if self._where else None
+        lacking = None
+        if self._old_column is not None:
+            has, new = self._having(self._old_column), self._having(self.column)
+            lacking = [models.Filter(must=[has], must_not=[new])]
         with self.guard():
-            return client.count(self.name, count_filter=has, exact=True).count
+            return client.count(self.name, count_filter=models.Filter(must=must, must_not=lacking), exact=True).count
 
     def check(self) -> None:
         """Every point has the vector."""
-        column, client, models = self.schema().column, self._client, self._models
-        if column is None:
+        if self.skip_nulls:
             return
-        without = models.Filter(must_not=[models.HasVectorCondition(has_vector=column)])
+        client, models, has = self._client, self._models, self._having(self.schema().column)
+        without = models.Filter(must=[self._where] if self._where else None, must_not=[has])
         with self.guard():
             points, _ = client.scroll(self.name, without, limit=5, with_payload=False)
         if points:
             listed = ", ".join(str(point.id) for point in points)
-            raise Refused(f"{self}: no vector {column!r} in points {listed}" + (", ..." if len(points) == 5 else ""))
+            raise Refused(f"{self}: no vector in points {listed}" + (", ..." if len(points) == 5 else ""))
+
+    def suits(self, bridge: Any) -> None:
+        """Collections of cosine distance give back vectors of length 1, whatever the lengths of those they were given.
+
+        Refused where ``bridge`` was fitted on vectors of other lengths, and would map these to another place.
+        """
+        vectors = self._info().config.params.vectors
+        vector = vectors[self.schema().column] if isinstance(vectors, dict) else vectors
+        if vector.distance == "Cosine" and (lengths := settings.other_lengths(bridge.weights)):
+            raise Refused(
+                f"{self}: a collection of cosine distance gives back vectors of length 1, and the aligner was fitted "
+                f"on vectors {lengths}; fit it on a sample of this collection"
+            )
+
+    def pin(self, version: Any = None) -> None:
+        """None; the points that a new migration reads are remembered."""
+        if version is None and self._seen is None:
+            self._seen = Seen()
 
     def _pages(self, size: int, after: Any, **what: Any) -> Iterator[list[Any]]:
         """Points by id, behind ``after``."""
-        client, start = self._client, after
+        client, start, where = self._client, after, self._where
+        most = self._strictly("max_query_limit") or size + 1
         while True:
             with self.guard():
                 more = after is not None and start == after  # which is the first of this page, if it is still there
-                points, following = client.scroll(self.name, limit=size + more, offset=start, **what)
+                points, following = client.scroll(self.name, where, limit=min(size + more, most), offset=start, **what)
             if more and points and points[0].id == after:
                 points = points[1:]
             if points:
@@ -127,103 +193,158 @@ class QdrantStore(Store):
             start = following
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
-        """Points by id; a position is the last id."""
-        column = self.schema().column
-        vectors = payload or [column]
-        for points in self._pages(size, after, with_payload=payload, with_vectors=vectors):
-            yield self._block(points, column)
+        """Points by id; a position is the last id. The payload is a list of (payload, other vectors)."""
+        if after is not None:  # what lies before it is not known
+            self._seen = None
+        self._payload = payload
+        for block in self._blocks(size, after):
+            if self._seen is not None:
+                self._seen.add(block)
+            yield block
 
-    def _block(self, points: list[Any], column: str | None) -> Block:
-        keys = [point.id for point in points]
-        vectors = [point.vector if column is None else (point.vector or {}).get(column) for point in points]
-        self.refuse("no vector", [i for i, vector in enumerate(vectors) if vector is None], keys)
-        rest = [
-            (p.payload, {} if column is None else {k: v for k, v in p.vector.items() if k != column}) for p in points
-        ]
-        return Block(keys, np.array(vectors, np.float32), rest, keys[-1] if keys else None)
+    def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
+        schema, payload = self.schema(), self._payload
+        vectors = payload or [schema.column or ""]
+        for points in self._pages(page(size, schema.width), after, with_payload=payload, with_vectors=vectors):
+            yield rows_of(points, schema, self)
+
+    def changes(self, since: Any) -> Changes | None:
+        """The points that are otherwise than when they were read: all are read again."""
+        return None if self._seen is None else self._seen.changes(self._blocks(IDS))
 
     def keys(self) -> Sequence[Any]:
         """All ids, as Qdrant orders them."""
-        pages = self._pages(10_000, None, with_payload=False, with_vectors=False)
+        pages = self._pages(IDS, None, with_payload=False, with_vectors=False)
         return [point.id for points in pages for point in points]
 
     def fetch(self, keys: Sequence[Any]) -> Block:
-        """The points with these ids; the payload is a list of (payload, other vectors)."""
-        column, client = self.schema().column, self._client
-        with self.guard():
-            found = {p.id: p for p in client.retrieve(self.name, list(keys), with_payload=True, with_vectors=True)}
-        return self._block([found[key] for key in keys if key in found], column)
+        """The points with these ids."""
+        schema, client = self.schema(), self._client
+        size = page(IDS, schema.width)
+        points: dict[Any, Any] = {}
+        for start in range(0, len(keys), size):
+            with self.guard():
+                wanted = list(keys[start : start + size])
+                points |= {p.id: p for p in client.retrieve(self.name, wanted, with_payload=True, with_vectors=True)}
+        return rows_of([points[key] for key in keys if key in points], schema, self)
 
-    def checkpoint(self) -> dict[str, Any] | None:
+    def alike(self, one: Any, other: Any) -> bool:
+        """Whether the payload is equal, and other vectors are but for rounding: Qdrant makes their length 1 again."""
+        return alike(one, other)
+
+    @cached_property
+    def _notes(self) -> Notes:
+        return Notes(self._client, self, f"{self.name}/{self._asked or ''}")
+
+    def lock(self) -> None:
+        """Hold a file beside a local collection; on a server a record with a sign of life."""
+        if self.address.local:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(locked(self.folder / f".{self.name}.lock"))
+            return
+        self._notes.make()
+        self._lease = self._held.enter_context(Lease(str(self), self._notes.holder, self._notes.hold))
+
+    def checkpoint(self) -> Checkpoint | None:
         """The payload about the vector in the collection of checkpoints."""
         there = self._exists(self.name)
-        if there and self.column:
-            vectors = self._parameters().vectors
-            there = isinstance(vectors, dict) and self.column in vectors
+        if there and self._asked:
+            vectors = self._info().config.params.vectors
+            there = isinstance(vectors, dict) and self._asked in vectors
         if not there:
             return None
-        client = self._client
-        with self.guard():
-            found = client.retrieve(MIGRATIONS, [self._id]) if client.collection_exists(MIGRATIONS) else []
-        if not found:
+        state = self._notes.state()
+        if state is None:
             raise Refused(f"{self}: it exists, and no migration has made it; name another one")
-        state = json.loads(found[0].payload["state"])
-        self.column = state["new_column"]
         return state
 
-    def create(self, source: Store, width: int, state: dict[str, Any]) -> None:
-        """A new named vector of the source's collection, or a new collection like it."""
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Take over its vector."""
+        super().resume(checkpoint)
+        self._schema = None
+        self._old_column = checkpoint.column if checkpoint.in_place else None
+
+    def _plan(self, source: Store, checkpoint: Checkpoint) -> Checkpoint:
+        """The state with the new vector's name, and whether it is one of the source's own collection."""
         if not isinstance(source, QdrantStore):
             raise TypeError(f"{self}: expected a Qdrant source, got {source}")
-        schema, old, models = source.schema(), source._parameters(), self._models
-        if self._exists(self.name) and (self._client is not source._client or self.name != source.name):
+        in_place = self._exists(self.name)
+        if in_place and self.place() != source.place():
             raise Refused(f"{self}: it exists, and is not {source}'s own collection; name a new one")
-        state["in_place"] = self._exists(self.name)
-        if not state["in_place"]:
-            self.column = self.column or schema.column
-        elif schema.column is None:
+        column = source.schema().column
+        if in_place and column is None:
             raise Refused(f"{self}: {source} has vectors without names; name a new collection")
-        state["column"], state["new_column"] = schema.column, self.column
+        return checkpoint.but(new_column=self._asked or column, in_place=in_place)
+
+    def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
+        """A new named vector of the source's collection, or a new collection like it."""
+        state = self._plan(source, checkpoint)
         self._note(state)  # first: a collection without a note would not be known again
-        vector = old.vectors[schema.column] if schema.column else old.vectors
-        made = vector.model_copy(update={"size": width})
+        self._make(self._client, source, width, state)
+        self.resume(state)
+        return state
+
+    def _make(self, client: Any, source: Any, width: int, state: Checkpoint) -> None:
+        info, column = source._info(), source.schema().column
         with self.guard():
-            if state["in_place"]:
-                dense = {"size": width, "distance": vector.distance}
-                config = models.DenseVectorNameConfig.model_validate({"dense": dense})
-                self._client.create_vector_name(self.name, self.column, config)
+            if state.in_place:
+                settings.add_vector(client, self.name, info.config.params.vectors[column], str(state.new_column), width)
                 return
-            if self.column is None:
-                vectors: Any = made
-            else:
-                others = old.vectors if schema.column else {}
-                vectors = {k: v for k, v in others.items() if k != schema.column} | {self.column: made}
-            self._client.create_collection(self.name, vectors, old.sparse_vectors, on_disk_payload=old.on_disk_payload)
+            client.create_collection(self.name, **settings.collection_like(info, column, state.new_column, width))
+            for field, index in info.payload_schema.items():
+                client.create_payload_index(self.name, field, index.params or index.data_type)
 
-    def _note(self, state: dict[str, Any]) -> None:
-        models = self._models
-        point = models.PointStruct(id=self._id, vector=[1.0], payload={"state": json.dumps(state)})
+    def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
+        """Make the collection and write the block in memory."""
+        from qdrant_client import QdrantClient
+
+        state = self._plan(source, Checkpoint("", "", 0)).but(in_place=False)
+        client = QdrantClient(":memory:")
+        self._make(client, source, width, state)
         with self.guard():
-            if not self._client.collection_exists(MIGRATIONS):
-                self._client.create_collection(MIGRATIONS, models.VectorParams(size=1, distance="Dot"))
-            self._client.upsert(MIGRATIONS, [point], wait=True)
+            client.upsert(self.name, as_points(block, state.new_column, False)[0])
+        client.close()
+        return self.losses(source)
 
-    def write(self, block: Block, state: dict[str, Any]) -> None:
+    def losses(self, source: Store) -> list[str]:
+        """What is stored otherwise."""
+        return settings.losses(source._info(), source.schema().column) if isinstance(source, QdrantStore) else []
+
+    def _note(self, state: Checkpoint) -> None:
+        self._notes.note(state)
+
+    def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """Upsert points, or set one vector of theirs, then note the state."""
-        points = self._points(block, state)
-        with self.guard():
-            if state["in_place"]:
-                self._client.update_vectors(self.name, points, wait=True)
-            else:
-                self._client.upsert(self.name, points, wait=True)
-        self._note(state)
+        self.replace(block, checkpoint)
+        self._note(checkpoint)
 
-    def _points(self, block: Block, state: dict[str, Any]) -> list[Any]:
-        """The rows as the client's points."""
-        models, name, rows = self._models, state["new_column"], block.vectors.tolist()
-        if state["in_place"]:
-            return [models.PointVectors(id=key, vector={name: row}) for key, row in zip(block.keys, rows, strict=True)]
-        return [
-            models.PointStruct(id=key, payload=payload, vector={**others, name: row} if name else row)
-            for key, row, (payload, others) in zip(block.keys, rows, block.payload, strict=True)
-        ]
+    def replace(self, block: Block, checkpoint: Checkpoint) -> None:
+        """Upsert points, or set one vector of theirs."""
+        if self._lease is not None:
+            self._lease.check()
+        client, name, in_place = self._client, checkpoint.new_column, checkpoint.in_place
+        points, sizes = as_points(block, name, in_place)
+        call, most = client.update_vectors if in_place else client.upsert, self._strictly("upsert_max_batchsize")
+        with self.guard():
+            self._requests.send(sizes, lambda rows: call(self.name, points[rows], wait=True), most)
+            if in_place and len(block.missing):
+                client.delete_vectors(self.name, [name], [block.keys[i] for i in block.missing], wait=True)
+
+    def remove(self, keys: Sequence[Any], checkpoint: Checkpoint) -> None:
+        """Delete points, then note the state."""
+        if self._lease is not None:
+            self._lease.check()
+        for start in range(0, len(keys), IDS):
+            with self.guard():
+                points = self._models.PointIdsList(points=list(keys[start : start + IDS]))
+                self._client.delete(self.name, points, wait=True)
+        self._note(checkpoint)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._held.close()
+
+
+def _too_large(error: Exception) -> bool:
+    """Whether a server refuses a request for its size."""
+    return getattr(error, "status_code", None) == 413

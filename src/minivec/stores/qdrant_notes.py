@@ -1,0 +1,62 @@
+"""The collection of a Qdrant database in which migrations note their state, and who is at work."""
+
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from minivec.stores.base import MIGRATIONS, Store
+from minivec.stores.checkpoint import Checkpoint
+
+
+class Notes:
+    """The points about one destination, a collection or a named vector of it."""
+
+    def __init__(self, client: Any, store: Store, place: str):
+        from qdrant_client import models
+
+        self._client, self._store, self._models = client, store, models
+        self._state, self._lock = (str(uuid5(NAMESPACE_URL, kind + place)) for kind in ("", "lock:"))
+
+    def make(self) -> None:
+        """The collection, if there is none."""
+        with self._store.guard():
+            if self._client.collection_exists(MIGRATIONS):
+                return
+            try:
+                self._client.create_collection(
+                    MIGRATIONS, self._models.VectorParams(size=1, distance=self._models.Distance.DOT)
+                )
+            except Exception:
+                if not self._client.collection_exists(MIGRATIONS):  # or another migration has just made it
+                    raise
+
+    def state(self) -> Checkpoint | None:
+        """The state that was noted last."""
+        payload = self._read(self._state)
+        return None if payload is None else Checkpoint.from_json(payload["state"], self._store)
+
+    def note(self, state: Checkpoint) -> None:
+        """Note a state."""
+        self.make()
+        self._write(self._state, {"state": state.to_json()})
+
+    def holder(self) -> dict[str, Any] | None:
+        """Who holds the lock."""
+        return self._read(self._lock)
+
+    def hold(self, record: dict[str, Any] | None) -> None:
+        """Note who holds the lock, or that nobody does."""
+        if record is not None:
+            self._write(self._lock, record)
+            return
+        with self._store.guard():
+            self._client.delete(MIGRATIONS, self._models.PointIdsList(points=[self._lock]), wait=True)
+
+    def _read(self, point: str) -> Any:
+        with self._store.guard():
+            found = self._client.retrieve(MIGRATIONS, [point]) if self._client.collection_exists(MIGRATIONS) else []
+        return found[0].payload if found else None
+
+    def _write(self, point: str, payload: dict[str, Any]) -> None:
+        with self._store.guard():
+            made = self._models.PointStruct(id=point, vector=[1.0], payload=payload)
+            self._client.upsert(MIGRATIONS, [made], wait=True)

@@ -1,0 +1,211 @@
+"""LanceDB: versions, embedding functions, filters and rows without a vector."""
+
+import datetime
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+pytest.importorskip("lancedb")
+
+from databases import Lance, bridge, expected, same, table, vectors
+from minivec.migrate import migrate, verify
+from minivec.stores import open_store, sample
+
+pytestmark = [pytest.mark.databases, pytest.mark.filterwarnings("ignore:optimize")]
+
+X = vectors(90)
+ADAPTER = bridge()
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = Lance(tmp_path)
+    made.fill("docs", X)
+    return made
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(done, total):
+    raise Killed
+
+
+def emptied(table):
+    """Remove all versions but the newest, as a careless clean-up does."""
+    table.optimize(cleanup_older_than=datetime.timedelta(0), delete_unverified=True)
+
+
+def test_embedding_functions_of_the_old_model_are_left_out(database, run, tmp_path):
+    """LanceDB would embed rows and queries with them. They need a class, a package or a key: none is built."""
+    function = {"name": "openai", "model": {"name": "old"}, "source_column": "text", "vector_column": "v"}
+    metadata = {"embedding_functions": json.dumps([function]), "about": "texts"}
+    database.db.create_table("embedded", table(X).replace_schema_metadata(metadata))
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    words = "migrate", database.url("embedded"), database.url("new"), "-a", tmp_path / "bridge.safetensors"
+    for options in (["--dry-run"], []):
+        code, _, err = run(*words, *options)
+        assert code == 0 and "embedding functions (openai) are left out" in err
+    made = database.db.open_table("new").schema.metadata
+    assert b"embedding_functions" not in made and made[b"about"] == b"texts"
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def test_a_dry_run_does_all_but_write(database):
+    before = sorted(database.root.rglob("*"))
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, dry_run=True)
+    assert result.rows == 0 and sorted(database.root.rglob("*")) == before
+
+
+def test_the_version_that_is_read_outlives_a_clean_up(database):
+    old = database.db.open_table("docs")
+    with pytest.raises(Killed):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, progress=killed)
+    old.delete("id = 17")
+    with pytest.raises(RuntimeError, match="minivec-"):  # LanceDB says which tag keeps the version
+        emptied(old)
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20)
+    assert result.rows == 90 and "1 changed rows were not caught" in " ".join(result.notes)
+    assert not old.tags.list()
+    emptied(old)  # which no tag prevents any more
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, allow_changes=True)
+    assert result.written == 0
+
+
+def test_a_clean_up_behind_a_finished_migration_does_no_harm(database):
+    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20)
+    emptied(database.db.open_table("docs"))
+    assert verify(database.url("docs"), database.url("new"), ADAPTER, 90) == 90
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, verify="all")
+    assert (result.written, result.verified) == (0, 90)
+
+
+def test_rows_of_a_version_that_is_gone_are_not_taken_from_another_one(database):
+    old = database.db.open_table("docs")
+    with pytest.raises(Killed):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, progress=killed)
+    for tag in list(old.tags.list()):
+        old.tags.delete(tag)
+    old.delete("id = 17")
+    emptied(old)
+    with pytest.raises(ValueError, match="version 2, which the migration reads, is gone"):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, allow_changes=True)
+
+
+def test_a_table_that_was_made_anew_is_recognised(database):
+    with pytest.raises(Killed):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, progress=killed)
+    database.db.drop_table("docs")
+    database.fill("docs", vectors(90, seed=9))
+    with pytest.raises(ValueError, match="the table was made anew since the migration began"):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20)
+    database.db.drop_table("docs")
+    database.db.create_table("docs", table(vectors(90, seed=9)))  # which has fewer versions
+    with pytest.raises(ValueError, match="the table was made anew since the migration began"):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20)
+
+
+def test_rows_that_are_added_meanwhile_are_caught_up_with(database):
+    old, more = database.db.open_table("docs"), vectors(30, seed=4)
+    rows = table(np.concatenate([X, more])).slice(90)
+    rows = rows.set_column(0, "id", pa.array(range(90, 120)))
+
+    def meanwhile(done, total):
+        if done == 40:
+            old.add(rows)
+
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, verify="all", progress=meanwhile)
+    assert (result.rows, result.caught_up, result.verified, result.notes) == (90, 30, 120, ())
+    assert database.db.open_table("new").count_rows() == 120
+    again = migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, verify="all")
+    assert (again.written, again.caught_up, again.verified) == (0, 0, 120)
+    old.optimize()  # which moves all rows, and changes none
+    again = migrate(database.url("docs"), database.url("new"), ADAPTER)
+    assert (again.written, again.caught_up, again.notes) == (0, 0, ())
+
+
+def test_a_run_that_was_killed_while_it_caught_up_adds_no_row_twice(database, monkeypatch):
+    from minivec.stores.lance import LanceStore
+
+    old = database.db.open_table("docs")
+    migrate(database.url("docs"), database.url("new"), ADAPTER)
+    old.add(table(vectors(30, seed=4)))
+
+    def fails(*_):
+        raise Killed
+
+    monkeypatch.setattr(LanceStore, "remove", fails)
+    with pytest.raises(Killed):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20)
+    monkeypatch.undo()
+    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, verify="all")
+    assert database.db.open_table("new").count_rows() == 120
+
+
+@pytest.mark.parametrize("change", ["update", "delete", "equal numbers come and go"])
+def test_changes_that_are_not_caught_are_told(database, change, run, tmp_path):
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    words = "migrate", database.url("docs"), database.url("new"), "-a", tmp_path / "bridge.safetensors"
+    assert run(*words)[2] == ""
+    old = database.db.open_table("docs")
+    if change == "update":
+        old.update(where="id = 17", values={"text": "another"})
+    else:
+        old.delete("id = 17")
+    if change == "equal numbers come and go":
+        old.add(table(X).slice(0, 1))
+    code, _, err = run(*words)
+    assert code == 0 and "changed rows were not caught" in err and "name another table" in err
+    same(database.read("new"), expected(X, ADAPTER))  # as it was when the migration began
+    code, _, err = run(*words, "--verify-all")
+    assert code == 2
+
+
+def test_a_filter_chooses_the_rows(database, run, tmp_path):
+    url = database.url("docs?where=id%20<%2020")
+    wanted = {key: row for key, row in expected(X, ADAPTER).items() if key < 20}
+    assert sample(url, 90).shape == (20, 6)
+    with pytest.raises(Killed):
+        migrate(url, database.url("new"), ADAPTER, batch=7, progress=killed)
+    assert migrate(url, database.url("new"), ADAPTER, batch=7, verify="all").verified == 20
+    same(database.read("new"), wanted)
+    code, _, err = run("sample", database.url("docs?where=idd%20<%2020"), "-o", tmp_path / "x.npy")
+    assert code == 2 and err.count("\n") == 1 and "No field named idd" in err
+
+
+def test_rows_without_a_vector_are_kept_without_one(database):
+    database.fill("nulls", X, null=7)
+    with pytest.raises(ValueError, match="null"):
+        migrate(database.url("nulls"), database.url("new"), ADAPTER, batch=20)
+    result = migrate(database.url("nulls"), database.url("new"), ADAPTER, batch=20, skip_nulls=True, verify="all")
+    assert (result.rows, result.skipped, result.verified) == (90, 1, 90)
+    key = table(X)["id"][7].as_py()
+    wanted, made = expected(X, ADAPTER), database.read("new")
+    assert made.pop(key) == (wanted.pop(key)[0], None)
+    same(made, wanted)
+
+
+@pytest.mark.parametrize("damage", ["data", "versions"])
+def test_what_the_client_raises_is_one_line(database, damage, run, tmp_path):
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    folder = database.root / "docs.lance" / ("data" if damage == "data" else "_versions")
+    shutil.rmtree(folder)
+    words = database.url("docs"), database.url("new"), "-a", tmp_path / "bridge.safetensors"
+    for command in (("migrate", *words), ("sample", words[0], "-o", tmp_path / "x.npy")):
+        code, out, err = run(*command)
+        assert code == 2 and out == "" and err.count("\n") == 1 and database.url("docs") in err
+
+
+def test_a_migration_that_version_0_1_0_began_goes_on(database):
+    """Its checkpoint had no format, and named the version by its number."""
+    made = table(X).schema.set(2, pa.field("v", pa.list_(pa.float32(), 8)))
+    state = {"source": database.url("docs"), "column": "v", "aligner": ADAPTER.fingerprint, "count": 90}
+    state |= {"version": 2, "position": None, "rows": 0, "new_column": "v"}
+    database.db.create_table("new", schema=made.with_metadata({"minivec.migration": json.dumps(state)}))
+    assert migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, verify="all").written == 90
+    same(database.read("new"), expected(X, ADAPTER))
+    assert open_store(database.url("new")).checkpoint().rows == 90
