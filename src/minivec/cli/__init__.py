@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
 
 import typer
@@ -12,7 +13,8 @@ from minivec.cli.common import app, fail
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line: results on stdout; for what goes wrong, one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that half-written files go
+    if threading.current_thread() is threading.main_thread():  # Python takes signals nowhere else
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that half-written files go
     usage_error: Any = typer.BadParameter.__mro__[2]  # ClickException, of which Typer has had two
     try:
         code = app(arguments or sys.argv[1:] or ["--help"], prog_name="minivec", standalone_mode=False)
