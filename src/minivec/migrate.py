@@ -21,6 +21,7 @@ __all__ = ["VERIFIED", "Migration", "fingerprint", "migrate", "sample", "verify"
 
 BATCH = 8_192
 CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
+REHEARSED = 256  # rows that a dry run tries to write
 NAMED = 5  # skipped rows that are named
 
 
@@ -175,7 +176,7 @@ class _Job:
     def _check_same(self, state: Checkpoint) -> None:
         """Refuse to go on with what was begun with something else."""
         source, destination = self.source, self.destination
-        if state.source not in (source.identity(), str(source)):
+        if not _is_same_source(state.source, source):
             raise ValueError(f"{destination}: it was begun with rows of {state.source}, not of {source}")
         if state.aligner != self.bridge.fingerprint:
             raise ValueError(f"{destination}: it was begun with another aligner; name another destination")
@@ -186,13 +187,15 @@ class _Job:
             )
 
     def rehearse(self, state: Checkpoint | None) -> Migration:
-        """Map a first block, and try at the destination what can be taken back."""
-        for block in self.source.blocks(min(self.batch, 256), None if state is None else state.position):
-            mapped, seconds = self._mapped(block)
+        """Read and map all rows that are left, and try at the destination with the first what can be taken back."""
+        tried = state is not None
+        for block, seconds in self._ahead(self.source.blocks(self.batch, None if state is None else state.position)):
             self.mapping += seconds
-            if state is None:
-                self.notes += self.destination.rehearse(self.source, self.bridge.shape[1], self._noted(mapped))
-            break
+            noted = self._noted(block)
+            if not tried:
+                few = kept(noted, np.arange(len(noted.keys)) < REHEARSED)
+                self.notes += self.destination.rehearse(self.source, self.bridge.shape[1], few)
+                tried = True
         return self.report(0 if state is None else state.rows, 0, dry_run=True)
 
     def begin(self, state: Checkpoint | None) -> Checkpoint:
@@ -335,6 +338,18 @@ def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
         raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is migrated, unless {told}")
     if min_confidence is not None and min_confidence > 0 and not confidence >= min_confidence:
         raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")
+
+
+def _is_same_source(noted: str, source: Store) -> bool:
+    """Whether a checkpoint names this source; version 0.1.0 noted the address as the user had spelled it."""
+    if noted in (source.identity(), str(source)):
+        return True
+    try:
+        earlier = open_store(noted)
+        where = (store.address.options.get("where") for store in (earlier, source))
+        return earlier.place() == source.place() and earlier.column in (None, source.column) and len(set(where)) == 1
+    except (ValueError, OSError):
+        return False
 
 
 def _check_not_mapped(source: Store, bridge: LinearMap) -> None:

@@ -10,6 +10,7 @@ pytest.importorskip("qdrant_client")
 from qdrant_client import QdrantClient, models
 
 from databases import bridge, vectors
+from minivec.map import LinearMap
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, lease, open_store, sample
 from qdrant_server import LIMIT, Refused, qdrant_server
@@ -123,11 +124,9 @@ def test_no_request_is_larger_than_the_server_takes(server):
 
 def bridge_to(width):
     """A map from 6 to so many dimensions."""
-    from minivec.runtime import QueryAdapter
-
     W = np.random.default_rng(0).standard_normal((6, width))
     weights = dict(W=W, source_mean=np.zeros(6), target_mean=np.zeros(width), target_norm=1, expected_cosine=0.8)
-    return QueryAdapter(weights, {"verdict": "reliable", "confidence": 0.9})
+    return LinearMap(weights, {"verdict": "reliable", "confidence": 0.9})
 
 
 def test_requests_become_smaller_where_the_server_takes_less(server):
@@ -269,3 +268,79 @@ def test_a_filter_chooses_the_points(server, run, tmp_path):
     for bad in ("n<20", '{"musst":[]}', "[]"):
         code, _, err = run("sample", f"{server.url}/docs?where={bad}", "-o", tmp_path / "x.npy")
         assert code == 2 and err.count("\n") == 1 and "where must be a filter of Qdrant as JSON" in err
+
+
+# What a collection gives back, and what happens to it meanwhile.
+
+
+def raw_map(norm, mean):
+    """A map that was fitted on rows of this length, about a mean of this length."""
+    rng = np.random.default_rng(0)
+    W = np.linalg.qr(rng.standard_normal((8, 8)))[0][:6]
+    weights = dict(source_mean=np.full(6, mean / 6**0.5), target_mean=np.zeros(8), source_norm=norm, target_norm=1)
+    weights |= dict(W=W, inverse_W=W.T, expected_cosine=0.8)
+    return LinearMap(weights, {"verdict": "reliable", "confidence": 0.9})
+
+
+@pytest.mark.parametrize("norm, mean, fits", [(12.0, 6.0, False), (0.2, 0.1, False), (1.0, 0.5, True), (12.0, 0, True)])
+def test_vectors_that_cosine_collections_have_normalised_need_a_map_that_was_fitted_on_such(server, norm, mean, fits):
+    fill(server.client, "docs", norm * X, models.VectorParams(size=6, distance="Cosine"))
+    fill(server.client, "raw", norm * X)
+    adapter = raw_map(norm, mean)
+    assert migrate(f"{server.url}/raw", f"{server.url}/from_raw", adapter, verify="all").verified == 60
+    if fits:
+        assert migrate(f"{server.url}/docs", f"{server.url}/new", adapter, verify="all").verified == 60
+        return
+    with pytest.raises(ValueError, match="gives back vectors of length 1.*of length"):
+        migrate(f"{server.url}/docs", f"{server.url}/new", adapter)
+    assert not server.client.collection_exists("new")
+
+
+def test_verify_does_not_cry_wolf_over_vectors_that_were_normalised_again(server):
+    """The other vectors of a point differ by rounding when they have been through a cosine collection twice."""
+    parameters = {name: models.VectorParams(size=64, distance="Cosine") for name in ("v", "other")}
+    rows, adapter = vectors(40, 64), bridge(64, 8)
+    server.client.create_collection("docs", parameters)
+    others = 1.7 * vectors(40, 64, seed=2)
+    points = [
+        models.PointStruct(id=i, vector={"v": row, "other": other}, payload={"n": i})
+        for i, (row, other) in enumerate(zip(rows.tolist(), others.tolist(), strict=True))
+    ]
+    server.client.upsert("docs", points)
+    assert migrate(f"{server.url}/docs?column=v", f"{server.url}/new", adapter, verify="all").verified == 40
+    server.client.update_vectors("new", [models.PointVectors(id=3, vector={"other": others[5].tolist()})])
+    with pytest.raises(ValueError, match="payload.* row 3"):
+        verify(f"{server.url}/docs?column=v", f"{server.url}/new", adapter, "all")
+
+
+def test_points_that_change_meanwhile_are_caught_up_with(server):
+    fill(server.client, "docs")
+
+    def meanwhile(done, total):
+        if done == 50:
+            points = [models.PointStruct(id=i, vector=X[0].tolist(), payload={"new": i}) for i in (3, 100)]
+            server.client.upsert("docs", points)
+            server.client.delete("docs", models.PointIdsList(points=[4, 5]))
+
+    result = migrate(f"{server.url}/docs", f"{server.url}/new", ADAPTER, batch=25, verify="all", progress=meanwhile)
+    assert (result.caught_up, result.verified, result.notes) == (4, 59, ())
+    points = read(server.client, "new")
+    assert points[3].payload == {"new": 3} and 4 not in points and 100 in points
+
+
+def test_points_without_the_vector_are_kept_without_it(server):
+    fill(server.client, "docs")
+    server.client.upsert("docs", [models.PointStruct(id=7, vector={}, payload={"n": 7})])
+    with pytest.raises(ValueError, match="no vector in points 7"):
+        migrate(f"{server.url}/docs", f"{server.url}/new", ADAPTER)
+    result = migrate(f"{server.url}/docs", f"{server.url}/new", ADAPTER, skip_nulls=True, verify="all")
+    assert (result.skipped, result.skipped_keys, result.verified) == (1, (7,), 60)
+    assert not read(server.client, "new")[7].vector
+
+
+def test_a_dry_run_tells_what_is_stored_otherwise_and_writes_nothing(server):
+    fill(server.client, "docs", 100 * np.abs(X), models.VectorParams(size=6, distance="Dot", datatype="uint8"))
+    server.requests.clear()
+    result = migrate(f"{server.url}/docs", f"{server.url}/new", ADAPTER, dry_run=True)
+    assert "uint8" in " ".join(result.notes)
+    assert not [request for request in server.requests if request[0] in ("PUT", "PATCH", "DELETE")]

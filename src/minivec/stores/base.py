@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -190,7 +191,12 @@ class Store(ABC):
 
     def comparable(self, payload: Any) -> Sequence[Any]:
         """The payload of a block, row by row, as values that are equal where their meaning is."""
-        return payload.to_pylist() if hasattr(payload, "to_pylist") else payload
+        if not hasattr(payload, "to_pylist"):
+            return payload
+        names = [
+            name for name in self.schema().payload if name in payload.schema.names
+        ]  # the vectors may be among them
+        return payload.select(names).to_pylist()
 
     def alike(self, one: Any, other: Any) -> bool:
         """Whether two rows' payload, of ``comparable``, mean the same although they are not equal."""
@@ -306,9 +312,9 @@ class Store(ABC):
         """Whatever a client raises inside, as a StoreError of one line without credentials."""
         try:
             yield
-        except (StoreError, Refused, ImportError):
+        except (StoreError, Refused, ImportError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # a panic of a client in Rust is no Exception
             name = type(error).__name__
             denied = isinstance(error, PermissionError) or name in ("InsufficientPrivilege", "AuthorizationError")
             what = self.address.hide(f"{self}: {str(error) or name}")
@@ -334,14 +340,16 @@ def split_by_bytes(sizes: Sequence[int], limit: int) -> Iterator[slice]:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``; StoreError where another process does. It falls with the process."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        yield
-        return
     with open(path, "a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise StoreError(f"{path}: another migration is writing there") from None
         yield

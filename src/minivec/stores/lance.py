@@ -152,6 +152,8 @@ class LanceStore(Store):
             return None
         with self.guard():
             old, new = self._table(self._version), self._table()
+            if old.version == new.version:
+                return Changes([], [], since)
             ids = self._numbers(None)
             written, deleted = versions.differences(old, self._numbers(self._version), new, ids)
             self._version = None

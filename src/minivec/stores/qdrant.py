@@ -233,7 +233,7 @@ class QdrantStore(Store):
 
     @cached_property
     def _notes(self) -> Notes:
-        return Notes(self._client, self, f"{self.name}/{self._asked or ''}")
+        return Notes(self._client, self, self.name, self._asked)
 
     def lock(self) -> None:
         """Hold a file beside a local collection; on a server a record with a sign of life."""

@@ -10,11 +10,15 @@ from minivec.stores.checkpoint import Checkpoint
 class Notes:
     """The points about one destination, a collection or a named vector of it."""
 
-    def __init__(self, client: Any, store: Store, place: str):
+    def __init__(self, client: Any, store: Store, collection: str, column: str | None):
         from qdrant_client import models
 
         self._client, self._store, self._models = client, store, models
-        self._state, self._lock = (str(uuid5(NAMESPACE_URL, kind + place)) for kind in ("", "lock:"))
+        self._column = column
+        self._state, self._lock, self._whole = (
+            str(uuid5(NAMESPACE_URL, place))
+            for place in (f"{collection}/{column or ''}", f"lock:{collection}/{column or ''}", f"{collection}/")
+        )
 
     def make(self) -> None:
         """The collection, if there is none."""
@@ -32,7 +36,12 @@ class Notes:
     def state(self) -> Checkpoint | None:
         """The state that was noted last."""
         payload = self._read(self._state)
-        return None if payload is None else Checkpoint.from_json(payload["state"], self._store)
+        if payload is not None:
+            return Checkpoint.from_json(payload["state"], self._store)
+        if self._column is None or (payload := self._read(self._whole)) is None:
+            return None
+        state = Checkpoint.from_json(payload["state"], self._store)  # made without naming its vector
+        return state if state.new_column == self._column else None
 
     def note(self, state: Checkpoint) -> None:
         """Note a state."""
