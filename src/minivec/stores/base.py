@@ -193,6 +193,8 @@ class Store(ABC):
         """The payload of a block, row by row, as values that are equal where their meaning is."""
         if not hasattr(payload, "to_pylist"):
             return payload
+        if not hasattr(payload, "schema"):  # rows of a store's own kind
+            return payload.to_pylist()
         names = [
             name for name in self.schema().payload if name in payload.schema.names
         ]  # the vectors may be among them
