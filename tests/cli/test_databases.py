@@ -92,6 +92,10 @@ def test_two_databases_of_unequal_length_are_no_pairs(folder, run, named, monkey
 @pytest.mark.parametrize("scheme", ["lance", "chroma", "qdrant"])
 def test_a_folder_without_a_table_is_refused(folder, run, named, scheme):
     fill("docs", A)
+    if scheme == "chroma":
+        pytest.importorskip("chromadb", reason="needs chromadb").PersistentClient("db").heartbeat()
+    if scheme == "qdrant":
+        pytest.importorskip("qdrant_client", reason="needs qdrant-client").QdrantClient(path="db").close()
     before = sorted(path.name for path in folder.iterdir())
     for url in (f"{scheme}://./data", f"{scheme}://./db", f"{scheme}://{folder}/db"):
         code, _, err = run("migrate", "lance://./db/docs", url, "-a", named / "wide.keras")

@@ -20,6 +20,7 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
+IN_FOLDERS = {"lance": "*.lance", "chroma": "chroma.sqlite3", "qdrant": "meta.json"}  # of databases, by scheme
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
 
 
@@ -99,8 +100,7 @@ class Address:
         if not folder or not name:
             raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
         place = Path(folder).expanduser()
-        in_qdrant = (place / "meta.json").exists()  # which may have a collection named "collection"
-        if folder == "." or ((place / name).is_dir() and not in_qdrant):
+        if folder == "." or any((place / name).glob(IN_FOLDERS[self.scheme])):
             what = "a folder without a table or collection, it seems"
             raise Refused(
                 f"{self}: {what}; expected {self.scheme}://FOLDER/NAME, with the current folder's full path for FOLDER"
