@@ -170,7 +170,8 @@ class MiniVec2VecAligner(keras.Model):
         are called with a ``Step`` after every iteration and end the run, with the map it has, by returning
         True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``verbose=1`` shows each
         stage's progress. ``engine="ray"`` runs the anchors' ensemble and the fits that confidence compares as Ray
-        tasks. The result depends on the inputs, the settings and ``seed`` only.
+        tasks. The result depends on the inputs, the settings and ``seed``, not on the number of BLAS threads. In the last
+        digits it depends on the processor, the Keras backend with its threads, and the versions of the libraries.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
         ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
