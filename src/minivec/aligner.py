@@ -124,13 +124,17 @@ class MiniVec2VecAligner(keras.Model):
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Map raw rows of A (n, dA), of any array type, to unit rows (n, dB) comparable with raw rows of B.
 
+        A tensor of the Keras backend gives such a tensor, a symbolic input a symbolic output. Whatever else, as NumPy
+        arrays and lists, gives a NumPy array.
+
         Raises NotAlignedError for a model without a map; symbolic inputs pass, as Keras builds before it
         loads.
         """
         if not isinstance(inputs, keras.KerasTensor):
             self._check_aligned()
             if not ops.is_tensor(inputs):
-                inputs = np.asarray(as_array(inputs, "inputs"), np.float32)
+                rows = np.asarray(as_array(inputs, "inputs"), np.float32)
+                return np.asarray(ops.convert_to_numpy(super().__call__(rows, *args, **kwargs)))
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Any) -> Any:
@@ -174,7 +178,8 @@ class MiniVec2VecAligner(keras.Model):
         True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``source_name`` and ``target_name``
         name the spaces ("ada-002", "te3-small"): the commands can then tell which way to map. ``verbose=1`` shows each
         stage's progress. ``engine="ray"`` runs the anchors' ensemble and the fits that confidence compares as Ray
-        tasks. The result depends on the inputs, the settings and ``seed`` only.
+        tasks. The result depends on the inputs, the settings and ``seed``, not on the number of BLAS threads. In
+        the last digits it depends on the processor, the Keras backend with its threads, and the libraries' versions.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
         ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
@@ -194,6 +199,10 @@ class MiniVec2VecAligner(keras.Model):
         )
         self._adopt(bridge)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for this model, which has nothing to train: always a TypeError that names ``align``."""
+        raise TypeError("a MiniVec2VecAligner has no weights to train: call align(XA, XB), or from_pairs(XA, XB)")
 
     @classmethod
     def from_pairs(
@@ -259,6 +268,8 @@ class MiniVec2VecAligner(keras.Model):
         """
         suffix = Path(filepath).suffix.lower()
         if args or kwargs or suffix not in (".safetensors", ".onnx"):
+            if self.aligned:  # Keras exports only what has been called
+                self(np.zeros((1, self.embedding_dim), np.float32))
             super().export(filepath, *args, **kwargs)
         elif suffix == ".onnx":
             from minivec.integrations import onnx
@@ -307,20 +318,39 @@ class MiniVec2VecAligner(keras.Model):
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
 
     def _set(self, bridge: LinearMap) -> None:
-        """Take over a map. Weights that do not exist yet, or are of another width, are made anew."""
-        width = bridge.shape[1]
-        if not self.built or width != self._width:
-            self.built, self._width, self.predict_function = False, width, None
-            self._tracker.unlock()
-            self.build((None, self.embedding_dim))
+        """Take over a map."""
+        self._make_weights(bridge.shape[1])
         for name, value in bridge.weights.items():
             getattr(self, name).assign(value)
         self._aligned.assign(1.0)
         self._is_aligned, self.history = True, bridge.history
 
+    def _make_weights(self, width: int) -> None:
+        """Make weights for a B of ``width`` dimensions, unless they are there."""
+        if not self.built or width != self._width:
+            if self.target_dim not in (None, width):
+                raise ValueError(f"the weights map to {width} dimensions, and target_dim is {self.target_dim}")
+            self.built, self._width, self.predict_function = False, width, None
+            self._tracker.unlock()
+            self.build((None, self.embedding_dim))
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """As Keras's own; the width of B comes from the file, unless ``target_dim`` was given."""
+        self.build()
+        super().load_weights(*args, **kwargs)
+
     def load_own_variables(self, store: Any) -> None:
         """Load the weights, and whether they are a map: compiled calls cannot ask."""
+        if "1" in store:  # the mean of B
+            self._make_weights(store["1"].shape[0])
         super().load_own_variables(store)
+        self._is_aligned = self.built and bool(self._aligned.value)
+
+    def set_weights(self, weights: Any) -> None:
+        """Take over another model's ``get_weights()``, with the width of its B and, if it is aligned, its map."""
+        if len(weights) > 1:
+            self._make_weights(len(weights[1]))
+        super().set_weights(weights)
         self._is_aligned = self.built and bool(self._aligned.value)
 
     def get_config(self) -> dict[str, Any]:

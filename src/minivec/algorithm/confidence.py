@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from minivec.frame import Principal, unit
-from minivec.settings import FEW_ROWS
+from minivec.settings import FEW_ROWS, Settings
 
 # Figures: docs/tuning.md.
 MIDDLE, WIDTH = 0.24, 0.03  # of the logistic function that turns agreement into confidence
 RELIABLE, FAILED = 0.8, 0.3  # confidence of a reliable fit at least, and below which it has failed
 STRUCTURELESS = 1.2  # size of third moments below which rows look like noise, which has about 1
+# With fewer runs the halves share theirs; with fewer steps or rows a step, wrong maps still agree as they began.
+FEWEST_RUNS, FEWEST_STEPS, FEWEST_SAMPLED = 2, 20, 500
 AGREEMENT_WHITENING_POWER = 0.5  # of the rows on which two maps are compared
 
 
@@ -75,6 +77,25 @@ def verdict_by_agreement(
             causes.append(f"{name} has no structure to recognise: its rows look like Gaussian noise")
     causes.append("the two spaces may share too little: other contents, another domain, or unrelated encoders")
     return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes)
+
+
+def without_evidence(verdict: Verdict, settings: Settings, rows: int) -> Verdict:
+    """``verdict``, doubtful at best where the ``settings`` leave two halves of the evidence no chance to disagree.
+
+    ``rows`` is the smaller number of rows of the two sides: a sample is small only where there are more rows.
+    """
+    runs, steps, sample = settings.approx_runs, settings.refine1_iterations, settings.refine1_sample_size
+    causes = []
+    if runs < FEWEST_RUNS:
+        causes.append(f"approx_runs={runs}: the two halves share a run, so their agreement proves nothing")
+    if steps is not None and steps < FEWEST_STEPS:
+        causes.append(f"refine1_iterations={steps}: too few for agreement to prove anything (at least {FEWEST_STEPS})")
+    if sample is not None and sample < min(FEWEST_SAMPLED, rows):
+        causes.append(f"refine1_sample_size={sample}: too few for agreement to prove anything ({FEWEST_SAMPLED})")
+    if not causes:
+        return verdict
+    name = "failed" if verdict.verdict == "failed" else "doubtful"
+    return Verdict(min(verdict.confidence, 0.5), name, [*causes, *verdict.causes])
 
 
 def _structure(X: np.ndarray, principal: Principal) -> float:
