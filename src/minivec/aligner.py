@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from minivec.algorithm.confidence import AlignmentWarning
-from minivec.backend import compiled
+from minivec.backend import map_rows
 from minivec.fitting import fit_paired, fit_unpaired, recorder
 from minivec.history import History
 from minivec.map import LinearMap
@@ -28,19 +28,6 @@ if TYPE_CHECKING:
 
 class NotAlignedError(ValueError):
     """The model has no map yet: ``align`` has not been run, nor an aligned model's weights loaded."""
-
-
-@compiled
-def _map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any, expected_cosine: Any) -> Any:
-    """``LinearMap`` in Keras operations: raw rows of A (n, dA) to unit rows (n, dB)."""
-    z = ops.matmul(x - source_mean, W)
-    v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
-    along = ops.expand_dims(ops.matmul(v, target_mean), -1)
-    mean = ops.sum(target_mean**2)
-    reach = ops.sqrt(ops.maximum(along**2 + target_norm**2 - mean, 0.0)) - along
-    share = expected_cosine
-    length = ops.sqrt(share**2 * mean + 2 * share * reach * along + reach**2)
-    return (share * target_mean + reach * v) / ops.maximum(length, 1e-12)
 
 
 @keras.saving.register_keras_serializable(package="minivec")
@@ -140,14 +127,8 @@ class MiniVec2VecAligner(keras.Model):
     def call(self, inputs: Any) -> Any:
         """The map itself, on a tensor of the Keras backend."""
         self._check_aligned()  # again: Keras's compiled ``predict`` comes straight here
-        return _map_rows(
-            inputs,
-            self.source_mean.value,
-            self.W.value,
-            self.target_mean.value,
-            self.target_norm.value,
-            self.expected_cosine.value,
-        )
+        weights = self.source_mean, self.W, self.target_mean, self.target_norm, self.expected_cosine
+        return map_rows(inputs, *(weight.value for weight in weights))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         """The shape of ``self(inputs)``."""
