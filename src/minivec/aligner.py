@@ -21,6 +21,7 @@ from minivec.settings import resolve, whole_number, with_hyperparameters
 from minivec.spaces import recorded
 from minivec.validation import as_array
 from minivec.version import __version__
+from minivec.weights import MapWeights
 
 if TYPE_CHECKING:
     from minivec.report import Report
@@ -31,7 +32,7 @@ class NotAlignedError(ValueError):
 
 
 @keras.saving.register_keras_serializable(package="minivec")
-class MiniVec2VecAligner(keras.Model):
+class MiniVec2VecAligner(MapWeights):
     """The linear map from embedding space A into embedding space B, fitted without pairs (arXiv 2510.02348).
 
     >>> aligner = MiniVec2VecAligner(embedding_dim=128)
@@ -46,8 +47,6 @@ class MiniVec2VecAligner(keras.Model):
     ``history`` is what ``align`` returned without the maps, with versions, sizes and hashes of the data: JSON that is
     saved with the model. It is empty before. ``map`` is the fitted map as a ``LinearMap``, which needs no Keras.
     """
-
-    built: bool
 
     def __init__(
         self, embedding_dim: int, target_dim: int | None = None, history: dict[str, Any] | None = None, **kwargs: Any
@@ -73,40 +72,9 @@ class MiniVec2VecAligner(keras.Model):
             object.__setattr__(self, "_record", plain)  # and past Keras, which would wrap it again
 
     @property
-    def aligned(self) -> bool:
-        """Whether there is a map, so that the model can be called."""
-        if not self._is_aligned and self.built:  # asked of the weight once: its value may be on a GPU
-            try:
-                self._is_aligned = bool(self._aligned.value)
-            except TypeError:  # inside a compiled call, where it has no value
-                return False
-        return self._is_aligned
-
-    @property
     def confidence(self) -> float:
         """What ``align`` thought of its result, from 0 to 1; NaN where that is not known."""
         return float(self.history.get("confidence", "nan"))
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights; ``align`` makes them anew if B is of another width than assumed here."""
-        if input_shape is not None and input_shape[-1] != self.embedding_dim:
-            raise ValueError(f"input_shape must end in embedding_dim={self.embedding_dim}; got {input_shape}")
-        if self.built:
-            return
-        for weight in list(self.weights):
-            self._untrack_variable(weight)
-        dA, dB = self.embedding_dim, self._width
-        self.source_mean = self._weight("source_mean", dA)
-        self.target_mean = self._weight("target_mean", dB)
-        self.source_norm = self._weight("source_norm")
-        self.target_norm = self._weight("target_norm")
-        self.W = self._weight("W", dA, dB)
-        self.inverse_W = self._weight("inverse_W", dB, dA)
-        self.expected_cosine = self._weight("expected_cosine")
-        self._aligned = self._weight("aligned")
-
-    def _weight(self, name: str, *shape: int) -> keras.Variable:
-        return self.add_weight(name=name, shape=shape, initializer="zeros", dtype="float32", trainable=False)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Map raw rows of A (n, dA), of any array type, to unit rows (n, dB) comparable with raw rows of B.
@@ -159,8 +127,9 @@ class MiniVec2VecAligner(keras.Model):
         True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``source_name`` and ``target_name``
         name the spaces ("ada-002", "te3-small"): the commands can then tell which way to map. ``verbose=1`` shows each
         stage's progress. ``engine="ray"`` runs the anchors' ensemble and the fits that confidence compares as Ray
-        tasks. The result depends on the inputs, the settings and ``seed``, not on the number of BLAS threads. In
-        the last digits it depends on the processor, the Keras backend with its threads, and the libraries' versions.
+        tasks. The same inputs, settings and ``seed`` give the same result with
+        the same machine, number of BLAS threads (``OPENBLAS_NUM_THREADS``), Keras backend and versions of the
+        libraries. Others round otherwise: a good fit hardly changes, a weak one may.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
         ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
@@ -297,42 +266,6 @@ class MiniVec2VecAligner(keras.Model):
     def _check_aligned(self) -> None:
         if not self.aligned:
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
-
-    def _set(self, bridge: LinearMap) -> None:
-        """Take over a map."""
-        self._make_weights(bridge.shape[1])
-        for name, value in bridge.weights.items():
-            getattr(self, name).assign(value)
-        self._aligned.assign(1.0)
-        self._is_aligned, self.history = True, bridge.history
-
-    def _make_weights(self, width: int) -> None:
-        """Make weights for a B of ``width`` dimensions, unless they are there."""
-        if not self.built or width != self._width:
-            if self.target_dim not in (None, width):
-                raise ValueError(f"the weights map to {width} dimensions, and target_dim is {self.target_dim}")
-            self.built, self._width, self.predict_function = False, width, None
-            self._tracker.unlock()
-            self.build((None, self.embedding_dim))
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """As Keras's own; the width of B comes from the file, unless ``target_dim`` was given."""
-        self.build()
-        super().load_weights(*args, **kwargs)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load the weights, and whether they are a map: compiled calls cannot ask."""
-        if "1" in store:  # the mean of B
-            self._make_weights(store["1"].shape[0])
-        super().load_own_variables(store)
-        self._is_aligned = self.built and bool(self._aligned.value)
-
-    def set_weights(self, weights: Any) -> None:
-        """Take over another model's ``get_weights()``, with the width of its B and, if it is aligned, its map."""
-        if len(weights) > 1:
-            self._make_weights(len(weights[1]))
-        super().set_weights(weights)
-        self._is_aligned = self.built and bool(self._aligned.value)
 
     def get_config(self) -> dict[str, Any]:
         """What ``from_config`` needs; the width of B is in it once known."""

@@ -11,11 +11,9 @@ from minivec.history import recorded_data
 from minivec.map import LinearMap
 from minivec.record import Record
 from minivec.settings import FIT_ROWS, Settings, check_choice, whole_number
-from minivec.threads import lone_blas
 from minivec.validation import as_pairs, as_rows, frame_of
 
 
-@lone_blas()  # the map would depend on the number of threads
 def fit_unpaired(
     XA: Any,
     XB: Any,
@@ -54,7 +52,6 @@ def fit_unpaired(
     return _map_of(result, source, target, record, facts), result
 
 
-@lone_blas()
 def fit_paired(
     XA: Any,
     XB: Any,

@@ -17,8 +17,8 @@ _limits: list[threadpool_limits] = []  # one for each open context; the first ho
 def lone_blas() -> Iterator[None]:
     """A context, or a decorator, in which a matrix product takes one thread, in the whole process.
 
-    Idle BLAS threads slow other threads down, and sums depend on the number of threads. Contexts may overlap in any
-    order: the last to end restores what the first found.
+    Idle BLAS threads slow other threads down. Contexts may overlap in any order: the last to end restores what the
+    first found.
     """
     with _lock:
         _limits.append(threadpool_limits(1, "blas"))
