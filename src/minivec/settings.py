@@ -162,8 +162,8 @@ class Settings:
         paper=0.5,
         auto=0.5,
         stage="refinement",
-        does='The share of the new map in a step. Smaller is slower and steadier. In "auto", levels in which every row '
-        "takes part go three times as far, 1.5 at most.",
+        does='The share of the new map in a step. Smaller is slower and steadier. In "auto", the last level and '
+        "levels whose sample holds all rows go three times as far, 1.5 at most.",
         cost="Smaller values need more steps.",
         option="Share of the new map in a step.",
     )

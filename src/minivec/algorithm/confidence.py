@@ -1,4 +1,4 @@
-"""Did it work? An answer without labels."""
+"""Confidence: whether a fit can be trusted, judged without labels."""
 
 import warnings
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def verdict_by_agreement(
     causes = []
     rows = min(len(X), len(Y))
     if rows < FEW_ROWS:
-        causes.append(f"too few rows ({rows}; {FEW_ROWS} a side are enough for most pairs of encoders)")
+        causes.append(f"too few rows ({rows:,}; {FEW_ROWS:,} a side are enough for most pairs of encoders)")
     for name, Z, p in zip(("XA", "XB"), (X, Y), principal, strict=True):
         if _structure(Z, p) < STRUCTURELESS:
             causes.append(f"{name} has no structure to recognise: its rows look like Gaussian noise")

@@ -63,7 +63,7 @@ def takes_column(path: str | Path) -> bool:
 
 
 def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str | Path, size: int) -> None:
-    """Write ``function(block)``, (m, d) -> (m, width) float32, of each block of ``size`` rows to ``path``.
+    """Write ``function(block)``, (m, width) float32, of each block (m, d) of at most ``size`` rows to ``path``.
 
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
     and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin, .txt, .tsv
