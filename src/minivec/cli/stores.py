@@ -17,6 +17,27 @@ from minivec.map import open_map
 if TYPE_CHECKING:
     from minivec.migrate import Migration
 
+Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Compare counts and 1,000 random rows afterwards.")]
+VerifyAll = Annotated[bool, typer.Option("--verify-all", help="Compare every row afterwards.")]
+MinConfidence = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Accept the aligner from this confidence on, whatever its verdict.")
+]
+AllowChanges = Annotated[
+    bool, typer.Option("--allow-changes", help="Go on although the source has other rows than when it began.")
+]
+SkipNulls = Annotated[
+    bool, typer.Option("--skip-nulls", help="Keep rows without a vector as they are; they are counted and named.")
+]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="The same for rows that are zero, constant, NaN or infinite.")
+]
+ChangedAt = Annotated[str | None, typer.Option(help="A column of SOURCE that tells when a row was last written.")]
+WithoutTriggers = Annotated[
+    bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
+]
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
 
 
@@ -50,30 +71,17 @@ def migrate(
     *,
     aligner: Aligner,
     inverse: Inverse = False,
-    batch: Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")] = 8_192,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare counts and 1,000 random rows afterwards.")] = False,
-    verify_all: Annotated[bool, typer.Option("--verify-all", help="Compare every row afterwards.")] = False,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Accept the aligner from this confidence on, whatever its verdict."),
-    ] = None,
-    allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Go on although the source has other rows than when it began.")
-    ] = False,
-    skip_nulls: Annotated[
-        bool, typer.Option("--skip-nulls", help="Keep rows without a vector as they are; they are counted and named.")
-    ] = False,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="The same for rows that are zero, constant, NaN or infinite.")
-    ] = False,
-    changed_at: Annotated[
-        str | None, typer.Option(help="A column of SOURCE that tells when a row was last written.")
-    ] = None,
-    without_triggers: Annotated[
-        bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
-    ] = False,
+    batch: Batch = 8_192,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    verify: Verify = False,
+    verify_all: VerifyAll = False,
+    min_confidence: MinConfidence = None,
+    allow_changes: AllowChanges = False,
+    skip_nulls: SkipNulls = False,
+    skip_bad_rows: SkipBadRows = False,
+    changed_at: ChangedAt = None,
+    without_triggers: WithoutTriggers = False,
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
