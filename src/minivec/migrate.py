@@ -1,57 +1,18 @@
 """Move a live vector database to another embedding model, without re-embedding and without losing a row."""
 
-import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from minivec.job import Job, Migration, check_trust
 from minivec.map import LinearMap
 from minivec.settings import whole_number
-from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store, sample
-from minivec.validation import constant, not_finite
+from minivec.stores import open_store, sample
 from minivec.verify import ROWS as VERIFIED
-from minivec.verify import check_counts, compare, kept, verify
+from minivec.verify import verify
 
 __all__ = ["VERIFIED", "Migration", "fingerprint", "migrate", "sample", "verify"]
 
 BATCH = 8_192
-CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
-REHEARSED = 256  # rows that a dry run tries to write
-NAMED = 5  # skipped rows that are named
-
-
-@dataclass(frozen=True)
-class Migration:
-    """What ``migrate`` did, or, of a dry run, would do.
-
-    - ``source``, ``destination``, and their ``widths``
-    - ``total``: rows of the source; ``rows``: those that were done when it stopped; ``written``: those of this run
-    - ``seconds`` of the run; ``mapping``: seconds of the map and the checks, in all workers together
-    - ``verified``: rows that were compared with their source
-    - ``caught_up``: rows that were inserted, changed or deleted meanwhile, and are so at the destination now
-    - ``skipped``: rows without a vector that can be mapped; ``skipped_keys`` are the first of them
-    - ``notes``: what is not carried over, and what was not caught, a sentence each
-    """
-
-    source: str
-    destination: str
-    widths: tuple[int, int]
-    total: int
-    rows: int
-    written: int
-    seconds: float
-    mapping: float
-    verified: int
-    dry_run: bool
-    caught_up: int = 0
-    skipped: int = 0
-    skipped_keys: tuple[Any, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def migrate(
@@ -99,264 +60,14 @@ def migrate(
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)
     bridge = LinearMap.of(aligner)
-    _check_trust(bridge.history, min_confidence)
+    check_trust(bridge.history, min_confidence)
     with open_store(source) as source, open_store(destination) as destination:
         source.skip_nulls, source.changed_at = skip_nulls, changed_at
         destination.without_triggers = without_triggers
-        job = _Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress)
-        state = job.prepare()
-        if dry_run:
-            return job.rehearse(state)
-        state = job.begin(state)
-        if tell is not None:
-            for note in destination.notes:
-                tell(note)
-        before = state.rows
-        try:
-            state = job.write(state)
-            destination.finish()
-            state = job.catch_up(state)
-        except OSError as error:
-            gone_on = f"{error}; {job.rows:,} of {job.count:,} rows were done, the same command goes on"
-            raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
-        if not (source.tells_changes or allow_changes):
-            check_counts(source, destination, state.left_out)
-        verified = compare(source, destination, bridge, verify) if verify else 0
-        return job.report(state.rows, state.rows - before, verified=verified)
+        job = Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress, tell)
+        return job.rehearse() if dry_run else job.run(verify)
 
 
 def fingerprint(bridge: LinearMap) -> str:
     """A hash of the map, by which a migration knows that it goes on with the same one."""
     return bridge.fingerprint
-
-
-@dataclass
-class _Job:
-    """One run of ``migrate``: what it was asked to do, and what it has done so far."""
-
-    source: Store
-    destination: Store
-    bridge: LinearMap
-    batch: int
-    workers: int
-    allow_changes: bool
-    skip_bad_rows: bool
-    progress: Callable[[int, int], None] | None
-    count: int = 0
-    rows: int = 0
-    mapping: float = 0.0
-    caught_up: int = 0
-    skipped: int = 0
-    skipped_keys: list[Any] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    start: float = field(default_factory=time.perf_counter)
-
-    def prepare(self) -> Checkpoint | None:
-        """Check everything that can be checked without writing; the state that a former run has left, if any."""
-        source, destination, width = self.source, self.destination, self.bridge.shape[0]
-        state = destination.checkpoint()
-        if state is not None:
-            source.column = source.column or state.column
-            destination.resume(state)
-        schema, self.count = source.schema(), source.count()
-        source.column = schema.column  # a new column beside it makes it one of several
-        if not self.count:
-            raise ValueError(f"{source}: it is empty")
-        if schema.width != width:
-            raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {width}")
-        _check_not_mapped(source, self.bridge)
-        destination.accepts(source)
-        source.suits(self.bridge)
-        source.check()
-        if state is not None:
-            self._check_same(state)
-            source.pin(state.version)
-        return state
-
-    def _check_same(self, state: Checkpoint) -> None:
-        """Refuse to go on with what was begun with something else."""
-        source, destination = self.source, self.destination
-        if not _is_same_source(state.source, source):
-            raise ValueError(f"{destination}: it was begun with rows of {state.source}, not of {source}")
-        if state.aligner != self.bridge.fingerprint:
-            raise ValueError(f"{destination}: it was begun with another aligner; name another destination")
-        if state.count != self.count and not (self.allow_changes or source.tells_changes):
-            raise ValueError(
-                f"{source}: {self.count} rows, {state.count} when the migration began; allow_changes "
-                "(--allow-changes) goes on with the rest, and misses the rows that came in before it"
-            )
-
-    def rehearse(self, state: Checkpoint | None) -> Migration:
-        """Read and map all rows that are left, and try at the destination with the first what can be taken back."""
-        tried = state is not None
-        for block, seconds in self._ahead(self.source.blocks(self.batch, None if state is None else state.position)):
-            self.mapping += seconds
-            noted = self._noted(block)
-            if not tried:
-                few = kept(noted, np.arange(len(noted.keys)) < REHEARSED)
-                self.notes += self.destination.rehearse(self.source, self.bridge.shape[1], few)
-                tried = True
-        return self.report(0 if state is None else state.rows, 0, dry_run=True)
-
-    def begin(self, state: Checkpoint | None) -> Checkpoint:
-        """Lock the destination and make it, unless a former run has."""
-        source, destination = self.source, self.destination
-        identity = source.identity()
-        destination.lock()
-        state = state or destination.checkpoint()  # another run may have begun before the lock was held
-        if state is not None:
-            destination.resume(state)
-            self._check_same(state)
-            return state
-        state = Checkpoint(
-            source=identity,
-            aligner=self.bridge.fingerprint,
-            count=self.count,
-            version=source.pin(),
-            column=source.column,
-        )
-        self.notes += destination.losses(source)
-        return destination.create(source, self.bridge.shape[1], state)
-
-    def write(self, state: Checkpoint) -> Checkpoint:
-        """Write every row of the source behind the state's position."""
-        self.rows = state.rows
-        for block, seconds in self._ahead(self.source.blocks(self.batch, state.position, not state.in_place)):
-            self.mapping += seconds
-            noted = self._noted(block)
-            left_out = state.left_out + len(block.keys) - len(noted.keys)
-            state = state.but(rows=state.rows + len(block.keys), left_out=left_out, position=block.position)
-            self.destination.write(noted, state)
-            self.rows = state.rows
-            if self.progress is not None:
-                self.progress(state.rows, self.count)
-        return state
-
-    def catch_up(self, state: Checkpoint) -> Checkpoint:
-        """Bring rows that have come, changed or gone since to the destination too, as often as CATCH_UPS."""
-        source = self.source
-        if not source.tells_changes:
-            self.notes.append(f"{source} cannot tell whether rows were changed meanwhile: migrate while nothing writes")
-            return state
-        for _ in range(CATCH_UPS):
-            changes = source.changes(state.version)
-            if changes is None or not (len(changes.written) or len(changes.deleted)):
-                return state
-            try:
-                state = self._apply(changes, state)
-            except Refused as error:
-                self.notes.append(
-                    f"{len(changes.written) + len(changes.deleted):,} changed rows were not caught: {error}"
-                )
-                return state
-        left = source.changes(state.version)
-        rows = len(left.written) + len(left.deleted) if left else 0
-        if rows:
-            self.notes.append(f"{rows:,} rows have changed again since: the same command catches up with them")
-        return state
-
-    def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
-        """Write and remove the changed rows at the destination; its version is the new one when all are done."""
-        written, deleted = changes.written, [] if state.in_place else changes.deleted
-        for start in range(0, len(written), self.batch):
-            block = self.source.fetch(list(written[start : start + self.batch]))
-            if len(block.keys):
-                mapped, seconds = self._mapped(block)
-                self.mapping += seconds
-                self.destination.replace(self._noted(mapped), state)
-                self.caught_up += len(block.keys)
-        state = state.but(version=changes.version)
-        self.destination.remove(deleted, state)
-        self.caught_up += len(deleted)
-        return state
-
-    def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, float]]:
-        """The blocks with their vectors mapped, in order, and the seconds it took; the workers are ahead."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[tuple[Block, float]]] = deque()
-            for block in blocks:
-                waiting.append(pool.submit(self._mapped, block))
-                if len(waiting) > self.workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
-    def _mapped(self, block: Block) -> tuple[Block, float]:
-        """A block with its vectors mapped and its rows without a vector marked, and the seconds it took."""
-        start, X, source = time.perf_counter(), block.vectors, self.source
-        if X.shape[1] != self.bridge.shape[0]:
-            raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
-        missing = np.zeros(len(X), bool)
-        missing[np.asarray(block.missing, int)] = True
-        for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
-            rows = find(X).astype(int)
-            rows = rows[~missing[rows]]
-            if not self.skip_bad_rows:
-                source.refuse(what, rows, block.keys)
-            missing[rows] = True
-        Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
-        Y[missing] = 0
-        return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
-
-    def _noted(self, block: Block) -> Block:
-        """The block as the destination can keep it; rows without a vector are counted, the first are named."""
-        if not len(block.missing):
-            return block
-        self.skipped += len(block.missing)
-        self.skipped_keys += [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
-        if self.destination.keeps_nulls:
-            return block
-        mask = np.ones(len(block.keys), bool)
-        mask[np.asarray(block.missing, int)] = False
-        return kept(block, mask)
-
-    def report(self, rows: int, written: int, *, verified: int = 0, dry_run: bool = False) -> Migration:
-        """What has been done."""
-        return Migration(
-            source=str(self.source),
-            destination=str(self.destination),
-            widths=self.bridge.shape,
-            total=self.count,
-            rows=rows,
-            written=written,
-            seconds=time.perf_counter() - self.start,
-            mapping=self.mapping,
-            verified=verified,
-            dry_run=dry_run,
-            caught_up=self.caught_up,
-            skipped=self.skipped,
-            skipped_keys=tuple(self.skipped_keys),
-            notes=(*self.notes, *self.destination.notes),
-        )
-
-
-def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
-    verdict, confidence = history.get("verdict", "of unknown reliability"), history.get("confidence", math.nan)
-    if min_confidence is None and verdict != "reliable":
-        told = "min_confidence (--min-confidence) accepts less"
-        fit = "failed" if verdict == "failed" else f"is {verdict}"
-        raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is migrated, unless {told}")
-    if min_confidence is not None and min_confidence > 0 and not confidence >= min_confidence:
-        raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")
-
-
-def _is_same_source(noted: str, source: Store) -> bool:
-    """Whether a checkpoint names this source; version 0.1.0 noted the address as the user had spelled it."""
-    if noted in (source.identity(), str(source)):
-        return True
-    try:
-        earlier = open_store(noted)
-        where = (store.address.options.get("where") for store in (earlier, source))
-        return earlier.place() == source.place() and earlier.column in (None, source.column) and len(set(where)) == 1
-    except (ValueError, OSError):
-        return False
-
-
-def _check_not_mapped(source: Store, bridge: LinearMap) -> None:
-    """Refuse a source that this map has made: its vectors are those of the target space already."""
-    try:
-        made = source.checkpoint()
-    except Refused:  # there is something, and no migration has made it
-        return
-    if made is not None and made.aligner == bridge.fingerprint and made.new_column == source.schema().column:
-        raise ValueError(f"{source}: this aligner has mapped its vectors already, from {made.source}")

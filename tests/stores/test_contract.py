@@ -15,7 +15,6 @@ from databases import KINDS, MAKERS, Parquet, Qdrant, bridge, command, expected,
 from minivec import cli
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store
-from minivec.stores.base import split_by_bytes
 
 X = databases.vectors(90)
 ADAPTER = bridge()
@@ -173,13 +172,6 @@ def test_verification_of_all_rows_names_the_one_that_is_stale(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(part)), part)
     with pytest.raises(ValueError, match="another vector than the aligner's in row 47$"):
         verify(database.url("docs"), database.url("new"), ADAPTER, "all")
-
-
-def test_requests_are_split_by_bytes():
-    sizes = [3, 3, 3, 9, 1, 1]
-    slices = list(split_by_bytes(sizes, 6))
-    assert [sizes[part] for part in slices] == [[3, 3], [3], [9], [1, 1]]
-    assert list(split_by_bytes([], 6)) == []
 
 
 def test_the_command_line_runs_in_a_thread(tmp_path):

@@ -22,16 +22,37 @@ from minivec.cli.common import (
     check_width,
     open_all,
     open_directed,
+    open_turned,
     print_facts,
 )
 from minivec.files import check_output, checked, replacing
-from minivec.map import open_map
 
 if TYPE_CHECKING:
     import numpy as np
 
     from minivec.migrate import Migration
 
+Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Compare counts and 1,000 random rows afterwards.")]
+VerifyAll = Annotated[bool, typer.Option("--verify-all", help="Compare every row afterwards.")]
+MinConfidence = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Accept the aligner from this confidence on, whatever its verdict.")
+]
+AllowChanges = Annotated[
+    bool, typer.Option("--allow-changes", help="Go on although the source has other rows than when it began.")
+]
+SkipNulls = Annotated[
+    bool, typer.Option("--skip-nulls", help="Keep rows without a vector as they are; they are counted and named.")
+]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="The same for rows that are zero, constant, NaN or infinite.")
+]
+ChangedAt = Annotated[str | None, typer.Option(help="A column of SOURCE that tells when a row was last written.")]
+WithoutTriggers = Annotated[
+    bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
+]
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
 
 
@@ -65,37 +86,25 @@ def migrate(
     *,
     aligner: Aligner,
     inverse: Inverse = False,
-    batch: Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")] = 8_192,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare counts and 1,000 random rows afterwards.")] = False,
-    verify_all: Annotated[bool, typer.Option("--verify-all", help="Compare every row afterwards.")] = False,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Accept the aligner from this confidence on, whatever its verdict."),
-    ] = None,
-    allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Go on although the source has other rows than when it began.")
-    ] = False,
-    skip_nulls: Annotated[
-        bool, typer.Option("--skip-nulls", help="Keep rows without a vector as they are; they are counted and named.")
-    ] = False,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="The same for rows that are zero, constant, NaN or infinite.")
-    ] = False,
-    changed_at: Annotated[
-        str | None, typer.Option(help="A column of SOURCE that tells when a row was last written.")
-    ] = None,
-    without_triggers: Annotated[
-        bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
-    ] = False,
+    space: From = None,
+    batch: Batch = 8_192,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    verify: Verify = False,
+    verify_all: VerifyAll = False,
+    min_confidence: MinConfidence = None,
+    allow_changes: AllowChanges = False,
+    skip_nulls: SkipNulls = False,
+    skip_bad_rows: SkipBadRows = False,
+    changed_at: ChangedAt = None,
+    without_triggers: WithoutTriggers = False,
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    bridge, told = open_map(aligner, inverse), _Told()
+    bridge, told = open_turned(aligner, inverse, space), _Told()
     with _progress() as show:
         result = run(
             source,
@@ -114,7 +123,15 @@ def migrate(
             progress=show,
             tell=told,
         )
-    _print_migration(result, as_json, told, "" if verify_all else "random ")
+    for note in result.notes:
+        told(note)
+    if result.skipped:
+        keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
+        told(f"{result.skipped:,} rows have no vector that can be mapped: {keys}")
+    if as_json:
+        print_facts(asdict(result), as_json)
+    else:
+        _print_migration(result, spaces.described(bridge.history, result.widths), "" if verify_all else "random ")
 
 
 @contextmanager
@@ -143,18 +160,10 @@ class _Told(list[str]):
             print(f"minivec: note: {note}", file=sys.stderr, flush=True)
 
 
-def _print_migration(result: "Migration", as_json: bool, told: _Told, which: str) -> None:
-    """What a migration did, or would do, in a few lines; what it did not do goes to stderr."""
-    for note in result.notes:
-        told(note)
-    if result.skipped:
-        keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
-        print(f"minivec: note: {result.skipped:,} rows have no vector that can be mapped: {keys}", file=sys.stderr)
-    if as_json:
-        print_facts(asdict(result), as_json)
-        return
+def _print_migration(result: "Migration", way: str, which: str) -> None:
+    """What a migration did, or would do, in a few lines: from where to where, and ``which`` rows were compared."""
     if result.dry_run:
-        print(f"{result.total:,} rows of {result.source}, {result.widths[0]} -> {result.widths[1]} dimensions")
+        print(f"{result.total:,} rows of {result.source}, {way}")
         print(f"would be written to {result.destination}; {result.rows:,} are there")
         return
     before = f", {result.rows - result.written:,} of them before" if result.rows > result.written else ""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minivec.settings import FIT_ROWS, whole_number
-from minivec.stores.base import Address, Block, Changes, Schema, Store, redact, split_by_bytes
+from minivec.stores.base import Address, Block, Changes, Schema, Store, redact
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
 
@@ -26,7 +26,6 @@ __all__ = [
     "open_store",
     "redact",
     "sample",
-    "split_by_bytes",
 ]
 
 STORES = {

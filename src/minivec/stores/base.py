@@ -327,18 +327,6 @@ class Store(ABC):
         refuse(self, f"{what} in", rows, keys, Refused)
 
 
-def split_by_bytes(sizes: Sequence[int], limit: int) -> Iterator[slice]:
-    """Slices of rows of these ``sizes`` (m,) in bytes, each of at most ``limit`` bytes or of one row."""
-    start, total = 0, 0
-    for i, size in enumerate(sizes):
-        if i > start and total + size > limit:
-            yield slice(start, i)
-            start, total = i, 0
-        total += size
-    if start < len(sizes):
-        yield slice(start, len(sizes))
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``; StoreError where another process does. It falls with the process."""

@@ -326,11 +326,7 @@ class LanceStore(Store):
         if len(keys):
             raise Refused(self._fixed())
         with self.guard():
-            table, name, noted = self._table(), str(checkpoint.new_column), {STATE.decode(): checkpoint.to_json()}
-            if hasattr(table, "update_field_metadata"):
-                table.update_field_metadata({"path": name, "metadata": noted})
-            else:  # before LanceDB 0.33
-                table.replace_field_metadata(name, noted)
+            versions.note(self._table(), str(checkpoint.new_column), {STATE.decode(): checkpoint.to_json()})
 
     def _fixed(self) -> str:
         return f"{self}: rows of LanceDB are migrated as they were when it began; for newer ones name another table"
