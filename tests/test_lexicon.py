@@ -134,7 +134,7 @@ def test_command_line_refuses(folder, run):
         (["translate", "house", *both], "not among the 400 source words: house"),
         (["translate", "en5", *both, "--vocabulary", 5], "not among the 5 source words: en5"),
         (["translate", "en1", "a.npy", "de.bin", "-a", "en_de.keras"], "its rows have no words"),
-        (["translate", "en1", "de.bin", "en.vec", "-a", "en_de.keras"], "6 dimensions where en_de.keras has 8"),
+        (["translate", "en1", "de.bin", "de.bin", "-a", "en_de.keras"], "6 dimensions where en_de.keras has 8"),
         (["dictionary", *both, "-o", "lexicon.txt"], "must end in .tsv"),
         (["evaluate", *both, "--dictionary", "none.txt"], "none.txt"),
     ):

@@ -262,7 +262,7 @@ def test_align_with_a_report(folder, run):
     ("arguments", "words"),
     [
         (["report", "ab.keras", "--source", "a.npy", "-o", "r.html"], ["--target"]),
-        (["report", "ab.keras", "--source", "b.npy", "--target", "a.npy", "-o", "r.html"], ["12 dimensions", "16"]),
+        (["report", "ab.keras", "--source", "b.npy", "--target", "b.npy", "-o", "r.html"], ["12 dimensions", "16"]),
         (["report", "ab.keras", *BOTH, "-o", "r.pdf"], ["must end in"]),
         (["report", "ab.keras", *BOTH, "-o", "r.html", "--format", "gif"], ["--format", "'gif'"]),
         (["report", "ab.keras", *BOTH, "-o", "r.html", "--texts", "few.txt"], ["few.txt", "2 texts", "400 rows"]),

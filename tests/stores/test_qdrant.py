@@ -26,7 +26,7 @@ def server(monkeypatch):
     monkeypatch.setattr(lease, "SETTLED", 0.02)
     with qdrant_server() as (server, address):
         server.url = f"qdrant://{address}"
-        server.client = QdrantClient(url=f"http://{address}")
+        server.client = QdrantClient(url=f"http://{address}", check_compatibility=False)
         yield server
 
 
