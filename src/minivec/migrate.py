@@ -63,7 +63,7 @@ def migrate(
     check_trust(bridge.history, min_confidence)
     with open_store(source) as source, open_store(destination) as destination:
         source.skip_nulls, source.changed_at = skip_nulls, changed_at
-        destination.without_triggers = without_triggers
+        destination.without_triggers, destination.skip_nulls = without_triggers, True
         job = Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress, tell)
         return job.rehearse() if dry_run else job.run(verify)
 

@@ -256,6 +256,41 @@ def test_rows_that_are_no_embeddings_are_named_and_the_rest_goes_on_later(tmp_pa
     assert len(database.read("n2")) == 40
 
 
+@pytest.mark.parametrize("bad", [np.zeros(6), np.full(6, np.nan)])
+def test_rows_that_are_no_embeddings_are_kept_without_a_vector(bad, tmp_path):
+    """In arrays, which have no NULL, as a row of NaN; so every row number stays the same."""
+    rows = X.copy()
+    rows[[7, 50]] = bad
+    np.save(tmp_path / "docs.npy", rows.astype(np.float32))
+    with pytest.raises(ValueError, match=r"in row 7$|in rows 7, 50$"):
+        migrate(tmp_path / "docs.npy", tmp_path / "new.npy", ADAPTER, dry_run=True)
+    result = migrate(tmp_path / "docs.npy", tmp_path / "new.npy", ADAPTER, batch=20, skip_bad_rows=True, verify="all")
+    assert (result.skipped, result.skipped_keys, result.rows) == (2, (7, 50), 90)
+    made = np.load(tmp_path / "new.npy")
+    assert np.flatnonzero(np.isnan(made).all(1)).tolist() == [7, 50]
+    np.testing.assert_allclose(np.delete(made, [7, 50], 0), ADAPTER(np.delete(X, [7, 50], 0)), atol=1e-5)
+
+
+def test_parquet_files_with_null_vectors(tmp_path):
+    """The other columns of a row without a vector are kept; a sample leaves the row out."""
+    database = Parquet(tmp_path)
+    database.fill("docs", X, null=7)
+    with pytest.raises(ValueError, match="null instead of a vector in row"):
+        migrate(database.url("docs"), database.url("new"), ADAPTER, dry_run=True)
+    result = migrate(database.url("docs"), database.url("new"), ADAPTER, batch=20, skip_nulls=True, verify="all")
+    assert (result.skipped, result.skipped_keys, result.verified) == (1, (7,), 90)
+    assert [row["v"] is None for row in pq.read_table(database.url("new")).to_pylist()].index(True) == 7
+    assert sample(database.url("docs"), 90).shape == (89, 6)
+
+
+def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
+    for language in ("en", "fr"):
+        (tmp_path / "docs" / f"lang={language}").mkdir(parents=True)
+        pq.write_table(databases.table(X), tmp_path / "docs" / f"lang={language}" / "part.parquet")
+    names = [name for name, *_ in open_store(tmp_path / "docs").pin()]
+    assert names == ["lang=en/part.parquet", "lang=fr/part.parquet"]
+
+
 def test_fingerprints():
     assert fingerprint(bridge()) == fingerprint(bridge(history={})) != fingerprint(bridge(seed=1))
 

@@ -83,17 +83,23 @@ class Rows(ABC):
             with np.errstate(over="ignore"):
                 yield np.ascontiguousarray(vectors, np.float32), batch
 
-    def batches(self, size: int) -> Iterator[Block]:
-        """Blocks of at most ``size`` rows, in order; ValueError naming the rows that are no embeddings."""
+    def unchecked(self, size: int) -> Iterator[Block]:
+        """As ``batches``, with the rows that are no embeddings."""
         first = 0
         for vectors, batch in self.floats(size):
-            vectors = checked(vectors, self, first)
             first += len(vectors)
             if first > self.shape[0]:
                 break
             yield vectors, batch
         if first != self.shape[0]:
             raise ValueError(f"{self}: damaged, it claims {self.shape[0]} rows and has {first}")
+
+    def batches(self, size: int) -> Iterator[Block]:
+        """Blocks of at most ``size`` rows, in order; ValueError naming the rows that are no embeddings."""
+        first = 0
+        for vectors, batch in self.unchecked(size):
+            yield checked(vectors, self, first), batch
+            first += len(vectors)
 
     def words(self, batch: Any) -> list[str]:
         """The words of the rows of one of ``batches``; ValueError where the file has none."""

@@ -11,6 +11,7 @@ from minivec.settings import FIT_ROWS, whole_number
 from minivec.stores.base import Address, Block, Changes, Schema, Store, redact
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
+from minivec.validation import constant, not_finite
 
 __all__ = [
     "Block",
@@ -74,11 +75,13 @@ def open_store(url: Any, column: str | None = None) -> Store:
 def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
     """A uniform random sample of a store's vectors (a Store, a URL or a path), in key order: (m, d) float32.
 
-    m is ``rows``, or all there are. The same data, ``rows`` and ``seed`` give the same sample.
+    m is ``rows``, or all there are, less those drawn that have no vector. The same data, ``rows`` and ``seed`` give the
+    same sample. ValueError names rows with NaN or infinity, and rows of one repeated value.
     """
     rows, seed = whole_number("rows", rows, 1), whole_number("seed", seed, 0)
     store = open_store(store)
     store.schema()
+    store.skip_nulls = True
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")
@@ -86,7 +89,18 @@ def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
     if rows < len(keys):
         chosen = np.sort(np.random.default_rng(seed).choice(len(keys), rows, replace=False))
     parts = (chosen[s : s + store.fetched] for s in range(0, len(chosen), store.fetched))
-    return np.concatenate([store.fetch([keys[i] for i in part]).vectors for part in parts])
+    return np.concatenate([_vectors(store, [keys[i] for i in part]) for part in parts])
+
+
+def _vectors(store: Store, keys: Sequence[Any]) -> np.ndarray:
+    """The vectors of the rows with these keys that have one."""
+    block = store.fetch(keys)
+    there = np.ones(len(block.keys), bool)
+    there[np.asarray(block.missing, int)] = False
+    for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
+        bad = find(block.vectors).astype(int)
+        store.refuse(what, bad[there[bad]], block.keys)
+    return block.vectors[there]
 
 
 class StoreRows:

@@ -63,7 +63,9 @@ class FileStore(Store):
 
     def pin(self, version: Any = None) -> Any:
         """A file is its size and the time it was changed; another one is not read on."""
-        now = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in self._files()]
+        folder = self.path if self.path.is_dir() else self.path.parent
+        stats = [(file.relative_to(folder).as_posix(), file.stat()) for file in self._files()]
+        now = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
         if version not in (None, now):
             raise Refused(f"{self}: changed since the migration began")
         return now
@@ -78,11 +80,13 @@ class FileStore(Store):
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
         """Rows in order; a position is the number of rows before it."""
         start, done = 0, after or 0
-        for vectors, batch in self._rows.batches(size):
+        self._rows.lenient = self.skip_nulls
+        for vectors, batch in self._rows.unchecked(size):
             end, cut = start + len(vectors), max(0, done - start)
             if cut < len(vectors):
-                rest = None if batch is None else batch[cut:]
-                yield Block(range(start + cut, end), vectors[cut:], rest, end)
+                rest, rows = None if batch is None else batch[cut:], vectors[cut:]
+                missing = np.flatnonzero(np.isnan(rows).all(1)).tolist() if self.skip_nulls else []
+                yield Block(range(start + cut, end), rows, rest, end, missing)
             start = end
 
     def keys(self) -> Sequence[int]:
@@ -99,7 +103,9 @@ class FileStore(Store):
             found.append(block.vectors[here])
             batches.append((block.payload, here))
         back = np.argsort(order, kind="stable")
-        return Block(keys, np.concatenate(found)[back], taken(batches, back, self._rows.column), None)
+        vectors = np.concatenate(found)[back]
+        missing = np.flatnonzero(np.isnan(vectors).all(1)).tolist() if self.skip_nulls else []
+        return Block(keys, vectors, taken(batches, back, self._rows.column), None, missing)
 
     def place(self) -> str:
         """The absolute path."""
