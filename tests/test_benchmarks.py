@@ -1,6 +1,7 @@
 """The benchmark beside peers: rows that no side shares, a table that can be read, a run that goes on where it ended."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,13 @@ from matplotlib.image import imread
 from minivec.algorithm.procrustes import polar
 
 RUN = {"top1_accuracy": 0.75, "csls_top1_accuracy": 0.8, "mean_rank": 1234.56, "seconds": 9.96, "peak_mb": 100.4}
+
+
+def test_the_page_of_benchmarks_names_every_module():
+    root = Path(__file__).parents[1]
+    page = (root / "docs/benchmarks.md").read_text()
+    for module in (root / "benchmarks").glob("[!_]*.py"):
+        assert f"benchmarks.{module.stem}" in page or f"benchmarks/{module.name}" in page, module.name
 
 
 def test_the_held_out_pairs_and_both_sides_share_no_row():
