@@ -373,3 +373,30 @@ def test_a_memory_map_is_never_loaded_whole(tmp_path, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.8 * XA.nbytes
+
+
+def test_fit_says_align():
+    with pytest.raises(TypeError, match=r"call align\(XA, XB\)"):
+        MiniVec2VecAligner(16).fit(*spaces())
+
+
+def test_numpy_gives_numpy_and_a_tensor_a_tensor():
+    model, A, B, _ = aligned()
+    assert np.sum(model(A) * B, axis=1).shape == (400,)
+    assert type(model(A)) is type(model(A.tolist())) is np.ndarray
+    assert keras.ops.is_tensor(model(keras.ops.convert_to_tensor(A)))
+
+
+@pytest.mark.parametrize("build", [False, True])
+def test_weights_bring_the_width_and_the_map(build, tmp_path):
+    model, A, *_ = aligned(16, 24)
+    model.save_weights(tmp_path / "aligner.weights.h5")
+    for take in (
+        lambda m: m.set_weights(model.get_weights()),
+        lambda m: m.load_weights(tmp_path / "aligner.weights.h5"),
+    ):
+        for other in (MiniVec2VecAligner(16), keras.models.clone_model(model)):
+            if build:
+                other.build()
+            take(other)
+            np.testing.assert_allclose(other.predict(A, verbose=0), mapped(model, A), atol=1e-6)

@@ -117,8 +117,9 @@ import minivec, numpy as np, supervised, torch
 assert keras.backend.backend() == "torch"
 A, B = np.load("A.npy"), np.load("B.npy")
 model = keras.models.load_model("aligner.keras")
-out = model(A)
+out = model(torch.tensor(A))
 assert isinstance(out, torch.Tensor) and not out.requires_grad
+assert np.sum(model(A) * np.load("B.npy"), axis=1).shape == (len(A),)
 np.testing.assert_allclose(out, np.load("mapped.npy"), atol=1e-5)
 np.testing.assert_allclose(model.predict(A, verbose=0), np.load("mapped.npy"), atol=1e-5)
 

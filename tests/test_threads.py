@@ -40,3 +40,14 @@ def test_products_take_one_thread_inside_and_as_many_as_before_afterwards(how):
     else:
         (inside,) = in_threads(lambda _: blas_threads(), [0])
     assert inside == {1} and blas_threads() == before
+
+
+def test_contexts_that_overlap_leave_the_number_of_threads_as_it_was():
+    before = blas_threads()
+    first, second = lone_blas(), lone_blas()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == before

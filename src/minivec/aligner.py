@@ -11,15 +11,17 @@ import numpy as np
 from keras import ops
 
 from minivec.algorithm.confidence import AlignmentWarning
-from minivec.backend import compiled
+from minivec.backend import map_rows
 from minivec.fitting import fit_paired, fit_unpaired, recorder
 from minivec.history import History
 from minivec.map import LinearMap
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner
 from minivec.record import Callback, Record
 from minivec.settings import resolve, whole_number, with_hyperparameters
+from minivec.spaces import recorded
 from minivec.validation import as_array
 from minivec.version import __version__
+from minivec.weights import MapWeights
 
 if TYPE_CHECKING:
     from minivec.report import Report
@@ -29,21 +31,8 @@ class NotAlignedError(ValueError):
     """The model has no map yet: ``align`` has not been run, nor an aligned model's weights loaded."""
 
 
-@compiled
-def _map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any, expected_cosine: Any) -> Any:
-    """``LinearMap`` in Keras operations: raw rows of A (n, dA) to unit rows (n, dB)."""
-    z = ops.matmul(x - source_mean, W)
-    v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
-    along = ops.expand_dims(ops.matmul(v, target_mean), -1)
-    mean = ops.sum(target_mean**2)
-    reach = ops.sqrt(ops.maximum(along**2 + target_norm**2 - mean, 0.0)) - along
-    share = expected_cosine
-    length = ops.sqrt(share**2 * mean + 2 * share * reach * along + reach**2)
-    return (share * target_mean + reach * v) / ops.maximum(length, 1e-12)
-
-
 @keras.saving.register_keras_serializable(package="minivec")
-class MiniVec2VecAligner(keras.Model):
+class MiniVec2VecAligner(MapWeights):
     """The linear map from embedding space A into embedding space B, fitted without pairs (arXiv 2510.02348).
 
     >>> aligner = MiniVec2VecAligner(embedding_dim=128)
@@ -58,8 +47,6 @@ class MiniVec2VecAligner(keras.Model):
     ``history`` is what ``align`` returned without the maps, with versions, sizes and hashes of the data: JSON that is
     saved with the model. It is empty before. ``map`` is the fitted map as a ``LinearMap``, which needs no Keras.
     """
-
-    built: bool
 
     def __init__(
         self, embedding_dim: int, target_dim: int | None = None, history: dict[str, Any] | None = None, **kwargs: Any
@@ -85,43 +72,15 @@ class MiniVec2VecAligner(keras.Model):
             object.__setattr__(self, "_record", plain)  # and past Keras, which would wrap it again
 
     @property
-    def aligned(self) -> bool:
-        """Whether there is a map, so that the model can be called."""
-        if not self._is_aligned and self.built:  # asked of the weight once: its value may be on a GPU
-            try:
-                self._is_aligned = bool(self._aligned.value)
-            except TypeError:  # inside a compiled call, where it has no value
-                return False
-        return self._is_aligned
-
-    @property
     def confidence(self) -> float:
         """What ``align`` thought of its result, from 0 to 1; NaN where that is not known."""
         return float(self.history.get("confidence", "nan"))
 
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights; ``align`` makes them anew if B is of another width than assumed here."""
-        if input_shape is not None and input_shape[-1] != self.embedding_dim:
-            raise ValueError(f"input_shape must end in embedding_dim={self.embedding_dim}; got {input_shape}")
-        if self.built:
-            return
-        for weight in list(self.weights):
-            self._untrack_variable(weight)
-        dA, dB = self.embedding_dim, self._width
-        self.source_mean = self._weight("source_mean", dA)
-        self.target_mean = self._weight("target_mean", dB)
-        self.source_norm = self._weight("source_norm")
-        self.target_norm = self._weight("target_norm")
-        self.W = self._weight("W", dA, dB)
-        self.inverse_W = self._weight("inverse_W", dB, dA)
-        self.expected_cosine = self._weight("expected_cosine")
-        self._aligned = self._weight("aligned")
-
-    def _weight(self, name: str, *shape: int) -> keras.Variable:
-        return self.add_weight(name=name, shape=shape, initializer="zeros", dtype="float32", trainable=False)
-
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Map raw rows of A (n, dA), of any array type, to unit rows (n, dB) comparable with raw rows of B.
+
+        A tensor of the Keras backend gives such a tensor, a symbolic input a symbolic output. Whatever else, as NumPy
+        arrays and lists, gives a NumPy array.
 
         Raises NotAlignedError for a model without a map; symbolic inputs pass, as Keras builds before it
         loads.
@@ -129,20 +88,15 @@ class MiniVec2VecAligner(keras.Model):
         if not isinstance(inputs, keras.KerasTensor):
             self._check_aligned()
             if not ops.is_tensor(inputs):
-                inputs = np.asarray(as_array(inputs, "inputs"), np.float32)
+                rows = np.asarray(as_array(inputs, "inputs"), np.float32)
+                return np.asarray(ops.convert_to_numpy(super().__call__(rows, *args, **kwargs)))
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Any) -> Any:
         """The map itself, on a tensor of the Keras backend."""
         self._check_aligned()  # again: Keras's compiled ``predict`` comes straight here
-        return _map_rows(
-            inputs,
-            self.source_mean.value,
-            self.W.value,
-            self.target_mean.value,
-            self.target_norm.value,
-            self.expected_cosine.value,
-        )
+        weights = self.source_mean, self.W, self.target_mean, self.target_norm, self.expected_cosine
+        return map_rows(inputs, *(weight.value for weight in weights))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         """The shape of ``self(inputs)``."""
@@ -161,6 +115,8 @@ class MiniVec2VecAligner(keras.Model):
         callbacks: Iterable[Callback] = (),
         engine: str = "local",
         pairs: Any = None,
+        source_name: str | None = None,
+        target_name: str | None = None,
         **hyperparameters: Any,
     ) -> History:
         """Fit the map from raw embeddings of A, ``XA`` (nA, dA), and of B, ``XB`` (nB, dB), not paired.
@@ -168,15 +124,18 @@ class MiniVec2VecAligner(keras.Model):
         ``preset`` is "auto" or "paper" (the published procedure); a hyperparameter given here wins over it.
         ``mapping`` is "orthogonal" or "whitened", which retrieves better and is not orthogonal. ``callbacks``
         are called with a ``Step`` after every iteration and end the run, with the map it has, by returning
-        True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``verbose=1`` shows each
+        True. ``pairs`` (m, 2) are known pairs of row numbers, if there are any. ``source_name`` and ``target_name``
+        name the spaces ("ada-002", "te3-small"): the commands can then tell which way to map. ``verbose=1`` shows each
         stage's progress. ``engine="ray"`` runs the anchors' ensemble and the fits that confidence compares as Ray
-        tasks. The result depends on the inputs, the settings and ``seed`` only.
+        tasks. The same inputs, settings and ``seed`` give the same result with
+        the same machine, number of BLAS threads (``OPENBLAS_NUM_THREADS``), Keras backend and versions of the
+        libraries. Others round otherwise: a good fit hardly changes, a weak one may.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
         ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
-        ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints) and ``versions``. A result that is
-        probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work; the model
-        stays as it was until the new map is there, also when interrupted.
+        ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints), ``versions`` and ``spaces``. A result
+        that is probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work;
+        the model stays as it was until the new map is there, also when interrupted.
         """
         settings = resolve(preset, mapping, seed, **hyperparameters)
         bridge, result = fit_unpaired(
@@ -186,14 +145,27 @@ class MiniVec2VecAligner(keras.Model):
             recorder(engine)(callbacks, verbose),
             pairs=pairs,
             widths=(self.embedding_dim, self.target_dim),
-            versions=_versions(),
+            **_facts(source_name, target_name),
         )
         self._adopt(bridge)
         return History(initial_W=result.initial_W, refine1_W=result.refine1_W, final_W=result.W, **self.history)
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for this model, which has nothing to train: always a TypeError that names ``align``."""
+        raise TypeError("a MiniVec2VecAligner has no weights to train: call align(XA, XB), or from_pairs(XA, XB)")
+
     @classmethod
     def from_pairs(
-        cls, XA: Any, XB: Any, *, mapping: str = "orthogonal", seed: int = 0, verbose: int = 0, **kwargs: Any
+        cls,
+        XA: Any,
+        XB: Any,
+        *,
+        mapping: str = "orthogonal",
+        seed: int = 0,
+        verbose: int = 0,
+        source_name: str | None = None,
+        target_name: str | None = None,
+        **kwargs: Any,
     ) -> "MiniVec2VecAligner":
         """A model fitted to raw rows ``XA`` (m, dA) whose partners are the rows of ``XB`` (m, dB), one by one.
 
@@ -202,12 +174,11 @@ class MiniVec2VecAligner(keras.Model):
         2509.23471). The model is of the kind that ``align`` fits, and ``inverse()`` the fit the other way. Its
         ``history`` has what ``align`` records, with the ridge and the rank that were chosen among the settings;
         confidence, verdict and expected cosine come from a fifth of the pairs, held out and then used: ``held_out`` has
-        their number, top-1 and mean rank among each other. ``kwargs`` are those of a Keras model.
-
-        Of more than 60,000 pairs a uniform sample is used. Raises ValueError or TypeError as ``align`` does, for
-        fewer than 10 pairs, and for XA and XB of different lengths.
+        their number, top-1 and mean rank among each other. ``source_name`` and ``target_name`` are those of ``align``,
+        ``kwargs`` those of a Keras model. Of more than 60,000 pairs a uniform sample is used.
+        Raises ValueError or TypeError as ``align`` does, for fewer than 10 pairs, and for XA and XB of unequal length.
         """
-        bridge = fit_paired(XA, XB, mapping, seed, Record(verbose=verbose), versions=_versions())
+        bridge = fit_paired(XA, XB, mapping, seed, Record(verbose=verbose), **_facts(source_name, target_name))
         model = cls(bridge.shape[0], **kwargs)
         model._adopt(bridge)
         return model
@@ -235,7 +206,8 @@ class MiniVec2VecAligner(keras.Model):
         """Take over the map of a fit; warn the caller of the fit if it is not reliable."""
         self._set(bridge)
         if self.history["verdict"] != "reliable":
-            what = f"this alignment is {self.history['verdict']}: {'; '.join(self.history['causes'])}"
+            fate = "failed" if self.history["verdict"] == "failed" else "is doubtful"
+            what = f"this alignment {fate}: {'; '.join(self.history['causes'])}"
             warnings.warn(what, AlignmentWarning, stacklevel=3)
 
     def export(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
@@ -246,6 +218,8 @@ class MiniVec2VecAligner(keras.Model):
         """
         suffix = Path(filepath).suffix.lower()
         if args or kwargs or suffix not in (".safetensors", ".onnx"):
+            if self.aligned:  # Keras exports only what has been called
+                self(np.zeros((1, self.embedding_dim), np.float32))
             super().export(filepath, *args, **kwargs)
         elif suffix == ".onnx":
             from minivec.integrations import onnx
@@ -272,7 +246,7 @@ class MiniVec2VecAligner(keras.Model):
         return load(folder)
 
     def inverse(self) -> "MiniVec2VecAligner":
-        """The model from B to A: the same frames and the map fitted the other way (W^T if orthogonal)."""
+        """The model from B to A: the map fitted the other way (W^T if orthogonal), its history turned likewise."""
         return MiniVec2VecAligner.from_map(self.map.inverse(), dtype=self.dtype_policy)
 
     def report(
@@ -292,23 +266,6 @@ class MiniVec2VecAligner(keras.Model):
     def _check_aligned(self) -> None:
         if not self.aligned:
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
-
-    def _set(self, bridge: LinearMap) -> None:
-        """Take over a map. Weights that do not exist yet, or are of another width, are made anew."""
-        width = bridge.shape[1]
-        if not self.built or width != self._width:
-            self.built, self._width, self.predict_function = False, width, None
-            self._tracker.unlock()
-            self.build((None, self.embedding_dim))
-        for name, value in bridge.weights.items():
-            getattr(self, name).assign(value)
-        self._aligned.assign(1.0)
-        self._is_aligned, self.history = True, bridge.history
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load the weights, and whether they are a map: compiled calls cannot ask."""
-        super().load_own_variables(store)
-        self._is_aligned = self.built and bool(self._aligned.value)
 
     def get_config(self) -> dict[str, Any]:
         """What ``from_config`` needs; the width of B is in it once known."""
@@ -331,6 +288,7 @@ def load(path: str | Path) -> MiniVec2VecAligner:
     return read_aligner(path, make)
 
 
-def _versions() -> dict[str, str]:
-    """What a fit's history says about the software."""
-    return {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}
+def _facts(source_name: str | None, target_name: str | None) -> dict[str, Any]:
+    """What a fit's history says about the software and the spaces."""
+    versions = {"minivec": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}
+    return {"versions": versions, "spaces": recorded(source_name, target_name)}

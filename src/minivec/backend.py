@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 SHAPES = 32  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
 
@@ -38,3 +39,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             return result
 
     return call
+
+
+@compiled
+def map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any, expected_cosine: Any) -> Any:
+    """``LinearMap`` in Keras operations: raw rows of A (n, dA) to unit rows (n, dB)."""
+    z = ops.matmul(x - source_mean, W)
+    v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
+    along = ops.expand_dims(ops.matmul(v, target_mean), -1)
+    mean = ops.sum(target_mean**2)
+    reach = ops.sqrt(ops.maximum(along**2 + target_norm**2 - mean, 0.0)) - along
+    share = expected_cosine
+    length = ops.sqrt(share**2 * mean + 2 * share * reach * along + reach**2)
+    return (share * target_mean + reach * v) / ops.maximum(length, 1e-12)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
+from minivec.algorithm.confidence import warn_of_failed
 from minivec.files import SUFFIXES, checked, float_lists, open_rows
 from minivec.frame import Frame, unit
 from minivec.map import LinearMap
@@ -53,8 +54,10 @@ def transform(
 
     Rows keep their order, over the files of ``output`` in the order of their names. ``workers`` processes map blocks of
     ``block_size`` rows; a worker that dies is replaced and its blocks are mapped again. ``output`` appears when all
-    is written, or not at all; FileExistsError where there is something already.
+    is written, or not at all; FileExistsError where there is something already. A map whose fit failed is an
+    AlignmentWarning.
     """
+    warn_of_failed(adapter)
     output = Path(output).resolve()
     if output.exists():
         raise FileExistsError(f"{output}: exists; Ray writes a new folder of Parquet files")

@@ -23,10 +23,12 @@ def fit_unpaired(
     pairs: Any = None,
     widths: tuple[int | None, int | None] = (None, None),
     versions: dict[str, str],
+    spaces: dict[str, str | None],
 ) -> tuple[LinearMap, Any]:
     """The map from raw rows ``XA`` (nA, dA) to raw rows ``XB`` (nB, dB), not paired, and what the algorithm returned.
 
     ``widths`` are those that dA and dB must have, None for any. ``pairs`` (m, 2) are known pairs of row numbers.
+    The history has ``versions`` and ``spaces``.
     """
     with record.stage("frame"):
         XA, XB = as_rows(XA, "XA", widths[0]), as_rows(XB, "XB", widths[1])
@@ -45,11 +47,21 @@ def fit_unpaired(
         "pairs": 0 if pairs is None else len(pairs),
         "data": {"XA": recorded_data(XA), "XB": recorded_data(XB)},
         "versions": versions,
+        "spaces": spaces,
     }
     return _map_of(result, source, target, record, facts), result
 
 
-def fit_paired(XA: Any, XB: Any, mapping: str, seed: int, record: Record, *, versions: dict[str, str]) -> LinearMap:
+def fit_paired(
+    XA: Any,
+    XB: Any,
+    mapping: str,
+    seed: int,
+    record: Record,
+    *,
+    versions: dict[str, str],
+    spaces: dict[str, str | None],
+) -> LinearMap:
     """The map from raw rows ``XA`` (m, dA) to their partners ``XB`` (m, dB), as ``from_pairs`` describes it."""
     from minivec.algorithm import paired
 
@@ -68,6 +80,7 @@ def fit_paired(XA: Any, XB: Any, mapping: str, seed: int, record: Record, *, ver
         "pairs": len(rows),
         "data": {"XA": recorded_data(XA), "XB": recorded_data(XB)},
         "versions": versions,
+        "spaces": spaces,
         "held_out": result.held_out,
     }
     return _map_of(result, source, target, record, facts)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minivec.algorithm.confidence import FEW_ROWS
+from minivec.settings import FEW_ROWS
+from minivec.spaces import described
 
 HEADLINES = {
     "reliable": "This map can be relied on.",
@@ -54,7 +55,7 @@ def summary(history: dict[str, Any]) -> dict[str, str]:
         counts[step["stage"]] = counts.get(step["stage"], 0) + 1
     facts = {
         "confidence": f"{history['confidence']:.2f} of 1 ({history['verdict']})",
-        "map": f"{dA} -> {dB} dimensions, {settings['mapping']}",
+        "map": f"{described(history, (dA, dB))}, {settings['mapping']}",
         "rows": f"{nA:,} of A, {nB:,} of B, {history['pairs']:,} known pairs",
         "expected cosine": MEANINGLESS
         if history["verdict"] == "failed"

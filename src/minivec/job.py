@@ -276,7 +276,8 @@ def check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
     verdict, confidence = history.get("verdict", "of unknown reliability"), history.get("confidence", math.nan)
     if min_confidence is None and verdict != "reliable":
         told = "min_confidence (--min-confidence) accepts less"
-        raise ValueError(f"the aligner is {verdict}, confidence {confidence:.2f}: nothing is migrated, unless {told}")
+        fit = "failed" if verdict == "failed" else f"is {verdict}"
+        raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is migrated, unless {told}")
     if min_confidence is not None and min_confidence > 0 and not confidence >= min_confidence:
         raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from minivec.frame import Frame
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner, read_tensors, write_tensors
+from minivec.spaces import inverted
 
 TOGETHER = 512  # rows that stay in the processor's cache from one operation to the next
 
@@ -116,7 +117,10 @@ class LinearMap:
         return digest.hexdigest()
 
     def inverse(self) -> "LinearMap":
-        """The map from B to A, of the same history; ValueError where the weights hold one direction only."""
+        """The map from B to A; ValueError where the weights hold one direction only.
+
+        Its history has the names of the spaces, the data and the causes of doubt the other way round.
+        """
         if not self.invertible:
             raise ValueError(
                 "this map holds one direction only: an older version exported it; export the .keras file again"
@@ -130,7 +134,7 @@ class LinearMap:
             "W": weights["inverse_W"],
             "inverse_W": weights["W"],
         }
-        return LinearMap({**turned, "expected_cosine": weights["expected_cosine"]}, self.history)
+        return LinearMap({**turned, "expected_cosine": weights["expected_cosine"]}, inverted(self.history))
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """Raw vectors (dA,) or (n, dA) of A to unit vectors (dB,) or (n, dB), float32; ValueError for other shapes."""

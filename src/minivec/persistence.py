@@ -40,6 +40,7 @@ HISTORY: dict[str, tuple[type, ...]] = {
     "pairs": (int,),
     "data": (dict, dict),
     "versions": (dict, str),
+    "spaces": (dict, str, type(None)),
 }
 
 T = TypeVar("T")

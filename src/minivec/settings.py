@@ -17,6 +17,9 @@ PRESETS = ("auto", "paper")
 # The most rows a side that a fit looks at. Of larger inputs it takes a uniform sample.
 FIT_ROWS = 60_000
 
+# Fewer rows a side than this are named as a likely cause of a bad fit.
+FEW_ROWS = 5_000
+
 # Preset "auto" needs one row more than this a side, or than the narrower space has dimensions.
 MANY_DIMENSIONS = 48
 
@@ -159,8 +162,8 @@ class Settings:
         paper=0.5,
         auto=0.5,
         stage="refinement",
-        does='The share of the new map in a step. Smaller is slower and steadier. In "auto", levels in which every row '
-        "takes part go three times as far, 1.5 at most.",
+        does='The share of the new map in a step. Smaller is slower and steadier. In "auto", the last level and '
+        "levels whose sample holds all rows go three times as far, 1.5 at most.",
         cost="Smaller values need more steps.",
         option="Share of the new map in a step.",
     )

@@ -1,10 +1,15 @@
 """What the agreement of two halves is worth."""
 
 import numpy as np
+import pytest
 
-from minivec.algorithm.confidence import agreement_of, verdict_by_agreement
+from minivec.algorithm.confidence import Verdict, agreement_of, verdict_by_agreement, without_evidence
+from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import polar
+from minivec.algorithm.solver import solve
 from minivec.frame import Frame, Principal
+from minivec.record import Record
+from minivec.settings import resolve
 
 
 def rotation(d: int, seed: int) -> np.ndarray:
@@ -33,3 +38,21 @@ def test_verdicts_follow_the_agreement():
     verdicts = [verdict_by_agreement(agreement, X, X, principal) for agreement in (0.1, 0.25, 0.6)]
     assert [verdict.verdict for verdict in verdicts] == ["failed", "doubtful", "reliable"]
     assert [bool(verdict.causes) for verdict in verdicts] == [True, True, False]
+
+
+@pytest.mark.parametrize("setting", [{"approx_runs": 1}, {"refine1_iterations": 5}, {"refine1_sample_size": 100}])
+def test_agreement_that_proves_nothing_is_doubtful_at_best(setting):
+    sure = Verdict(1.0, "reliable", [])
+    ((name, value),) = setting.items()
+    doubtful = without_evidence(sure, resolve(**setting), rows=3000)
+    assert (doubtful.confidence, doubtful.verdict) == (0.5, "doubtful")
+    assert f"{name}={value}" in doubtful.causes[0]
+    assert without_evidence(sure, resolve(), rows=3000) is sure
+    assert without_evidence(Verdict(0.1, "failed", []), resolve(**setting), rows=3000).verdict == "failed"
+
+
+def test_a_fit_with_a_single_run_is_not_called_reliable():
+    rows = np.random.default_rng(0).gamma(0.3, size=(600, 64)).astype(np.float32)
+    X = Frame.of(rows).apply(rows)
+    fitted = solve(Problem.of(X, X, settings=resolve(approx_runs=1, refine1_iterations=20)), Record())
+    assert fitted.verdict.verdict != "reliable" and "approx_runs=1" in fitted.verdict.causes[0]

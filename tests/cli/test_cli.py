@@ -44,15 +44,6 @@ def fails(monkeypatch):
     monkeypatch.setattr(solver, "solve", lambda *given: replace(supervised.solve(*given), verdict=verdict))
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The current folder, with a.npy and b.npy in it."""
-    monkeypatch.chdir(tmp_path)
-    np.save("a.npy", A)
-    np.save("b.npy", B)
-    return tmp_path
-
-
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -97,7 +88,10 @@ def test_align_takes_known_pairs(folder, run, monkeypatch):
 def test_quiet_still_warns(folder, run, fails):
     code, out, err = run("align", "a.npy", "b.npy", "-o", "ab.keras", "--quiet")
     assert (code, out) == (0, "")
-    assert err == "minivec: warning: confidence 0.20, failed (too few rows; b.npy has no structure)\n"
+    assert err == (
+        "minivec: FAILED: ab.keras: confidence 0.20, failed (too few rows; b.npy has no structure). "
+        "This map failed: do not use it.\n"
+    )
 
 
 def test_below_min_confidence_nothing_is_written(folder, run, fails):
@@ -151,7 +145,9 @@ def bad_inputs(folder, fitted):
     nan, zero = A.copy(), A.copy()
     nan[5] = np.nan
     zero[6] = 0
-    for name, X in dict(nan=nan, zero=zero, one=A[0], none=A[:0], ints=A.astype(int), few=A[:2]).items():
+    for name, X in dict(
+        nan=nan, zero=zero, one=A[0], none=A[:0], ints=A.astype(int), few=A[:2], seven=A[:, :7]
+    ).items():
         np.save(f"{name}.npy", X)
     np.save("objects.npy", np.array([[{}]]), allow_pickle=True)
     np.savez("two.npz", x=A, y=B)
@@ -201,7 +197,7 @@ def bad_inputs(folder, fitted):
         align("a.npy", "--min-confidence", options=["--min-confidence", "2"]),
         transform("nan.npy", "nan.npy", "NaN", "row 5"),
         transform("zero.npy", "zero.npy", "row 6"),
-        transform("b.npy", "b.npy", "6 dimensions", "8"),
+        transform("seven.npy", "seven.npy", "7 dimensions", "8"),
         transform("a.npy", "a.npy", "8 dimensions", "6", options=["--inverse"]),
         transform("a.npy", "also an input", output="a.npy"),
         transform("a.npy", "must end in", output="out.csv"),

@@ -6,7 +6,6 @@ import re
 import threading
 
 import numpy as np
-import psycopg
 import pytest
 
 import databases
@@ -15,6 +14,7 @@ from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 from minivec.stores.postgres import session
 
+psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.databases
 
 X = databases.vectors(90)

@@ -6,10 +6,10 @@ import numpy as np
 
 from minivec.algorithm.competition import Winner, compete
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
-from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, split_pairs
+from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, StartFunction, split_pairs
 from minivec.algorithm.refinement.stages import Stage, refine1, refine2
 from minivec.algorithm.schedule import refine, schedule
-from minivec.algorithm.starts import STARTS, StartFunction
+from minivec.algorithm.starts import STARTS
 from minivec.record import Record
 
 STAGES: tuple[Stage, ...] = (refine2,)  # after the levels and Refine-1

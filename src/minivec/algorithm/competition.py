@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import agreement_of
-from minivec.algorithm.problem import Problem
+from minivec.algorithm.problem import Problem, Start, StartFunction
 from minivec.algorithm.schedule import Level, Refined, refine
-from minivec.algorithm.starts import Start, StartFunction
 from minivec.record import Record
 
 # Figures: docs/tuning.md.
-CLEAR = 0.5  # the first start wins at once if its halves agree that far; after one rival half of it does, and so on
+CLEAR = 0.5  # the first start wins if its halves agree this far; the second needs half of this, the third a third
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
 OBJECTIVE = attrgetter("objective")
 

@@ -1,22 +1,33 @@
-"""Did it work? An answer without labels."""
+"""Confidence: whether a fit can be trusted, judged without labels."""
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minivec.frame import Principal, unit
-from minivec.search import top_k
+from minivec.settings import FEW_ROWS, Settings
 
 # Figures: docs/tuning.md.
 MIDDLE, WIDTH = 0.24, 0.03  # of the logistic function that turns agreement into confidence
 RELIABLE, FAILED = 0.8, 0.3  # confidence of a reliable fit at least, and below which it has failed
-FEW_ROWS = 5_000  # fewer a side are named as a likely cause
 STRUCTURELESS = 1.2  # size of third moments below which rows look like noise, which has about 1
+# With fewer runs the halves share theirs; with fewer steps or rows a step, wrong maps still agree as they began.
+FEWEST_RUNS, FEWEST_STEPS, FEWEST_SAMPLED = 2, 20, 500
 AGREEMENT_WHITENING_POWER = 0.5  # of the rows on which two maps are compared
 
 
 class AlignmentWarning(UserWarning):
     """The alignment is probably not right."""
+
+
+def warn_of_failed(bridge: Any) -> None:
+    """AlignmentWarning to the caller's caller where ``bridge`` is a map, or a model, whose fit failed."""
+    history = getattr(bridge, "history", None)
+    if isinstance(history, dict) and history.get("verdict") == "failed":
+        what = "the fit of this map failed, and the rows that it maps are probably wrong"
+        warnings.warn(what, AlignmentWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -60,12 +71,31 @@ def verdict_by_agreement(
     causes = []
     rows = min(len(X), len(Y))
     if rows < FEW_ROWS:
-        causes.append(f"too few rows ({rows}; {FEW_ROWS} a side are enough for most pairs of encoders)")
+        causes.append(f"too few rows ({rows:,}; {FEW_ROWS:,} a side are enough for most pairs of encoders)")
     for name, Z, p in zip(("XA", "XB"), (X, Y), principal, strict=True):
         if _structure(Z, p) < STRUCTURELESS:
             causes.append(f"{name} has no structure to recognise: its rows look like Gaussian noise")
     causes.append("the two spaces may share too little: other contents, another domain, or unrelated encoders")
     return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes)
+
+
+def without_evidence(verdict: Verdict, settings: Settings, rows: int) -> Verdict:
+    """``verdict``, doubtful at best where the ``settings`` leave two halves of the evidence no chance to disagree.
+
+    ``rows`` is the smaller number of rows of the two sides: a sample is small only where there are more rows.
+    """
+    runs, steps, sample = settings.approx_runs, settings.refine1_iterations, settings.refine1_sample_size
+    causes = []
+    if runs < FEWEST_RUNS:
+        causes.append(f"approx_runs={runs}: the two halves share a run, so their agreement proves nothing")
+    if steps is not None and steps < FEWEST_STEPS:
+        causes.append(f"refine1_iterations={steps}: too few for agreement to prove anything (at least {FEWEST_STEPS})")
+    if sample is not None and sample < min(FEWEST_SAMPLED, rows):
+        causes.append(f"refine1_sample_size={sample}: too few for agreement to prove anything ({FEWEST_SAMPLED})")
+    if not causes:
+        return verdict
+    name = "failed" if verdict.verdict == "failed" else "doubtful"
+    return Verdict(min(verdict.confidence, 0.5), name, [*causes, *verdict.causes])
 
 
 def _structure(X: np.ndarray, principal: Principal) -> float:
@@ -82,6 +112,8 @@ def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1
     Rows have nearer neighbours in their own space than across. The estimate is the ratio of those cosines, cubed; it
     is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md.
     """
+    from minivec.search import top_k  # loads FAISS, which a map that is only read can do without
+
     across = top_k(unit(X[:sample] @ W), Y, 1)[0].mean()
     within = [top_k(Z[:sample], Z, 2)[0][:, 1].mean() for Z in (X, Y)]
     return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)

@@ -1,5 +1,6 @@
 """What a fit starts from (``Problem``), what a preset returns (``Solution``), and what a fit returns (``Outcome``)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from minivec.algorithm.confidence import Verdict
 from minivec.frame import Principal
+from minivec.record import Record
 from minivec.settings import Settings, resolve
 
 NO_PAIRS = np.empty((0, 2), np.int64)
@@ -110,3 +112,14 @@ class Outcome:
     refine1_W: np.ndarray
     expected_cosine: float
     verdict: Verdict
+
+
+class Start(NamedTuple):
+    """Maps (dA, dB) to start from: one made of all evidence, and one of each of two independent halves of it."""
+
+    whole: np.ndarray
+    halves: tuple[np.ndarray, np.ndarray]
+
+
+Halves = tuple[Problem, Problem]
+StartFunction = Callable[[Problem, Halves, Record, np.random.Generator], Start | None]

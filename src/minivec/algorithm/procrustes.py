@@ -27,7 +27,7 @@ def polar(M: np.ndarray) -> np.ndarray:
 
 
 def retract(M: np.ndarray) -> np.ndarray:
-    """``polar`` of matrices (..., dA, dB) to 1e-3, for a step among many: two to three times as fast."""
+    """``polar`` of matrices (..., dA, dB) to 1e-3, for a step among many: faster."""
     U, _, V = _quick_svd(M)
     return U @ np.swapaxes(V, -1, -2)
 

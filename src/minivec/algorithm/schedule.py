@@ -1,12 +1,13 @@
 """The schedule of preset "auto": levels of transport, from few directions and soft plans to all directions."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from minivec.algorithm.problem import Problem
-from minivec.algorithm.procrustes import polar, whitened_procrustes
-from minivec.algorithm.refinement.loop import iterate
+from minivec.algorithm.procrustes import whitened_procrustes
+from minivec.algorithm.refinement.loop import LevelRefinement, iterate
 from minivec.algorithm.refinement.shortlists import Shortlists
 from minivec.algorithm.refinement.sinkhorn import Transport
 from minivec.record import Record
@@ -17,14 +18,14 @@ class Level(NamedTuple):
     """One level: transport in the leading ``directions`` (None: all), at inverse temperature ``beta``.
 
     A plan couples ``sample`` rows a side, and at most ``steps`` steps are taken. The level's map comes from ``bags``
-    runs, each with folds of its own. ``refinement`` is the class that makes the plans.
+    runs, each with folds of its own. ``refinement`` makes the ``LevelRefinement`` that takes the steps.
     """
 
     directions: int | None
     beta: float
     sample: int
     steps: int
-    refinement: type[Transport] = Transport
+    refinement: Callable[..., LevelRefinement] = Transport
     bags: int = 1
 
 
@@ -80,20 +81,19 @@ def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator
     lifted = []
     with record.stage("refine1", level.bags * level.steps), lone_blas():
         for _ in range(level.bags):
-            transport = level.refinement(
+            refinement = level.refinement(
                 problem, directions=level.directions, beta=level.beta, sample=level.sample, rng=rng
             )
-            cross, memory = iterate(
-                transport,
+            M, memory = iterate(
+                refinement,
                 W,
                 steps=level.steps,
-                alpha=min(transport.pace * s.smoothing_alpha, FASTEST),
+                alpha=min(refinement.pace * s.smoothing_alpha, FASTEST),
                 momentum=MOMENTUM,
                 min_gain=MIN_GAIN if s.refine1_iterations is None else None,
                 record=record,
             )
-            lifted.append(transport.lift(cross, memory))
+            lifted.append(refinement.lift(M, memory))
     crosses, objectives = zip(*lifted, strict=True)
-    return Refined(
-        whitened_procrustes(np.asarray(sum(crosses)), *problem.principal), objectives[-1], polar(cross.mean(0))
-    )
+    W = whitened_procrustes(np.asarray(sum(crosses)), *problem.principal)
+    return Refined(W, objectives[-1], refinement.inside(M))

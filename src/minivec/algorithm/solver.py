@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minivec.algorithm import auto, paper
-from minivec.algorithm.confidence import expected_cosine, verdict_by_agreement
+from minivec.algorithm.confidence import expected_cosine, verdict_by_agreement, without_evidence
 from minivec.algorithm.problem import Outcome, Problem, Solution
 from minivec.algorithm.procrustes import polar
 from minivec.record import Record
@@ -20,6 +20,8 @@ def solve(problem: Problem, record: Record) -> Outcome:
     solution = PRESETS[problem.settings.preset](problem, record)
     with record.stage("confidence"):
         verdict = verdict_by_agreement(solution.agreement, problem.X, problem.Y, problem.principal)
+        if solution.agreement is not None:
+            verdict = without_evidence(verdict, problem.settings, min(len(problem.X), len(problem.Y)))
         by_pairs = solution.by_pairs
         expected = by_pairs.expected_cosine if by_pairs else expected_cosine(problem.X, problem.Y, solution.W)
         if by_pairs and by_pairs.verdict.confidence > verdict.confidence:  # either kind of evidence is enough

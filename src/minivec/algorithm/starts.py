@@ -4,10 +4,8 @@ A start is a function of the problem, its two halves, the record and a generator
 the problem lacks what it needs. ``STARTS`` lists them in the order in which they compete.
 """
 
-from collections.abc import Callable
 from functools import partial
 from itertools import cycle
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from minivec.algorithm.ensemble import ensemble
 from minivec.algorithm.matching.assignment import centroid_start
 from minivec.algorithm.matching.moments import Matched, common_map, match_components
 from minivec.algorithm.matching.profiles import pseudo_targets
-from minivec.algorithm.problem import Problem
+from minivec.algorithm.problem import Halves, Problem, Start, StartFunction
 from minivec.algorithm.procrustes import polar
 from minivec.record import Record
 from minivec.threads import in_threads
@@ -25,17 +23,6 @@ from minivec.threads import in_threads
 ENSEMBLE = (128, 112, 96)  # components of the runs, in turn
 CENTROIDS = 20  # of each run of k-means
 CENTROID_RUNS = 3  # of k-means a side
-
-
-class Start(NamedTuple):
-    """Maps (dA, dB) to start from: one made of all evidence, and one of each of two independent halves of it."""
-
-    whole: np.ndarray
-    halves: tuple[np.ndarray, np.ndarray]
-
-
-Halves = tuple[Problem, Problem]
-StartFunction = Callable[[Problem, Halves, Record, np.random.Generator], Start | None]
 
 
 def known_pairs(problem: Problem, halves: Halves, record: Record, rng: np.random.Generator) -> Start | None:

@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if threading.current_thread() is threading.main_thread():  # Python takes signals nowhere else
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that half-written files go
     usage_error: Any = typer.BadParameter.__mro__[2]  # ClickException, of which Typer has had two
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not undo finished work
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments or sys.argv[1:] or ["--help"], prog_name="minivec", standalone_mode=False)
     except usage_error as error:

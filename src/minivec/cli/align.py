@@ -1,31 +1,36 @@
 """Fit, apply, measure, inspect."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from minivec import spaces
 from minivec.cli.common import (
     EMBEDDINGS,
+    ROWS,
     Aligner,
     AsJson,
     Columns,
     File,
+    From,
     Inverse,
     Seed,
     SkipBadRows,
     align_quietly,
     app,
-    check_width,
+    check_paired,
+    check_whole,
     fail,
     open_all,
-    open_between,
+    open_directed,
     open_lexicon,
     print_facts,
+    quietly,
     save,
     verdict,
+    warn,
 )
 from minivec.cli.report import Texts, prepare
 from minivec.extras import missing
@@ -34,6 +39,7 @@ from minivec.history import MEANINGLESS
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
 from minivec.settings import Hyperparameter, with_hyperparameters
+from minivec.stores import is_url
 
 STEPS = "Hyperparameters (each wins over the preset)"
 
@@ -48,14 +54,23 @@ def _option(h: Hyperparameter) -> Any:
 def align(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help=f"Embeddings of space A: {EMBEDDINGS}, or the URL of a database."),
+        typer.Argument(metavar="SOURCE", help=f"Embeddings of the space to map from, such as the old model's: {ROWS}."),
     ],
     target: Annotated[
         str,
-        typer.Argument(metavar="TARGET", help="Embeddings of space B, of other texts: no row is paired."),
+        typer.Argument(
+            metavar="TARGET",
+            help="Embeddings of the space to map into, such as the new model's, of other texts: no row is paired.",
+        ),
     ],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
+    source_name: Annotated[
+        str | None, typer.Option("--from", metavar="NAME", help="A name for SOURCE's space, such as ada-002.")
+    ] = None,
+    target_name: Annotated[
+        str | None, typer.Option("--to", metavar="NAME", help="A name for TARGET's space, such as te3-small.")
+    ] = None,
     column: Columns = None,
     pairs: Annotated[
         Path | None,
@@ -75,11 +90,13 @@ def align(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
     **hyperparameters: Any,
 ) -> None:
-    """Fit the map from SOURCE's space into TARGET's and save it."""
+    """Fit the map from SOURCE's space, the old one, into TARGET's, the new one, and save it."""
     check_output(output, (".keras",))
     if skip_bad_rows and (pairs or texts):
         raise ValueError("--pairs and --texts count all rows, and --skip-bad-rows would shift them: leave one out")
     A, B = open_all([source, target], column, skip_bad_rows)
+    if pairs:
+        check_whole("--pairs", A, B)
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
@@ -101,6 +118,8 @@ def align(
             seed=seed,
             verbose=0 if quiet else 1,
             pairs=known,
+            source_name=source_name,
+            target_name=target_name,
             **hyperparameters,
         )
     except (ValueError, TypeError) as error:
@@ -111,24 +130,26 @@ def align(
     save(aligner, output)
     for path in reports:
         aligner.report(A.array(), B.array(), **given).save(path)
-    if history["verdict"] != "reliable":
-        print(f"minivec: warning: {verdict(history)}", file=sys.stderr)
     if not quiet:
         trust = f"confidence {history['confidence']:.2f}, {history['verdict']}"
-        print(f"{output}: {A.shape[1]} -> {B.shape[1]} dimensions, {trust}")
+        print(f"{output}: {spaces.described(history, (A.shape[1], B.shape[1]))}, {trust}")
+    warn(history, output)
 
 
 @app.command()
 def transform(
-    input: Annotated[Path, typer.Argument(metavar="INPUT", help=f"Embeddings of space A: {EMBEDDINGS}.")],
+    input: Annotated[
+        str, typer.Argument(metavar="INPUT", help=f"Embeddings of the space that the map leads from: {EMBEDDINGS}.")
+    ],
     *,
     aligner: Aligner,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help=f"{', '.join(SUFFIXES)}; Parquet keeps its other columns."),
     ],
-    column: Columns = None,
+    space: From = None,
     inverse: Inverse = False,
+    column: Columns = None,
     skip_bad_rows: SkipBadRows = False,
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
     engine: Annotated[
@@ -136,16 +157,20 @@ def transform(
     ] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Processes of --engine ray.")] = 2,
 ) -> None:
-    """Map the rows of INPUT into space B, in bounded memory."""
+    """Map the rows of INPUT into the other space of the map, in bounded memory."""
+    if is_url(input):
+        raise ValueError(
+            f"{input}: transform maps files; `minivec migrate` maps a database into a new table, and `minivec sample` "
+            "takes rows out of it into a file"
+        )
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray; got {engine!r}")
     if engine == "ray" and skip_bad_rows:
         raise ValueError("--skip-bad-rows is for --engine local")
     if engine == "local":
-        check_output(output, SUFFIXES, input)
-    (rows,) = open_all([input if engine == "local" else _parquet_part(input)], column, skip_bad_rows)
-    bridge = open_map(aligner, inverse)
-    check_width(rows, bridge.shape[0], aligner)
+        check_output(output, SUFFIXES, Path(input))
+    (rows,) = open_all([input if engine == "local" else _parquet_part(Path(input))], column, skip_bad_rows)
+    bridge = open_directed(aligner, inverse, space, rows)
     start, n = time.perf_counter(), rows.shape[0]
     if engine == "local":
         _map_here(bridge, rows, output, block_size)
@@ -154,8 +179,10 @@ def transform(
             from minivec import distributed
         except ImportError as error:
             raise missing("--engine ray needs Ray", "ray") from error
-        n = distributed.transform(input, bridge, output, str(rows.column), workers, block_size)
-    print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, saved to {output}")
+        with quietly():
+            n = distributed.transform(Path(input), bridge, output, str(rows.column), workers, block_size)
+    mapped = spaces.described(bridge.history, bridge.shape)
+    print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, {mapped}, saved to {output}")
 
 
 def _parquet_part(path: Path) -> Path:
@@ -184,12 +211,15 @@ def _map_here(bridge: LinearMap, rows: Rows, output: Path, block_size: int) -> N
 
 @app.command()
 def evaluate(
-    test_a: Annotated[Path, typer.Argument(metavar="TEST_A", help=f"Held-out embeddings of space A: {EMBEDDINGS}.")],
-    test_b: Annotated[Path, typer.Argument(metavar="TEST_B", help="The same items, row by row, in space B.")],
+    test_a: Annotated[
+        str, typer.Argument(metavar="TEST_A", help=f"Held-out embeddings of the space to map from: {ROWS}.")
+    ],
+    test_b: Annotated[str, typer.Argument(metavar="TEST_B", help="The same items, row by row, in the other space.")],
     *,
     aligner: Aligner,
+    space: From = None,
+    inverse: Inverse = False,
     column: Columns = None,
-    inverse: Annotated[bool, typer.Option("--inverse", help="TEST_A is in space B, TEST_B in space A.")] = False,
     dictionary: Annotated[
         Path | None,
         typer.Option(
@@ -204,10 +234,12 @@ def evaluate(
         from minivec.lexicon import read_dictionary
 
         true = read_dictionary(dictionary)
-        print_facts(open_lexicon(test_a, test_b, aligner, column, inverse, None).evaluate(true), as_json)
+        lexicon = open_lexicon(test_a, test_b, aligner, column=column, inverse=inverse, space=space, vocabulary=None)
+        print_facts(lexicon.evaluate(true), as_json)
         return
     A, B = open_all([test_a, test_b], column)
-    bridge = open_between(aligner, A, B, inverse)
+    bridge = open_directed(aligner, inverse, space, A, B)
+    check_paired(A, B)
     from minivec.metrics import evaluate_alignment
 
     print_facts(evaluate_alignment(bridge, A.array(), B.array()), as_json)
@@ -219,7 +251,9 @@ def info(file: File, as_json: AsJson = False) -> None:
     bridge = open_map(file)
     history, weights = bridge.history, bridge.weights
     known = [name for name in ("expected_cosine", "source_norm", "target_norm") if name in weights]
+    source, target = spaces.names(history)
     facts = {
+        **({"source": source, "target": target} if source or target else {}),
         "source_dim": bridge.shape[0],
         "target_dim": bridge.shape[1],
         "verdict": history.get("verdict", "unknown"),

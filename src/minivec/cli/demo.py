@@ -18,7 +18,7 @@ COLORS = {"reliable": "green", "doubtful": "yellow", "failed": "red"}
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for demo.keras and demo.png.")] = Path("."),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for demo.keras and demo.png.")] = Path("."),
     seed: Seed = 0,
 ) -> None:
     """Align two real encoders from the bundled sample and show how well it went."""
@@ -40,6 +40,9 @@ def demo(
 
     aligner = MiniVec2VecAligner(source.shape[1])
     history = align_quietly(aligner, source, target, seed=seed, verbose=1)
+    save(aligner, output / "demo.keras")
+    with replacing(output / "demo.png") as temporary:
+        before_after(aligner, test_source, test_target, temporary, texts)
     seconds, color = sum(history["seconds"].values()), COLORS[history["verdict"]]
     console.print(f"\nAligned in {seconds:.1f} s: [{color}]{verdict(history)}[/{color}]\n")
 
@@ -49,21 +52,20 @@ def demo(
     console.print(f"  found first by CSLS   {metrics['csls_top1_accuracy']:.1%}")
     console.print(f"  mean rank             {metrics['mean_rank']:.2f} of {n:,}")
     console.print(f"  mean cosine           {metrics['mean_cosine_similarity']:.3f}\n")
-    console.print(_matches(aligner.map, test_source, test_target, texts))
+    console.print(_matches(aligner.map, test_source, test_target, texts, ascii_only=console.options.ascii_only))
 
-    save(aligner, output / "demo.keras")
-    with replacing(output / "demo.png") as temporary:
-        before_after(aligner, test_source, test_target, temporary, texts)
     console.print(f"\nSaved {output / 'demo.keras'} and, before and after, {output / 'demo.png'}.")
     console.print(
         "[bold]Next, your own embeddings:[/bold]\n"
-        "  minivec align A.npy B.npy -o a_to_b.keras\n"
-        "  minivec transform A.npy -a a_to_b.keras -o a_in_b.npy"
+        "  minivec align old.npy new.npy --from OLD --to NEW -o old_to_new.keras\n"
+        "  minivec transform old.npy -a old_to_new.keras -o moved.npy"
     )
 
 
-def _matches(bridge: "LinearMap", A: "np.ndarray", B: "np.ndarray", texts: list[str]) -> Any:
-    """A table of some held-out texts beside the text that the map finds for them."""
+def _matches(
+    bridge: "LinearMap", A: "np.ndarray", B: "np.ndarray", texts: list[str], *, ascii_only: bool = False
+) -> Any:
+    """A table of some held-out texts beside the text that the map finds for them, cut to the terminal's width."""
     import numpy as np
     from rich.markup import escape
     from rich.table import Table
@@ -75,7 +77,7 @@ def _matches(bridge: "LinearMap", A: "np.ndarray", B: "np.ndarray", texts: list[
     cosines, found = top_k(bridge(A[shown]), unit(B), 1)
     table = Table(box=None, expand=True, pad_edge=False)
     for heading in ("text, embedded in A", "nearest to it in B"):
-        table.add_column(heading, no_wrap=True, ratio=1)
+        table.add_column(heading, no_wrap=True, ratio=1, overflow="crop" if ascii_only else "ellipsis")
     table.add_column("cosine", justify="right")
     for row, match, cosine in zip(shown, found[:, 0], cosines[:, 0], strict=True):
         color = "green" if row == match else "red"

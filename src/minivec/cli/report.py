@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minivec.cli.common import EMBEDDINGS, Columns, File, app, open_all, open_between
+from minivec.cli.common import ROWS, Columns, File, From, app, check_paired, check_whole, open_all, open_directed
 from minivec.extras import missing
 from minivec.files import Rows, check_output
 
@@ -25,8 +25,8 @@ Texts = Annotated[
 def report(
     file: File,
     *,
-    source: Annotated[Path, typer.Option("--source", help=f"Embeddings of space A: {EMBEDDINGS}.")],
-    target: Annotated[Path, typer.Option("--target", help=f"Embeddings of space B: {EMBEDDINGS}.")],
+    source: Annotated[str, typer.Option("--source", help=f"Embeddings of the space to map from: {ROWS}.")],
+    target: Annotated[str, typer.Option("--target", help="Embeddings of the space to map into.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write, or .png or .svg.")],
     texts: Texts = None,
     paired: Annotated[
@@ -35,14 +35,16 @@ def report(
     format: Annotated[
         list[str] | None, typer.Option(help="Also write the main pictures, beside the report: png, svg.")
     ] = None,
+    space: From = None,
     column: Columns = None,
 ) -> None:
     """Write a page that explains the map: one file, to be opened in a browser without any network."""
     A, B = open_all([source, target], column)
+    bridge = open_directed(file, False, space, A, B)
     outputs, given = prepare(output, format, texts, A, B, paired)
     from minivec.report import Report
 
-    made = Report.of(open_between(file, A, B), A.array(), B.array(), paired=paired, **given)
+    made = Report.of(bridge, A.array(), B.array(), paired=paired, **given)
     for path in outputs:
         made.save(path)
     print(f"saved {', '.join(map(str, outputs))}")
@@ -63,6 +65,10 @@ def prepare(
             raise missing(f"{output}: reports need {package}", "report")
     if paired and A.shape[0] != B.shape[0]:
         raise ValueError(f"--paired needs as many rows on both sides: {A} has {A.shape[0]}, {B} has {B.shape[0]}")
+    if paired:
+        check_paired(A, B)
+    if texts:
+        check_whole("--texts", A, B)
     if len(texts or ()) > 2:
         raise ValueError(f"--texts given {len(texts or ())} times; it is for the source, and for the target")
     from minivec.report.texts import read_texts

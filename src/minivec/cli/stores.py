@@ -6,15 +6,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minivec.cli.common import Aligner, AsJson, Inverse, Seed, app, print_facts
-from minivec.files import check_output, open_rows, replacing
+from minivec import spaces
+from minivec.cli.common import (
+    Aligner,
+    AsJson,
+    From,
+    Inverse,
+    Seed,
+    app,
+    check_whole,
+    check_width,
+    open_all,
+    open_directed,
+    print_facts,
+)
+from minivec.files import check_output, checked, replacing
 from minivec.map import open_map
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from minivec.migrate import Migration
 
 Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
@@ -107,7 +122,7 @@ def migrate(
             progress=show,
             tell=told,
         )
-    _print_migration(result, as_json, told)
+    _print_migration(result, as_json, told, "" if verify_all else "random ")
 
 
 @contextmanager
@@ -136,7 +151,7 @@ class _Told(list[str]):
             print(f"minivec: note: {note}", file=sys.stderr, flush=True)
 
 
-def _print_migration(result: "Migration", as_json: bool, told: _Told) -> None:
+def _print_migration(result: "Migration", as_json: bool, told: _Told, which: str) -> None:
     """What a migration did, or would do, in a few lines; what it did not do goes to stderr."""
     for note in result.notes:
         told(note)
@@ -156,44 +171,66 @@ def _print_migration(result: "Migration", as_json: bool, told: _Told) -> None:
     if result.caught_up:
         print(f"{result.caught_up:,} rows that came, changed or went meanwhile are up to date")
     if result.verified:
-        print(f"counts agree, and {result.verified:,} rows do")
+        print(f"counts agree, and {result.verified:,} {which}rows do")
 
 
 @app.command()
 def adapt(
     queries: Annotated[
         list[str],
-        typer.Argument(metavar="QUERY...", help="Files of vectors of the new model, or - for lines of JSON arrays."),
+        typer.Argument(
+            metavar="QUERY...",
+            help="Vectors of the new model: files, URLs of databases, or - for lines of JSON arrays on standard input.",
+        ),
     ],
     *,
     aligner: Aligner,
+    space: From = None,
     inverse: Inverse = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .npy file, instead of lines of JSON.")
     ] = None,
 ) -> None:
-    """Map queries of the new model into the old space, and leave the database as it is."""
+    """Map queries of the new model into the old model's space, and leave the database as it is.
+
+    A map from the old model to the new one is turned for it: by --from, by the width of the queries, or by --inverse.
+    """
     if output is not None:
         check_output(output, (".npy",))
     import numpy as np
 
-    inputs = [_lines() if query == "-" else open_rows(query).array() for query in queries]
-    bridge = open_map(aligner, inverse)
-    mapped = np.concatenate([bridge(np.asarray(X, np.float32)) for X in inputs])
+    inputs = [_Lines() if query == "-" else open_all([query], None)[0] for query in queries]
+    check_whole("adapt", *inputs)
+    bridge = open_directed(aligner, inverse, space, inputs[0])
+    for rows in inputs[1:]:
+        check_width(rows, bridge, aligner)
+    mapped = np.concatenate([bridge(rows.array()) for rows in inputs])
     if output is None:
         for row in mapped.tolist():
             print(json.dumps(row))
         return
     with replacing(output) as temporary:
         np.save(temporary, mapped)
-    print(f"{output}: {len(mapped):,} queries of {mapped.shape[1]} dimensions")
+    print(f"{output}: {len(mapped):,} queries, {spaces.described(bridge.history, bridge.shape)}")
 
 
-def _lines() -> Any:
-    """Vectors from standard input, an array of numbers a line."""
-    import numpy as np
+class _Lines:
+    """Vectors from standard input, an array of numbers a line, as a file's rows."""
 
-    try:
-        return np.array([json.loads(line) for line in sys.stdin if line.strip()], np.float32)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"standard input: expected a JSON array of numbers a line: {error}") from None
+    def __init__(self) -> None:
+        import numpy as np
+
+        try:
+            X = np.array([json.loads(line) for line in sys.stdin if line.strip()], np.float32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self}: expected a JSON array of numbers a line: {error}") from None
+        if X.ndim != 2 or not X.size:
+            raise ValueError(f"{self}: expected a JSON array of numbers a line; got an array of shape {X.shape}")
+        self._rows, self.shape = checked(X, self), X.shape
+
+    def __str__(self) -> str:
+        return "standard input"
+
+    def array(self) -> "np.ndarray":
+        """All rows, (n, d) float32."""
+        return self._rows

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minivec.algorithm.confidence import warn_of_failed
 from minivec.formats import npy, npz, parquet, safetensors, word2vec
 from minivec.formats.base import Block, Format, Rows
 from minivec.formats.skipping import GoodRows
@@ -62,14 +63,15 @@ def takes_column(path: str | Path) -> bool:
 
 
 def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str | Path, size: int) -> None:
-    """Write ``function(block)``, (m, d) -> (m, width) float32, of each block of ``size`` rows to ``path``.
+    """Write ``function(block)``, (m, width) float32, of each block (m, d) of at most ``size`` rows to ``path``.
 
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
     and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin, .txt, .tsv
     and Parquet (column "word"); .npy and .npz have no place for them. Memory holds a few blocks of any file.
     Rows that ``rows`` skips stay in a Parquet file, with null for a vector; other formats leave them out.
-    ``path`` appears when everything is written, or not at all.
+    ``path`` appears when everything is written, or not at all. A map whose fit failed is an AlignmentWarning.
     """
+    warn_of_failed(function)
     path = Path(path)
     known = FORMATS[path.suffix.lower()]
 

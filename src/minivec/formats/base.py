@@ -186,7 +186,7 @@ class Format:
     ``open(path, column)`` gives the rows of a file and ``write(file, blocks, rows)`` writes one. ``named``: its arrays
     or columns have names, of which ``column`` is one. ``words``: each row has a word. ``nulls``: a row may have no
     vector, which is NaN in a block to be written. ``header``, where a file is a header and the bytes of its rows, lets
-    a migration write such a file bit by bit.
+    a migration write such a file block by block.
     """
 
     open: Callable[[Path, str | None], Rows]

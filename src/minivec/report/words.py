@@ -202,7 +202,7 @@ def settings(facts: Facts) -> dict[str, dict[str, str]]:
     """What it takes to reproduce the fit, in groups."""
     history = facts.history
     shown = {name: "the preset's choice" if v is None else str(v) for name, v in history["settings"].items()}
-    data: dict[str, str] = {}
+    data = {f"{side} space": name for side, name in (history.get("spaces") or {}).items() if name}
     for (name, given), same in zip(history["data"].items(), facts.same_data, strict=True):
         rows, width = given["shape"]
         data[name] = f"{rows:,} rows of {width} dimensions"

@@ -1,5 +1,7 @@
 """Vector databases and files behind one small protocol: each a short module, its client an extra."""
 
+import re
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -36,8 +38,8 @@ STORES = {
 
 
 def is_url(text: Any) -> bool:
-    """Whether this names a database rather than a file."""
-    return "://" in str(text)
+    """Whether this names a database rather than a file; ``C://folder`` is a file of Windows."""
+    return re.match(r"\w\w+://", str(text)) is not None
 
 
 def open_store(url: Any, column: str | None = None) -> Store:
@@ -88,15 +90,29 @@ def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
 
 
 class StoreRows:
-    """At most FIT_ROWS random vectors of a store, for where a file's rows (``files.Rows``) would do."""
+    """At most FIT_ROWS random vectors of a store, for where a file's rows (``files.Rows``) would do.
+
+    ``count`` is the number of rows that the store has, ``shape`` that of the sample.
+    """
 
     def __init__(self, url: Any):
         self._store = open_store(url)
         with self._store as store:
-            self.shape = min(store.count(), FIT_ROWS), store.schema().width
+            width, self.count = store.schema().width, store.count()
+        self.shape = min(self.count, FIT_ROWS), width
 
     def __str__(self) -> str:
         return str(self._store)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sample is all rows, in key order."""
+        return self.count == self.shape[0]
+
+    def keys(self) -> Sequence[Any]:
+        """The keys of all rows, in order; a range where rows have numbers only."""
+        with self._store as store:
+            return store.keys()
 
     def array(self) -> np.ndarray:
         """The sample, (n, d) float32: the same one each time."""

@@ -20,6 +20,7 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
+IN_FOLDERS = {"lance": "*.lance", "chroma": "chroma.sqlite3", "qdrant": "meta.json"}  # of databases, by scheme
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
 
 
@@ -68,6 +69,8 @@ class Address:
     """A store's URL taken apart. Only ``str`` of it is ever shown: it has neither user nor password."""
 
     def __init__(self, url: str):
+        if re.match(r"\w+:///?[A-Za-z]:\\", url):  # a path of Windows
+            url = url.replace("\\", "/")
         try:
             parts = urlsplit(url)
             self.port = parts.port
@@ -78,7 +81,8 @@ class Address:
         self.password = unquote(parts.password) if parts.password else None
         self.host = parts.hostname
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.place = unquote(parts.netloc.rpartition("@")[2] + parts.path)  # of what lies in the file system
+        place = unquote(parts.netloc.rpartition("@")[2] + parts.path)  # of what lies in the file system
+        self.place = re.sub(r"^/(?=[A-Za-z]:/)", "", place)
         self.path = unquote(parts.path).strip("/")
         self._shown = self._without_secrets(parts)
 
@@ -95,12 +99,18 @@ class Address:
         folder, _, name = self.place.rstrip("/").rpartition("/")
         if not folder or not name:
             raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
-        return Path(folder).expanduser(), name
+        place = Path(folder).expanduser()
+        if folder == "." or any((place / name).glob(IN_FOLDERS[self.scheme])):
+            what = "a folder without a table or collection, it seems"
+            raise Refused(
+                f"{self}: {what}; expected {self.scheme}://FOLDER/NAME, with the current folder's full path for FOLDER"
+            )
+        return place, name
 
     @property
     def local(self) -> bool:
         """Whether a path of the file system, not a host, follows the scheme."""
-        return self.place.startswith(("/", ".", "~"))
+        return re.match(r"[/.~]|[A-Za-z]:/", self.place) is not None
 
     def take(self, *known: str) -> list[str | None]:
         """The values of these options; ValueError for any other that is in the URL."""
@@ -120,7 +130,7 @@ class Address:
 
 def redact(text: str) -> str:
     """``text`` without what looks like the credentials of a URL."""
-    text = re.sub(r"(\w:/+)\S*@", r"\1***@", text)
+    text = re.sub(r"(\w\w:/+)\S*@", r"\1***@", text)  # one letter is a drive of Windows
     return re.sub(rf"\b({'|'.join(SECRETS)})=[^&\s]+", r"\1=***", text)
 
 
@@ -183,6 +193,8 @@ class Store(ABC):
         """The payload of a block, row by row, as values that are equal where their meaning is."""
         if not hasattr(payload, "to_pylist"):
             return payload
+        if not hasattr(payload, "schema"):  # rows of a store's own kind
+            return payload.to_pylist()
         names = [
             name for name in self.schema().payload if name in payload.schema.names
         ]  # the vectors may be among them

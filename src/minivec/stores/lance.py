@@ -326,8 +326,7 @@ class LanceStore(Store):
         if len(keys):
             raise Refused(self._fixed())
         with self.guard():
-            noted = {STATE.decode(): checkpoint.to_json()}
-            self._table().replace_field_metadata(str(checkpoint.new_column), noted)
+            versions.note(self._table(), str(checkpoint.new_column), {STATE.decode(): checkpoint.to_json()})
 
     def _fixed(self) -> str:
         return f"{self}: rows of LanceDB are migrated as they were when it began; for newer ones name another table"

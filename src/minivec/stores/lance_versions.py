@@ -31,6 +31,14 @@ def tagged(table: Any) -> str | None:
     return tag
 
 
+def note(table: Any, column: str, metadata: dict[str, str]) -> None:
+    """Set the metadata of a column, which makes a new version."""
+    if hasattr(table, "update_field_metadata"):
+        table.update_field_metadata({"path": column, "metadata": metadata})
+    else:  # before LanceDB 0.33
+        table.replace_field_metadata(column, metadata)
+
+
 def row_ids(query: Any) -> np.ndarray:
     """The ids of a query's rows, in order: an id is where the row lies, and lasts within a version."""
     return query.with_row_id(True).select(["_rowid"]).to_arrow()["_rowid"].to_numpy()

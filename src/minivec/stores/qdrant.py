@@ -77,10 +77,9 @@ class QdrantStore(Store):
             key = self.address.password or os.environ.get("QDRANT_API_KEY")
             tls = (self.tls or "").lower() in ("true", "1", "yes")
             port = self.address.port or 6333
-            with warnings.catch_warnings(action="ignore"):  # of a key without TLS, and of versions that may not fit
-                return qdrant.QdrantClient(
-                    host=self.address.host, port=port, https=tls, api_key=key, timeout=self._timeout
-                )
+            options = {"https": tls, "api_key": key, "timeout": self._timeout, "check_compatibility": False}
+            with warnings.catch_warnings(action="ignore"):  # of a key without TLS
+                return qdrant.QdrantClient(host=self.address.host, port=port, **options)
 
     @property
     def tells_changes(self) -> bool:  # type: ignore[override]

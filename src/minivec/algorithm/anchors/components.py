@@ -48,7 +48,7 @@ def independent_components(
     Z = X @ (basis / scale)
     rotation = _fastica(Z, contrast, rng)
     signals = Z @ rotation
-    sign = np.where((signals * signals * signals).mean(0) < 0, -1, 1).astype(np.float32)  # ** is ten times as slow
+    sign = np.where((signals * signals * signals).mean(0) < 0, -1, 1).astype(np.float32)  # ** is slower
     return Components(signals * sign, (basis * scale) @ (rotation * sign))
 
 

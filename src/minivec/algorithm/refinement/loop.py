@@ -26,7 +26,7 @@ class Step(NamedTuple):
 class Refinement(Protocol):
     """A way to refine a map: ``init`` once, then ``step`` and ``project`` in turn.
 
-    What is refined, M, may be the map itself or something else of any shape that stands for it.
+    What is refined, M, is an array: the map itself, or one of another shape that stands for it.
     """
 
     def init(self, W: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -37,6 +37,23 @@ class Refinement(Protocol):
 
     def project(self, M: np.ndarray) -> np.ndarray:
         """The nearest value to ``M`` that is allowed."""
+
+
+class LevelRefinement(Refinement, Protocol):
+    """A refinement that a level of preset "auto" runs.
+
+    The level makes it with ``(problem, *, directions, beta, sample, rng)``: see ``schedule.Level``.
+    """
+
+    @property
+    def pace(self) -> float:
+        """How many times smoothing_alpha a step goes."""
+
+    def inside(self, M: np.ndarray) -> np.ndarray:
+        """The map (rA, rB) between the leading directions of both spaces that ``M`` stands for, to compare halves."""
+
+    def lift(self, M: np.ndarray, memory: Any) -> tuple[np.ndarray, float]:
+        """The cross-covariance (dA, dB) of all rows that ``M`` leads to, and the objective."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from minivec.frame import unit
 ROUNDS = 3  # of Sinkhorn's normalisation
 SMALL = 1e-3  # norm of cross-covariances that have no plan yet
 FOLDS = 4  # of the rows of X
-# How many times smoothing_alpha a step goes, and how many plans the map of a level is made of.
+# A step goes so many times smoothing_alpha, and a level's map is made of so many plans.
 FRESH = 1, 4  # where every plan has a sample of its own
 STILL = 3, 1  # where every row takes part, so that a step has no noise of sampling to smooth
 PLANS_WORTH = 700  # known pairs that weigh as much as all plans
@@ -44,7 +44,7 @@ class Transport:
     of the other folds' rows, which decides how its own rows are compared with those of Y. Known pairs lie in the folds
     of their rows of X and count beside the plans, each by how well the map that has not seen it agrees.
 
-    ``pace`` is the number of times smoothing_alpha that a step should go.
+    A step goes ``pace`` times smoothing_alpha.
     """
 
     whitening_power = 0.3  # of the rows that are compared
@@ -87,6 +87,10 @@ class Transport:
     def project(self, M: np.ndarray) -> np.ndarray:
         """``M`` itself: every cross-covariance is allowed."""
         return M
+
+    def inside(self, M: np.ndarray) -> np.ndarray:
+        """The orthogonal map (rA, rB) nearest to the folds' mean."""
+        return polar(M.mean(0))
 
     def lift(self, M: np.ndarray, memory: Any) -> tuple[np.ndarray, float]:
         """X^T P Y of the whole rows, (dA, dB), and the objective: means over several plans where samples differ."""
