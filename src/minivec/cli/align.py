@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +41,9 @@ from minivec.persistence import saved_on
 from minivec.settings import Hyperparameter, with_hyperparameters
 from minivec.stores import is_url
 
+if TYPE_CHECKING:
+    from minivec.aligner import MiniVec2VecAligner
+
 STEPS = "Hyperparameters (each wins over the preset)"
 
 
@@ -49,42 +52,48 @@ def _option(h: Hyperparameter) -> Any:
     return Annotated[h.type | None, typer.Option(help=h.option, rich_help_panel=STEPS, show_default=False)]
 
 
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help=f"Embeddings of the space to map from, such as the old model's: {ROWS}.")
+]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="Embeddings of the space to map into, such as the new model's, of other texts: no row is paired.",
+    ),
+]
+SourceName = Annotated[
+    str | None, typer.Option("--from", metavar="NAME", help="A name for SOURCE's space, such as ada-002.")
+]
+TargetName = Annotated[
+    str | None, typer.Option("--to", metavar="NAME", help="A name for TARGET's space, such as te3-small.")
+]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(help="CSV of known pairs: row numbers of SOURCE and of TARGET, from 0; a header may come first."),
+]
+MinConfidence = Annotated[float, typer.Option(min=0, max=1, help="Below it write nothing and exit with code 3.")]
+ReportFile = Annotated[
+    Path | None, typer.Option(help="Also write a report of this fit, .html, .png or .svg.", show_default=False)
+]
+
+
 @app.command()
 @with_hyperparameters(_option)
 def align(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help=f"Embeddings of the space to map from, such as the old model's: {ROWS}."),
-    ],
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            help="Embeddings of the space to map into, such as the new model's, of other texts: no row is paired.",
-        ),
-    ],
+    source: Source,
+    target: Target,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
-    source_name: Annotated[
-        str | None, typer.Option("--from", metavar="NAME", help="A name for SOURCE's space, such as ada-002.")
-    ] = None,
-    target_name: Annotated[
-        str | None, typer.Option("--to", metavar="NAME", help="A name for TARGET's space, such as te3-small.")
-    ] = None,
+    source_name: SourceName = None,
+    target_name: TargetName = None,
     column: Columns = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(help="CSV of known pairs: row numbers of SOURCE and of TARGET, from 0; a header may come first."),
-    ] = None,
+    pairs: Pairs = None,
     preset: Annotated[str, typer.Option(help="auto, or paper for the published procedure.")] = "auto",
     mapping: Annotated[str, typer.Option(help="orthogonal, or whitened to retrieve better.")] = "orthogonal",
     seed: Seed = 0,
-    min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Below it write nothing and exit with code 3.")
-    ] = 0.0,
-    report: Annotated[
-        Path | None, typer.Option(help="Also write a report of this fit, .html, .png or .svg.", show_default=False)
-    ] = None,
+    min_confidence: MinConfidence = 0.0,
+    report: ReportFile = None,
     texts: Texts = None,
     skip_bad_rows: SkipBadRows = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
@@ -100,31 +109,8 @@ def align(
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
-    known = None if pairs is None else read_pairs(pairs)
-    from minivec.aligner import MiniVec2VecAligner
-
-    def with_names(message: str) -> str:  # the library's own are those of its arguments
-        message = message.replace("XA", str(A)).replace("XB", str(B))
-        return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
-
-    aligner = MiniVec2VecAligner(A.shape[1])
-    try:
-        history = align_quietly(
-            aligner,
-            A.array(),
-            B.array(),
-            preset=preset,
-            mapping=mapping,
-            seed=seed,
-            verbose=0 if quiet else 1,
-            pairs=known,
-            source_name=source_name,
-            target_name=target_name,
-            **hyperparameters,
-        )
-    except (ValueError, TypeError) as error:
-        raise ValueError(with_names(str(error))) from error
-    history["causes"] = [with_names(cause) for cause in history["causes"]]
+    options = {"preset": preset, "mapping": mapping, "seed": seed, "verbose": 0 if quiet else 1, **hyperparameters}
+    aligner, history = _fit(A, B, pairs, source_name=source_name, target_name=target_name, **options)
     if history["confidence"] < min_confidence:
         fail(f"{verdict(history)}, below {min_confidence}: {output} is not written", 3)
     save(aligner, output)
@@ -134,6 +120,24 @@ def align(
         trust = f"confidence {history['confidence']:.2f}, {history['verdict']}"
         print(f"{output}: {spaces.described(history, (A.shape[1], B.shape[1]))}, {trust}")
     warn(history, output)
+
+
+def _fit(A: Any, B: Any, pairs: Path | None, **options: Any) -> tuple["MiniVec2VecAligner", dict[str, Any]]:
+    """The model fitted to the rows of two files, and its history; both name the files, and not the arguments."""
+    known = None if pairs is None else read_pairs(pairs)
+    from minivec.aligner import MiniVec2VecAligner
+
+    def with_names(message: str) -> str:
+        message = message.replace("XA", str(A)).replace("XB", str(B))
+        return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
+
+    aligner = MiniVec2VecAligner(A.shape[1])
+    try:
+        history = align_quietly(aligner, A.array(), B.array(), pairs=known, **options)
+    except (ValueError, TypeError) as error:
+        raise ValueError(with_names(str(error))) from error
+    history["causes"] = [with_names(cause) for cause in history["causes"]]
+    return aligner, history
 
 
 @app.command()

@@ -22,10 +22,10 @@ from minivec.cli.common import (
     check_width,
     open_all,
     open_directed,
+    open_turned,
     print_facts,
 )
 from minivec.files import check_output, checked, replacing
-from minivec.map import open_map
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +86,7 @@ def migrate(
     *,
     aligner: Aligner,
     inverse: Inverse = False,
+    space: From = None,
     batch: Batch = 8_192,
     workers: Workers = 1,
     dry_run: DryRun = False,
@@ -103,7 +104,7 @@ def migrate(
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    bridge, told = open_map(aligner, inverse), _Told()
+    bridge, told = open_turned(aligner, inverse, space), _Told()
     with _progress() as show:
         result = run(
             source,
@@ -122,7 +123,15 @@ def migrate(
             progress=show,
             tell=told,
         )
-    _print_migration(result, as_json, told, "" if verify_all else "random ")
+    for note in result.notes:
+        told(note)
+    if result.skipped:
+        keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
+        told(f"{result.skipped:,} rows have no vector that can be mapped: {keys}")
+    if as_json:
+        print_facts(asdict(result), as_json)
+    else:
+        _print_migration(result, spaces.described(bridge.history, result.widths), "" if verify_all else "random ")
 
 
 @contextmanager
@@ -151,18 +160,10 @@ class _Told(list[str]):
             print(f"minivec: note: {note}", file=sys.stderr, flush=True)
 
 
-def _print_migration(result: "Migration", as_json: bool, told: _Told, which: str) -> None:
-    """What a migration did, or would do, in a few lines; what it did not do goes to stderr."""
-    for note in result.notes:
-        told(note)
-    if result.skipped:
-        keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
-        print(f"minivec: note: {result.skipped:,} rows have no vector that can be mapped: {keys}", file=sys.stderr)
-    if as_json:
-        print_facts(asdict(result), as_json)
-        return
+def _print_migration(result: "Migration", way: str, which: str) -> None:
+    """What a migration did, or would do, in a few lines: from where to where, and ``which`` rows were compared."""
     if result.dry_run:
-        print(f"{result.total:,} rows of {result.source}, {result.widths[0]} -> {result.widths[1]} dimensions")
+        print(f"{result.total:,} rows of {result.source}, {way}")
         print(f"would be written to {result.destination}; {result.rows:,} are there")
         return
     before = f", {result.rows - result.written:,} of them before" if result.rows > result.written else ""
