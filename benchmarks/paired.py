@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.peers import data_options, directed, load
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.paired import MAPPINGS
+from minivec.algorithm.paired import CLOSED_FORMS
 from minivec.algorithm.procrustes import polar
 
 CLOSED = ("orthogonal", "ridge")
@@ -52,7 +52,7 @@ def main() -> None:
 def closed_forms(A: np.ndarray, B: np.ndarray, pairs: int, args: argparse.Namespace) -> list[list[str]]:
     """A row of the table for ``from_pairs``."""
     cells = []
-    for mapping in MAPPINGS:
+    for mapping in CLOSED_FORMS:
         aligner, figures = timed(
             lambda m=mapping: MiniVec2VecAligner.from_pairs(A[:pairs], B[:pairs], mapping=m), A, B, args
         )
@@ -103,7 +103,7 @@ def timed(
 
 FIGURES = ("top-1", "CSLS", "cosine", "confidence", "s")
 COLUMNS = {
-    closed_forms: {**dict.fromkeys(MAPPINGS, FIGURES), "low-rank": (*FIGURES, "chose")},
+    closed_forms: {**dict.fromkeys(CLOSED_FORMS, FIGURES), "low-rank": (*FIGURES, "chose")},
     beside_unpaired: {"align": FIGURES, **dict.fromkeys(CLOSED, FIGURES[:2])},
 }
 

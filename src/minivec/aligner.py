@@ -63,13 +63,13 @@ class MiniVec2VecAligner(MapWeights):
     @property
     def history(self) -> dict[str, Any]:
         """What ``align`` returned, but for the maps, and what it was run on; empty before."""
-        return self._record
+        return self._history
 
     @history.setter
     def history(self, value: Any) -> None:
         if isinstance(value, dict):  # Keras 3.8 puts its own History here whenever it predicts
             plain = json.loads(json.dumps(value))  # out of Keras's own containers, which cannot be pickled,
-            object.__setattr__(self, "_record", plain)  # and past Keras, which would wrap it again
+            object.__setattr__(self, "_history", plain)  # and past Keras, which would wrap it again
 
     @property
     def confidence(self) -> float:

@@ -65,7 +65,7 @@ def fit_paired(
     """The map from raw rows ``XA`` (m, dA) to their partners ``XB`` (m, dB), as ``from_pairs`` describes it."""
     from minivec.algorithm import paired
 
-    check_choice("mapping", mapping, paired.MAPPINGS)
+    check_choice("mapping", mapping, paired.CLOSED_FORMS)
     seed = whole_number("seed", seed, 0)
     with record.stage("frame"):
         XA, XB = as_rows(XA, "XA", min_rows=paired.FEWEST), as_rows(XB, "XB", min_rows=paired.FEWEST)

@@ -21,7 +21,7 @@ def by_axes(problem, halves, record, rng):
 """
 REFINEMENT = """
 import numpy as np
-from minivec.algorithm.refinement.loop import Step
+from minivec.algorithm.refinement.loop import Proposal
 
 class Still:
     pace = 1.0
@@ -33,7 +33,7 @@ class Still:
         return W, None
 
     def step(self, M, memory):
-        return Step(M, None, {"objective": 1.0})
+        return Proposal(M, None, {"objective": 1.0})
 
     def project(self, M):
         return M

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.paired import MAPPINGS, blend, select, verdict_by_ranks
+from minivec.algorithm.paired import CLOSED_FORMS, blend, select, verdict_by_ranks
 from minivec.algorithm.problem import Problem, split_pairs
 from minivec.algorithm.procrustes import low_rank, polar, ridge, trust
 from minivec.frame import unit
@@ -30,7 +30,7 @@ def noisy(m, dA=24, dB=24, noise=0.05, seed=0):
     return unit(X), unit(unit(X) @ M + noise * rng.standard_normal((m, dB))).astype(np.float32)
 
 
-@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize("mapping", CLOSED_FORMS)
 @pytest.mark.parametrize(("dA", "dB"), [(16, 16), (16, 24), (24, 16)])
 def test_finds_a_known_map_both_ways(mapping, dA, dB):
     A, B = spaces(dA, dB, rows=800)
@@ -67,7 +67,7 @@ def test_its_history_has_what_align_records(monkeypatch):
 def test_ridge_is_for_a_map_that_is_no_rotation():
     A, B = noisy(900)
     found = {}
-    for mapping in MAPPINGS:
+    for mapping in CLOSED_FORMS:
         model = MiniVec2VecAligner.from_pairs(A[:500], B[:500], mapping=mapping)
         found[mapping] = evaluate_alignment(model, A[500:], B[500:])["mean_cosine_similarity"]
     assert found["ridge"] > found["orthogonal"] + 0.1 and found["low-rank"] > found["orthogonal"] + 0.1
@@ -104,7 +104,7 @@ def test_low_rank_is_procrustes_and_few_directions_more():
     assert cosine(X @ W, Y) > cosine(rotated, Y) + 0.01
 
 
-@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize("mapping", CLOSED_FORMS)
 def test_shuffled_pairs_are_a_failure_and_some_wrong_ones_doubtful(mapping):
     A, B = spaces(rows=600)
     with pytest.warns(AlignmentWarning, match="wrong pairs, or spaces that share little"):

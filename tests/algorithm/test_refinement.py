@@ -6,7 +6,7 @@ import pytest
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import SHARED, polar, retract, shared_directions, trust
 from minivec.algorithm.refinement import shortlists, sinkhorn
-from minivec.algorithm.refinement.loop import MapSteps, Step, iterate
+from minivec.algorithm.refinement.loop import MapSteps, Proposal, iterate
 from minivec.algorithm.refinement.shortlists import Shortlists
 from minivec.algorithm.refinement.sinkhorn import Transport
 from minivec.frame import Frame
@@ -186,7 +186,7 @@ def test_momentum_carries_a_creeping_map_to_its_fixed_point():
             return W, 0
 
         def step(self, M, memory):
-            return Step(target + 0.9 * (M - target), memory + 1, {})
+            return Proposal(target + 0.9 * (M - target), memory + 1, {})
 
         def project(self, M):
             return M

@@ -11,7 +11,7 @@ from minivec.algorithm.procrustes import cosine_ranks, low_rank, polar, ridge, t
 from minivec.frame import unit
 from minivec.record import Record
 
-MAPPINGS = ("orthogonal", "ridge", "low-rank")
+CLOSED_FORMS = ("orthogonal", "ridge", "low-rank")
 FEWEST = 10  # pairs that a map is fitted to, or that judge one
 HELD_OUT = 2_000  # most pairs that judge a map, of the fifth that is held out
 CROWD = 4_000  # further rows that held-out partners compete with
@@ -32,7 +32,7 @@ class PairedFit(NamedTuple):
 
 
 def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -> PairedFit:
-    """Map framed rows ``X`` (m, dA) to their partners ``Y`` (m, dB), by one of MAPPINGS.
+    """Map framed rows ``X`` (m, dA) to their partners ``Y`` (m, dB), by one of CLOSED_FORMS.
 
     A fifth of the pairs is held out to judge a map of the others; the map returned is of all pairs.
     """

@@ -13,7 +13,10 @@ WHITENING_POWER = 0.35  # of a cross-covariance, on each side
 RIDGES = tuple(10.0**power for power in np.arange(-4, 2.5, 0.5))  # in units of the mean variance
 RESIDUAL_RIDGES = (0.01, 0.1, 1.0, 10.0)
 RANKS = (8, 16, 32, 64, 128, 256)
-HELD_OUT, CROWD = 1_000, 4_000  # most rows that choose rank and ridge, and most rows that their partners compete with
+RANK_HELD_OUT, RANK_CROWD = (
+    1_000,
+    4_000,
+)  # most rows that choose rank and ridge, and most rows that their partners compete with
 
 
 def polar(M: np.ndarray) -> np.ndarray:
@@ -99,8 +102,8 @@ def low_rank(X: np.ndarray, Y: np.ndarray, rng: np.random.Generator) -> tuple[np
     ``ridge``; both are returned beside the map.
     """
     order = rng.permutation(len(X))
-    n = min(len(X) // 5, HELD_OUT)
-    held, rest, crowd = order[:n], order[n:], order[:CROWD]
+    n = min(len(X) // 5, RANK_HELD_OUT)
+    held, rest, crowd = order[:n], order[n:], order[:RANK_CROWD]
     best, chosen = _success(X[held] @ polar(X[rest].T @ Y[rest]), Y[crowd]), (0, 0.0)
     for ridge in RESIDUAL_RIDGES:
         cQ, B, V = _residual(X[rest], Y[rest], ridge)

@@ -18,7 +18,7 @@ Gains = Callable[[np.ndarray], np.ndarray]  # what each match (k, k) would gain 
 
 STEPS = 40  # of annealing
 COLDEST = 0.05  # the temperature at the end, from 1 at first
-STARTS = 4  # of each match
+MATCH_STARTS = 4  # of each match
 REMATCHES = 2  # of every run, under the map of all runs
 NOISE = 0.5  # of the starts after the first, in standard deviations of the node terms
 QUANTILES = np.linspace(0.005, 0.995, 41)
@@ -75,7 +75,7 @@ def match_components(
     nodes = node_terms(*portraits)
     if known is not None and len(known[0]):
         nodes = nodes + x.of(known[0]).T @ y.of(known[1]) / np.sqrt(len(known[0]))
-    return Matched((x, y), portraits, match(*portraits, nodes, rng, starts=STARTS))
+    return Matched((x, y), portraits, match(*portraits, nodes, rng, starts=MATCH_STARTS))
 
 
 def common_map(runs: list[Matched], rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:

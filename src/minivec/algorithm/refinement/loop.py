@@ -12,13 +12,13 @@ from minivec.record import Record
 WINDOW = 8  # steps over which an objective is averaged before its gain is measured
 
 
-class Step(NamedTuple):
-    """One step's proposal, what it hands to the next step, and its diagnostics; ``objective`` is the one that counts.
+class Proposal(NamedTuple):
+    """What one step proposes, what it hands to the next step, and its diagnostics; ``objective`` is the one that counts.
 
-    The proposal has the shape of what is refined.
+    ``M`` has the shape of what is refined.
     """
 
-    proposal: np.ndarray
+    M: np.ndarray
     memory: Any
     diagnostics: dict[str, Any]
 
@@ -32,7 +32,7 @@ class Refinement(Protocol):
     def init(self, W: np.ndarray) -> tuple[np.ndarray, Any]:
         """M for the map ``W`` (dA, dB), and the memory of the first step."""
 
-    def step(self, M: np.ndarray, memory: Any) -> Step:
+    def step(self, M: np.ndarray, memory: Any) -> Proposal:
         """The next proposal."""
 
     def project(self, M: np.ndarray) -> np.ndarray:
@@ -66,10 +66,10 @@ class MapSteps:
         """The map itself."""
         return W, None
 
-    def step(self, M: np.ndarray, memory: None) -> Step:
+    def step(self, M: np.ndarray, memory: None) -> Proposal:
         """What the function proposes."""
         proposal, diagnostics = self.propose(M)
-        return Step(proposal, None, diagnostics)
+        return Proposal(proposal, None, diagnostics)
 
     def project(self, M: np.ndarray) -> np.ndarray:
         """The nearest (semi-)orthogonal map."""

@@ -11,7 +11,7 @@ from keras import ops
 
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import shared_directions
-from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Rows, Transport, unit_rows
+from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Sides, Transport, unit_rows
 from minivec.backend import compiled
 from minivec.frame import unit
 from minivec.search import top_k
@@ -49,7 +49,7 @@ class Shortlists(Transport):
         """As ``Transport`` has it; the memory holds no shortlist yet."""
         return super().init(W)[0], Lists([], KEPT)
 
-    def _couple(self, M: np.ndarray, rows: Rows, memory: Lists) -> Coupling:
+    def _couple(self, M: np.ndarray, rows: Sides, memory: Lists) -> Coupling:
         b, y = (Z[1][self._candidates] for Z in (self._compared, rows))
         shared = list(in_threads(shared_directions, M))
         if memory.served == KEPT:

@@ -12,7 +12,7 @@ from keras import ops
 
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import polar, retract, shared_directions, trust
-from minivec.algorithm.refinement.loop import Step
+from minivec.algorithm.refinement.loop import Proposal
 from minivec.backend import compiled
 from minivec.frame import unit
 
@@ -25,7 +25,7 @@ FRESH = 1, 4  # where every plan has a sample of its own
 STILL = 3, 1  # where every row takes part, so that a step has no noise of sampling to smooth
 PLANS_WORTH = 700  # known pairs that weigh as much as all plans
 
-Rows = tuple[np.ndarray, np.ndarray]  # one array of each space
+Sides = tuple[np.ndarray, np.ndarray]  # one array of each space
 
 
 class Coupling(NamedTuple):
@@ -74,7 +74,7 @@ class Transport:
         cross = a[:, None] * polar(source.directions.T @ W @ target.directions) * b
         return np.stack([SMALL * cross / np.linalg.norm(cross)] * FOLDS), None
 
-    def step(self, M: np.ndarray, memory: Any) -> Step:
+    def step(self, M: np.ndarray, memory: Any) -> Proposal:
         """Propose the cross-covariances of the plans that ``M`` (FOLDS, rA, rB) leads to, scaled to norm 1.
 
         ``objective`` is the mean cosine under the plan, on rows that this step has not fitted.
@@ -82,7 +82,7 @@ class Transport:
         by_fold, objective, memory = self._plan(M, self._compared, memory)
         others = by_fold.sum(0) - by_fold
         proposal = others / np.linalg.norm(others, axis=(1, 2), keepdims=True)
-        return Step(proposal, memory, {"objective": objective})
+        return Proposal(proposal, memory, {"objective": objective})
 
     def project(self, M: np.ndarray) -> np.ndarray:
         """``M`` itself: every cross-covariance is allowed."""
@@ -101,7 +101,7 @@ class Transport:
         cross = sum(coupling.cross.sum(0) for coupling in couplings)
         return np.asarray(cross), float(np.mean([coupling.objective for coupling in couplings]))
 
-    def unseen_pairs(self, M: np.ndarray) -> Rows:
+    def unseen_pairs(self, M: np.ndarray) -> Sides:
         """Known rows of X (m, rB), each mapped by the map of the other folds, and their partners: unit rows.
 
         That map has not been fitted to them at this level; the map that the level began with may have been.
@@ -112,7 +112,7 @@ class Transport:
             mapped[fold] = unit(x[fold] @ W)
         return mapped, y
 
-    def _plan(self, M: np.ndarray, rows: Rows, memory: Any) -> Coupling:
+    def _plan(self, M: np.ndarray, rows: Sides, memory: Any) -> Coupling:
         """The coupling of ``rows``, (nA, dA) and (nB, dB), by a plan and by the known pairs.
 
         Each pair adds its cross-covariance and its cosine, by its weight: 1 where it counts as much as all plans.
@@ -129,7 +129,7 @@ class Transport:
         objective = (PLANS_WORTH * coupling.objective + m * float(cosine.mean())) / (PLANS_WORTH + m)
         return Coupling(cross, objective, coupling.memory)
 
-    def _couple(self, M: np.ndarray, rows: Rows, memory: Any) -> Coupling:
+    def _couple(self, M: np.ndarray, rows: Sides, memory: Any) -> Coupling:
         """The coupling of ``rows`` without known pairs: a fresh sample of each fold, against one of Y."""
         size, candidates = self._samples
         drawn = (

@@ -20,7 +20,7 @@ COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "AL
 
 
 @dataclass(frozen=True)
-class Step:
+class Statement:
     """A statement that makes part of the new table. ``what`` names the loss without it, empty for a needed step."""
 
     statement: Any
@@ -46,7 +46,7 @@ class Likeness:
         """The sequences of the source's columns, with their last numbers now."""
         return [Counter(*row) for row in self._source._query(SEQUENCES, (self._table,))]
 
-    def computed(self) -> dict[str, Step]:
+    def computed(self) -> dict[str, Statement]:
         """The steps that make the columns that the server computes from the vector, by their names."""
         number, columns = self._columns[self.vector].number, self._columns.values()
         return {c.name: self._generated(c) for c in columns if c.generated and number in c.needs}
@@ -55,10 +55,10 @@ class Likeness:
         """What the source has and a new table does not get, in words."""
         return [what for (what,) in self._source._query(LEFT, {"table": self._table})]
 
-    def _step(self, query: str, what: str = "", **names: Any) -> Step:
-        return Step(self._target._compose(query, **names), what)
+    def _step(self, query: str, what: str = "", **names: Any) -> Statement:
+        return Statement(self._target._compose(query, **names), what)
 
-    def columns(self) -> Iterator[Step]:
+    def columns(self) -> Iterator[Statement]:
         """The steps that make table, columns, sequences, defaults and key."""
         unlogged = self._source._query(TABLE, (self._table,))[0][0]
         yield self._step("CREATE {unlogged} TABLE {table} ()", unlogged=self._sql("UNLOGGED" if unlogged else ""))
@@ -78,10 +78,10 @@ class Likeness:
     def _sql(self, text: str) -> Any:
         return self._target._plain(text)
 
-    def _alter(self, column: Column, query: str, what: str = "", **names: Any) -> Step:
+    def _alter(self, column: Column, query: str, what: str = "", **names: Any) -> Statement:
         return self._step("ALTER TABLE {table} ALTER COLUMN {column} " + query, what, column=column.name, **names)
 
-    def _column(self, column: Column) -> Iterator[Step]:
+    def _column(self, column: Column) -> Iterator[Statement]:
         type_ = self._kind if column.name == self.vector else self._sql(column.definition)
         yield self._step("ALTER TABLE {table} ADD COLUMN {column} {type}", column=column.name, type=type_)
         if column.collation:
@@ -93,7 +93,7 @@ class Likeness:
             what = f"storage {column.storage} of column {column.name}"
             yield self._alter(column, "SET STORAGE {s}", what, s=self._sql(column.storage))
 
-    def _generated(self, column: Column) -> Step:
+    def _generated(self, column: Column) -> Statement:
         return self._step(
             "ALTER TABLE {table} ADD COLUMN {column} {type} GENERATED ALWAYS AS ({e}) {stored}",
             f"generated column {column.name}, {column.expression}",
@@ -101,7 +101,7 @@ class Likeness:
             stored=self._sql("STORED" if column.generated == "s" else "VIRTUAL"),
         )  # fmt: skip
 
-    def _sequence(self, sequence: Counter) -> Iterator[Step]:
+    def _sequence(self, sequence: Counter) -> Iterator[Statement]:
         column, options = self._columns[sequence.column], self._sql(sequence.options)
         if column.identity:
             always = self._sql("ALWAYS" if column.identity == "a" else "BY DEFAULT")
@@ -130,7 +130,7 @@ class Likeness:
             expression = expression.replace(old, new)
         return expression
 
-    def rest(self) -> Iterator[Step]:
+    def rest(self) -> Iterator[Statement]:
         """The steps behind the rows: options, comments, constraints, privileges and row security."""
         _, options, comment, security, forced = self._source._query(TABLE, (self._table,))[0]
         if options:
@@ -161,7 +161,7 @@ class Likeness:
     def _constraints(self) -> list[Any]:
         return self._source._query(CONSTRAINTS, (self._table,))
 
-    def _constrained(self) -> Iterator[Step]:
+    def _constrained(self) -> Iterator[Statement]:
         for name, kind, definition, own, refers, comment in self._constraints():
             what = f"{'check' if kind == 'c' else 'foreign key'} {name}, {definition}"
             later = kind == "f" and _provable(definition)
@@ -174,7 +174,7 @@ class Likeness:
                 query = "COMMENT ON CONSTRAINT {name} ON {table} IS {c}"
                 yield self._step(query, f"comment of constraint {name}", name=name, c=self._literal(comment))
 
-    def proofs(self) -> Iterator[Step]:
+    def proofs(self) -> Iterator[Statement]:
         """The steps that check the foreign keys, in a later transaction, so that other tables are locked briefly."""
         valid = [name for name, kind, definition, *_ in self._constraints() if kind == "f" and _provable(definition)]
         query = "SELECT conname FROM pg_constraint WHERE conrelid = %s AND conname = ANY(%s) AND NOT convalidated"
@@ -182,7 +182,7 @@ class Likeness:
             what = f"foreign key {name} is not valid for all rows"
             yield self._step("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", what, name=name)
 
-    def _policies(self) -> Iterator[Step]:
+    def _policies(self) -> Iterator[Statement]:
         for name, permissive, command, roles, using, check in self._source._query(POLICIES, (self._table,)):
             clauses = "AS " + ("PERMISSIVE" if permissive else "RESTRICTIVE") + f" FOR {COMMANDS[command]}"
             using = f" USING ({using})" if using else ""

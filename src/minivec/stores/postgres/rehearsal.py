@@ -7,7 +7,7 @@ import numpy as np
 
 from minivec.stores.base import Block, Store
 from minivec.stores.errors import Denied, Refused
-from minivec.stores.postgres.carry import Likeness, Step
+from minivec.stores.postgres.carry import Likeness, Statement
 from minivec.stores.postgres.catalog import DENSE, FIRED, KIND, TREE
 from minivec.stores.postgres.reading import Reader
 from minivec.stores.postgres.writing import Writer
@@ -108,12 +108,12 @@ class Rehearsal(Writer):
         if old != new:
             self._run("ALTER TABLE {table} RENAME COLUMN {old} TO {new}", old=old, new=new)
 
-    def _make(self, steps: Iterable[Step]) -> list[str]:
+    def _make(self, steps: Iterable[Statement]) -> list[str]:
         """Take the steps, failed ones twice, and return what failed; StoreError for a step that is needed."""
         failed = [step for step in steps if self._refusal(step)]
         return [f"{step.what}: {refusal}" for step in failed if (refusal := self._refusal(step))]
 
-    def _refusal(self, step: Step) -> str | None:
+    def _refusal(self, step: Statement) -> str | None:
         """Take one step; return the server's reason if it refuses."""
         try:
             with self._connection.transaction():
