@@ -97,7 +97,7 @@ def test_shortlists_that_hold_every_row_are_the_dense_plan(monkeypatch):
     W = np.eye(32, dtype=np.float32)
     transports = [transport_of(kind, X[:400], Y, beta=30, sample=402) for kind in (Transport, Shortlists)]
     dense, listed = (transport.step(*transport.init(W)) for transport in transports)
-    np.testing.assert_allclose(listed.proposal, dense.proposal, atol=1e-4)
+    np.testing.assert_allclose(listed.M, dense.M, atol=1e-4)
     assert listed.diagnostics["objective"] == pytest.approx(dense.diagnostics["objective"], abs=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_a_shortlist_serves_four_plans_of_one_run_and_each_run_has_its_own():
         M, memory = transport.init(random_rotation(32))
         for _ in range(5):
             step = transport.step(M, memory)
-            M, memory = step.proposal, step.memory
+            M, memory = step.M, step.memory
             yield memory.near, M
 
     (first, M), *served, (looked_up, _) = lists()
@@ -125,7 +125,7 @@ def test_a_folds_map_is_not_fitted_on_its_rows(kind):
     def proposed(X):
         changed, rng = replace(problem, X=X), np.random.default_rng(0)
         transport = kind(changed, directions=None, beta=30, sample=1000, rng=rng)
-        return transport._folds, transport.step(*transport.init(np.eye(32, dtype=np.float32))).proposal
+        return transport._folds, transport.step(*transport.init(np.eye(32, dtype=np.float32))).M
 
     folds, before = proposed(X)
     changed = X.copy()
@@ -144,7 +144,7 @@ def test_known_pairs_pull_the_maps_of_the_other_folds():
 
     def turned(pairs):
         transport = transport_of(Transport, X, partners, beta=30, sample=1000, pairs=pairs)
-        return transport, transport.step(*transport.init(R)).proposal
+        return transport, transport.step(*transport.init(R)).M
 
     transport, W = turned(pairs)
     mapped, targets = transport.unseen_pairs(W)

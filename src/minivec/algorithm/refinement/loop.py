@@ -13,9 +13,9 @@ WINDOW = 8  # steps over which an objective is averaged before its gain is measu
 
 
 class Proposal(NamedTuple):
-    """What one step proposes, what it hands to the next step, and its diagnostics; ``objective`` is the one that counts.
+    """What one step proposes, ``M``, in the shape of what is refined; what it hands to the next; and its diagnostics.
 
-    ``M`` has the shape of what is refined.
+    Among the diagnostics, ``objective`` is the one that counts.
     """
 
     M: np.ndarray
