@@ -100,7 +100,7 @@ def test_charts_are_drawn_and_the_user_s_markup_is_text(open_page):
     page = open_page()
     assert page.locator(".bk-Figure").count() == 8
     page.fill("#query", "599")
-    page.wait_for_function("document.querySelectorAll('#rows .pick').length === 1")
+    playwright.expect(page.locator("#rows .pick")).to_have_count(1)
     assert page.locator("#rows .pick").inner_text() == EVIL and page.locator("#rows img").count() == 0
 
 
