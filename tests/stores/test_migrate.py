@@ -445,7 +445,7 @@ def test_killed_at_20_random_moments(kind, tmp_path):
         assert database.run(f"SELECT count(*) FROM ({one} EXCEPT {other}) x") == [(0,)]
 
 
-def test_the_server_goes_away_and_comes_back(tmp_path):
+def test_the_server_goes_away_and_comes_back():
     pytest.importorskip("psycopg")
     # The server has a user of its own, to whom another run of pytest closes its temporary folders.
     folder = Path(tempfile.gettempdir()) / f"minivec-restarted-{os.getpid()}"
