@@ -103,7 +103,8 @@ def kept(block: Block, mask: np.ndarray) -> Block:
     payload = block.payload
     if payload is not None:
         payload = payload.take(rows) if hasattr(payload, "take") else [payload[i] for i in rows]
-    missing = [i for i, row in enumerate(rows) if row in set(block.missing)]
+    without = set(block.missing)
+    missing = [i for i, row in enumerate(rows) if row in without]
     return Block([block.keys[i] for i in rows], block.vectors[rows], payload, block.position, missing)
 
 

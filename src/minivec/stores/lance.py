@@ -316,7 +316,8 @@ class LanceStore(Store):
             raise Refused(self._fixed())
         rows = np.flatnonzero(np.asarray(block.keys) >= self.count()).tolist()
         if rows:
-            missing = [i for i, row in enumerate(rows) if row in set(block.missing)]
+            without = set(block.missing)
+            missing = [i for i, row in enumerate(rows) if row in without]
             block = Block([], block.vectors[rows], block.payload.take(rows), None, missing)
             with self.guard():
                 self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
