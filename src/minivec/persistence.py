@@ -1,7 +1,7 @@
 """Aligners' files, which need not be trusted: nothing in them is run, and all of it is checked.
 
 Keras's own loader makes whatever objects a file asks for. An aligner is known to consist of two widths, a history in
-JSON and at most eight float32 arrays. Only those are read, and the size of each is known before.
+JSON and at most nine float32 arrays. Only those are read, and the size of each is known before.
 """
 
 import io
@@ -17,12 +17,12 @@ import numpy as np
 
 from minivec.files import replacing
 
-FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine")  # what maps A to B
+FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine", "unit")  # what maps A to B
 BACKWARD = ("source_norm", "inverse_W")  # what the way back needs beside them
 TENSORS = "model.safetensors"  # in a folder that save_pretrained wrote
 
 CONFIG, METADATA, H5 = "config.json", "metadata.json", "model.weights.h5"  # in a .keras archive
-IN_H5 = ("source_mean", "target_mean", "source_norm", "target_norm", "W", "inverse_W", "expected_cosine", "aligned")
+IN_H5 = ("source_mean", "target_mean", "source_norm", "target_norm", "W", "inverse_W", "expected_cosine", "aligned", "unit")
 LARGEST_JSON = 16 << 20  # bytes; a history of 100,000 steps has some 10 million
 LARGEST_H5_FRAME = 1 << 20  # bytes that HDF5 may need beside the arrays; it needs some 8,000
 # What the libraries that read a file raise where it is damaged.
@@ -86,7 +86,7 @@ def read_tensors(path: str | Path, make: Callable[[Stored], T]) -> T:
     _check_readable(Path(path))
     with _named(path, "not a map that minivec exported", SafetensorError), safe_open(path, "numpy") as file:
         present = set(file.keys())
-        missing = sorted(set(FORWARD) - present)
+        missing = sorted(set(FORWARD) - present - {"unit"})
         if missing:
             raise ValueError(f"no tensor {missing[0]!r}")
         names = [name for name in (*FORWARD, *BACKWARD) if name in present]
@@ -212,6 +212,8 @@ def _weights(data: bytes, config: dict[str, Any]) -> dict[str, np.ndarray]:
     with h5py.File(io.BytesIO(data), "r") as file:
         variables = _own(file, "vars", h5py.Group)
         for i, name in enumerate(IN_H5):
+            if name == "unit" and str(i) not in variables:  # of version 0.1.0
+                continue
             array = _own(variables, str(i), h5py.Dataset)
             shape = shapes.get(name, ())
             if array.shape != shape or array.dtype != np.float32:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from minivec.map import LinearMap
 
@@ -47,6 +48,7 @@ class MapWeights(keras.Model):
         self.inverse_W = self._weight("inverse_W", dB, dA)
         self.expected_cosine = self._weight("expected_cosine")
         self._aligned = self._weight("aligned")
+        self.unit = self._weight("unit")
 
     def _weight(self, name: str, *shape: int) -> keras.Variable:
         return self.add_weight(name=name, shape=shape, initializer="zeros", dtype="float32", trainable=False)
@@ -77,6 +79,8 @@ class MapWeights(keras.Model):
         """Load the weights, and whether they are a map: compiled calls cannot ask."""
         if "1" in store:  # the mean of B
             self._make_weights(store["1"].shape[0])
+        if "7" in store and "8" not in store:  # a file of version 0.1.0, whose maps know no ``unit``
+            store = {**{name: store[name] for name in store.keys()}, "8": np.zeros((), np.float32)}
         super().load_own_variables(store)
         self._is_aligned = self.built and bool(self._aligned.value)
 
