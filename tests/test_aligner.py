@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -233,6 +235,15 @@ def test_a_saved_model_loads_with_identical_outputs(tmp_path):
     np.testing.assert_array_equal(loaded.predict(A, verbose=0), model.predict(A, verbose=0))  # compiled, at once
     np.testing.assert_array_equal(mapped(loaded, A), mapped(model, A))
     np.testing.assert_array_equal(mapped(loaded.inverse(), mapped(model, A)), mapped(model.inverse(), mapped(model, A)))
+
+
+def test_keras_alone_says_shortly_that_it_does_not_know_the_class(tmp_path):
+    model, *_ = aligned(16, 24)
+    model.save(tmp_path / "aligner.keras")
+    code = f"import keras; keras.models.load_model({str(tmp_path / 'aligner.keras')!r})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    message = run.stderr[run.stderr.rindex("TypeError: ") :]
+    assert "MiniVec2VecAligner" in message and len(message) < 1500
 
 
 @pytest.mark.parametrize("built", [True, False])

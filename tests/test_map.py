@@ -286,3 +286,30 @@ def test_info_shows_what_it_can(path, run):
     assert ("source norm" in out) == (path != KEPT[1])
     assert ("A to B" in out) == (path == KEPT[1])
     assert ("unknown" in facts["date"]) == (path != KEPT[0])
+
+
+def test_mapped_rows_can_be_as_long_as_the_target_s():
+    aligner, rows = fitted()
+    B = 3 * supervised.spaces(16, 24)[1]
+    bridge = aligner.map
+    long = bridge.of_lengths("target")
+    assert long.length == pytest.approx(np.exp(np.log(np.linalg.norm(B, axis=1)).mean()), rel=1e-5)
+    np.testing.assert_allclose(long(rows), bridge(rows) * long.length, rtol=1e-6)
+    np.testing.assert_array_equal(long(rows[0]), bridge(rows[0]) * np.float32(long.length))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(long))(rows), long(rows))
+    assert long.fingerprint != bridge.fingerprint and long.of_lengths("unit").fingerprint == bridge.fingerprint
+    assert long.inverse().length == bridge.inverse().length == 1
+    with pytest.raises(ValueError, match="lengths must be unit or target; got 'raw'"):
+        bridge.of_lengths("raw")
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_lengths_of_1_stay_1(path):
+    bridge = open_map(path)  # migrations that version 0.1.0 began go on
+    assert bridge.of_lengths("target") is bridge
+    A, B = supervised.spaces(16, 24)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        supervised.install(monkeypatch)
+        aligner = MiniVec2VecAligner(16)
+        aligner.align(A, unit(B))
+    assert aligner.map.of_lengths("target").length == 1

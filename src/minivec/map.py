@@ -16,11 +16,14 @@ from minivec.spaces import inverted
 
 TOGETHER = 512  # rows that stay in the processor's cache from one operation to the next
 SQUARES = (1e-20, 1e30)  # squared lengths of rows between which float32 is exact enough
+LENGTHS = ("unit", "target")  # of mapped rows
 NEAR = 1e-5  # of the mean's length: rows that are as near to the mean differ from it by rounding only
 
 
 class LinearMap:
-    """Maps raw vectors of space A to unit vectors that can be compared by cosine with raw vectors of space B.
+    """Maps raw vectors of space A to vectors that can be compared by cosine with raw vectors of space B.
+
+    The mapped rows have length 1, unless ``of_lengths`` has made a map whose rows are as long as B's.
 
     >>> bridge = open_map("aligner.keras")
     >>> bridge(query)  # (dA,) to (dB,), or (n, dA) to (n, dB), float32
@@ -49,6 +52,7 @@ class LinearMap:
 
     weights: Mapping[str, np.ndarray]
     history: dict[str, Any]
+    length: float
     share: float
     scaled: bool
     beyond: float
@@ -59,14 +63,18 @@ class LinearMap:
     _part: np.ndarray
     _mean2: float
 
-    def __init__(self, weights: Mapping[str, Any], history: Mapping[str, Any] | None = None):
-        """Copy the arrays; ValueError for one that is missing, not finite or of a shape that does not fit."""
+    def __init__(self, weights: Mapping[str, Any], history: Mapping[str, Any] | None = None, length: float = 1.0):
+        """Copy the arrays; ValueError for one that is missing, not finite or of a shape that does not fit.
+
+        ``length`` is that of mapped rows.
+        """
         arrays = _checked(weights)
         W, mean = np.asfortranarray(arrays["W"]), arrays["target_mean"]  # a single vector maps faster this way
         share, mean2, scaled = float(arrays["expected_cosine"]), float(mean @ mean), bool(arrays["unit"])
         vars(self).update(
             weights=MappingProxyType(arrays),
             history=dict(history or {}),
+            length=length,
             share=share,
             scaled=scaled,
             beyond=(1.0 if scaled else float(arrays["target_norm"]) ** 2) - mean2,
@@ -82,7 +90,7 @@ class LinearMap:
         raise AttributeError(f"a LinearMap is read-only: make a new one to change {name}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.weights), self.history)
+        return type(self), (dict(self.weights), self.history, self.length)
 
     @classmethod
     def of(cls, aligner: Any) -> "LinearMap":
@@ -126,7 +134,22 @@ class LinearMap:
         digest = blake2b(digest_size=16)
         for name in sorted(FORWARD if self.scaled else set(FORWARD) - {"unit"}):  # as version 0.1.0 did
             digest.update(self.weights[name].tobytes())
+        if self.length != 1:
+            digest.update(np.float64(self.length).tobytes())
         return digest.hexdigest()
+
+    def of_lengths(self, lengths: str = "target") -> "LinearMap":
+        """The same map, with mapped rows of length 1 ("unit") or as long as B's raw rows ("target").
+
+        B's rows are taken to be as long as their typical length; within a thousandth of 1 that is 1. Only a search that
+        does not go by cosine sees a difference. Maps of version 0.1.0 give length 1 in either case. ValueError for
+        other words.
+        """
+        if lengths not in LENGTHS:
+            raise ValueError(f"lengths must be {' or '.join(LENGTHS)}; got {lengths!r}")
+        norm = float(self.weights["target_norm"])
+        length = norm if lengths == "target" and self.scaled and abs(norm - 1) > 1e-3 else 1.0
+        return self if length == self.length else LinearMap(self.weights, self.history, length)
 
     def inverse(self) -> "LinearMap":
         """The map from B to A; ValueError where the weights hold one direction only.
@@ -149,16 +172,18 @@ class LinearMap:
         return LinearMap({**weights, **turned}, inverted(self.history))
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
-        """Raw vectors (dA,) or (n, dA) of A to unit vectors (dB,) or (n, dB), float32; ValueError for other shapes."""
+        """Raw vectors (dA,) or (n, dA) of A to vectors (dB,) or (n, dB), float32; ValueError for other shapes."""
         x = np.asarray(x, np.float32)
         if x.ndim not in (1, 2) or x.shape[-1] != len(self._W):
             raise ValueError(f"expected ({len(self._W)},) or (n, {len(self._W)}); got shape {x.shape}")
         if x.ndim == 1:
-            return self._row(x)
+            return self._row(x) if self.length == 1 else self._row(x) * np.float32(self.length)
         mapped = np.empty((len(x), self._W.shape[1]), np.float32)
         for start in range(0, len(x), TOGETHER):
             rows = slice(start, start + TOGETHER)
             self._rows(x[rows], mapped[rows])
+        if self.length != 1:
+            mapped *= np.float32(self.length)
         return mapped
 
     def _row(self, x: np.ndarray) -> np.ndarray:
@@ -198,7 +223,7 @@ class LinearMap:
         return z
 
     def _tamed(self, x: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (n, dA) of which the ``odd`` ones have squares that float32 holds now, and the factors (n, 1) of the mean."""
+        """Rows (n, dA) whose ``odd`` ones float32 can square now, and the factors (n, 1) of the mean."""
         x, shrunk = x.copy(), np.ones((len(x), 1), np.float32)
         if self.scaled:
             x[odd] = directions(x[odd])

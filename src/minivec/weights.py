@@ -1,11 +1,14 @@
 """The map as the weights of a Keras model: how they are made, filled and loaded."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from minivec.map import LinearMap
+from minivec.persistence import HISTORY_FILE, checked_history
 
 
 class MapWeights(keras.Model):
@@ -90,3 +93,11 @@ class MapWeights(keras.Model):
             self._make_weights(len(weights[1]))
         super().set_weights(weights)
         self._is_aligned = self.built and bool(self._aligned.value)
+
+    def save_assets(self, dir_path: str) -> None:
+        """Put the history beside the weights: in the configuration, Keras would print it whole with its errors."""
+        (Path(dir_path) / HISTORY_FILE).write_text(json.dumps(self.history), "utf-8")
+
+    def load_assets(self, dir_path: str) -> None:
+        """Take over the history that ``save_assets`` wrote."""
+        self.history = checked_history(json.loads((Path(dir_path) / HISTORY_FILE).read_text("utf-8")))

@@ -30,12 +30,12 @@ class TorchAdapter(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The map; ``x`` is cast to the weights' dtype."""
         x = x.to(self.W.dtype)
-        largest = x.abs().amax(-1, keepdim=True)
+        largest = torch.amax(x.abs(), dim=-1, keepdim=True)
         tamed = x / largest.clamp(min=1e-30)
-        rows = tamed / tamed.norm(dim=-1, keepdim=True).clamp(min=1.0)
+        rows = tamed / torch.linalg.vector_norm(tamed, dim=-1, keepdim=True).clamp(min=1.0)
         shrunk = torch.where(self.unit > 0, torch.ones_like(largest), 1.0 / (largest / 1e15).clamp(min=1.0))
         z = torch.matmul(torch.where(self.unit > 0, rows, x * shrunk) - shrunk * self.source_mean, self.W)
-        size = z.norm(dim=-1, keepdim=True)
+        size = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         v = torch.where(size <= self.near * shrunk, torch.zeros_like(z), z / size.clamp(min=1e-30))
         along = torch.matmul(v, self.target_mean).unsqueeze(-1)
         reach = torch.sqrt(torch.clamp(along * along + self.beyond, min=0.0)) - along
