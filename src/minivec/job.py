@@ -12,8 +12,8 @@ import numpy as np
 
 from minivec.map import LinearMap
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
-from minivec.validation import constant, not_finite
-from minivec.verify import check_counts, compare, kept
+from minivec.stores.blocks import kept, without_vector
+from minivec.verify import check_counts, compare
 
 CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
 REHEARSED = 256  # rows that a dry run tries to write
@@ -59,7 +59,6 @@ class Job:
     batch: int
     workers: int
     allow_changes: bool
-    skip_bad_rows: bool
     progress: Callable[[int, int], None] | None
     tell: Callable[[str], None] | None
     count: int = 0
@@ -227,14 +226,7 @@ class Job:
         start, X, source = time.perf_counter(), block.vectors, self.source
         if X.shape[1] != self.bridge.shape[0]:
             raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
-        missing = np.zeros(len(X), bool)
-        missing[np.asarray(block.missing, int)] = True
-        for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
-            rows = find(X).astype(int)
-            rows = rows[~missing[rows]]
-            if not self.skip_bad_rows:
-                source.refuse(what, rows, block.keys)
-            missing[rows] = True
+        missing = without_vector(block, source)
         Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
         Y[missing] = 0
         return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start

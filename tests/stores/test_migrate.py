@@ -22,7 +22,7 @@ import databases
 import supervised
 from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
 from minivec.files import map_rows, open_rows
-from minivec.migrate import fingerprint, migrate, verify
+from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
 X = databases.vectors(90)
@@ -293,7 +293,7 @@ def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
 
 
 def test_fingerprints():
-    assert fingerprint(bridge()) == fingerprint(bridge(history={})) != fingerprint(bridge(seed=1))
+    assert bridge().fingerprint == bridge(history={}).fingerprint != bridge(seed=1).fingerprint
 
 
 # The command line.

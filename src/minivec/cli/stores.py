@@ -24,6 +24,7 @@ from minivec.cli.common import (
     open_directed,
     open_turned,
     print_facts,
+    say,
 )
 from minivec.files import check_output, checked, replacing
 
@@ -62,8 +63,11 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write.")],
     rows: Annotated[int, typer.Option(min=1, help="How many, or all if there are fewer.")] = 50_000,
     seed: Seed = 0,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that are zero, constant, NaN or infinite.")
+    ] = False,
 ) -> None:
-    """Take a uniform random sample of a store's vectors."""
+    """Take a uniform random sample of a store's vectors; rows without a vector are left out, counted and named."""
     check_output(output, (".npy",))
     import numpy as np
 
@@ -71,7 +75,7 @@ def sample(
     from minivec.stores import sample as take
 
     with open_store(store) as opened:
-        X = take(opened, rows, seed)
+        X = take(opened, rows, seed, skip_bad_rows=skip_bad_rows, tell=say)
     with replacing(output) as temporary:
         np.save(temporary, X)
     print(f"{output}: {X.shape[0]:,} rows of {X.shape[1]} dimensions from {opened}")
