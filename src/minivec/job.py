@@ -30,6 +30,7 @@ class Migration:
     - ``verified``: rows that were compared with their source
     - ``caught_up``: rows that were inserted, changed or deleted meanwhile, and are so at the destination now
     - ``skipped``: rows without a vector that can be mapped; ``skipped_keys`` are the first of them
+    - ``uncaught``: rows that are known to have changed, and are at the destination as they were
     - ``notes``: what is not carried over, and what was not caught, a sentence each
     """
 
@@ -44,6 +45,7 @@ class Migration:
     verified: int
     dry_run: bool
     caught_up: int = 0
+    uncaught: int = 0
     skipped: int = 0
     skipped_keys: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Job:
     rows: int = 0
     mapping: float = 0.0
     caught_up: int = 0
+    uncaught: int = 0
     skipped: int = 0
     skipped_keys: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -185,14 +188,13 @@ class Job:
             try:
                 state = self._apply(changes, state)
             except Refused as error:
-                self.notes.append(
-                    f"{len(changes.written) + len(changes.deleted):,} changed rows were not caught: {error}"
-                )
+                self.uncaught = len(changes.written) + len(changes.deleted)
+                self.notes.append(f"{self.uncaught:,} changed rows were not caught: {error}")
                 return state
         left = source.changes(state.version)
-        rows = len(left.written) + len(left.deleted) if left else 0
-        if rows:
-            self.notes.append(f"{rows:,} rows have changed again since: the same command catches up with them")
+        self.uncaught = len(left.written) + len(left.deleted) if left else 0
+        if self.uncaught:
+            self.notes.append(f"{self.uncaught:,} rows have changed again since: the same command catches up with them")
         return state
 
     def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
@@ -257,6 +259,7 @@ class Job:
             verified=verified,
             dry_run=dry_run,
             caught_up=self.caught_up,
+            uncaught=self.uncaught,
             skipped=self.skipped,
             skipped_keys=tuple(self.skipped_keys),
             notes=(*self.notes, *self.destination.notes),

@@ -335,6 +335,20 @@ def test_commands(tmp_path, monkeypatch, run):
         assert code == 2 and out == "" and what in err and err.count("\n") == 1
 
 
+def test_changes_that_are_not_caught_have_an_exit_code_of_their_own(tmp_path, run):
+    """LanceDB tells what has changed, and files that are written cannot be changed."""
+    lance, parquet = Lance(tmp_path), Parquet(tmp_path)
+    lance.fill("docs", X)
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    words = "migrate", lance.url("docs"), parquet.url("new"), "-a", tmp_path / "bridge.safetensors"
+    assert run(*words)[0] == 0
+    lance.db.open_table("docs").update(where="id = 17", values={"text": "another"})
+    code, out, err = run(*words, "--json")
+    assert code == 4 and json.loads(out)["uncaught"] == 2  # the new row, and the old one
+    assert err.splitlines()[-1].startswith("minivec: NOT UP TO DATE: ") and "rows that are written cannot" in err
+    assert run(*words)[0] == 4
+
+
 def test_align_takes_stores(tmp_path, monkeypatch, run):
     pytest.importorskip("lancedb")
     monkeypatch.chdir(tmp_path)

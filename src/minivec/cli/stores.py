@@ -20,6 +20,7 @@ from minivec.cli.common import (
     app,
     check_whole,
     check_width,
+    fail,
     open_all,
     open_directed,
     open_turned,
@@ -54,6 +55,7 @@ ChangedAt = Annotated[str | None, typer.Option(help="A column of SOURCE that tel
 WithoutTriggers = Annotated[
     bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
 ]
+UNCAUGHT = 4  # the exit code of a migration that is whole but for rows that changed meanwhile
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
 
 
@@ -136,6 +138,9 @@ def migrate(
         print_facts(asdict(result), as_json)
     else:
         _print_migration(result, spaces.described(bridge.history, result.widths), "" if verify_all else "random ")
+    if result.uncaught:
+        rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
+        fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
 
 
 @contextmanager
