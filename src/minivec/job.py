@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minivec import spaces
 from minivec.map import LinearMap
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.stores.blocks import kept, without_vector
@@ -106,7 +107,7 @@ class Job:
             raise ValueError(f"{source}: it is empty")
         if schema.width != width:
             raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {width}")
-        _check_not_mapped(source, self.bridge)
+        self.notes += _check_not_mapped(source, self.bridge)
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
@@ -157,6 +158,7 @@ class Job:
             count=self.count,
             version=source.pin(),
             column=source.column,
+            space=spaces.names(self.bridge.history)[1],
         )
         self.notes += destination.losses(source)
         return destination.create(source, self.bridge.shape[1], state)
@@ -289,11 +291,21 @@ def _is_same_source(noted: str, source: Store) -> bool:
         return False
 
 
-def _check_not_mapped(source: Store, bridge: LinearMap) -> None:
-    """Refuse a source that this map has made: its vectors are those of the target space already."""
-    try:
-        made = source.checkpoint()
-    except Refused:  # there is something, and no migration has made it
-        return
-    if made is not None and made.aligner == bridge.fingerprint and made.new_column == source.schema().column:
+def _check_not_mapped(source: Store, bridge: LinearMap) -> list[str]:
+    """Refuse a source whose vectors a migration has moved to a space that this map does not lead from.
+
+    Returns a note where another map has made them.
+    """
+    made = source.origin()
+    if made is None:
+        return []
+    if made.aligner == bridge.fingerprint:
         raise ValueError(f"{source}: this aligner has mapped its vectors already, from {made.source}")
+    space, name = made.space, spaces.names(bridge.history)[0]
+    if space and name and space != name:
+        there = f"another aligner has mapped its vectors to the space {space!r} already, from {made.source}"
+        raise ValueError(f"{source}: {there}; this aligner leads from {name!r}: give one that leads from {space!r}")
+    there = f" to the space {space!r}" if space else ""
+    return [
+        f"{source}: another aligner has mapped its vectors{there}, from {made.source}; this one maps them once more"
+    ]

@@ -140,6 +140,55 @@ def test_verify_finds_a_changed_row(tmp_path):
         verify(database.url("docs"), database.url("new"), ADAPTER)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "lance", "postgres", "qdrant"])
+def test_a_column_that_the_first_run_named_need_not_be_named_again(kind, tmp_path):
+    database = MAKERS[kind](tmp_path)
+    database.fill("docs", X)
+    named = database.url("new") + ("&" if kind == "postgres" else "?") + "column=w"
+    with pytest.raises(Killed):
+        migrate(source(database), named, ADAPTER, batch=20, progress=interrupted_after(2))
+    result = migrate(source(database), database.url("new"), ADAPTER, batch=20, verify="all")
+    assert (result.written, result.verified) == (50, 90)
+    assert verify(source(database), database.url("new"), ADAPTER, "all") == 90
+    assert migrate(source(database), named, ADAPTER).written == 0
+
+
+def renamed(database):
+    """The migrated table or collection under another name."""
+    if isinstance(database, Parquet):
+        (database.root / "new").rename(database.root / "moved")
+    elif isinstance(database, Lance):
+        (database.root / "new.lance").rename(database.root / "moved.lance")
+    elif isinstance(database, Postgres):
+        database.run("ALTER TABLE new RENAME TO moved")
+    elif isinstance(database, Chroma):
+        database.client.get_collection("new", embedding_function=None).modify(name="moved")
+    else:
+        pytest.skip("Qdrant's collections keep their names")
+
+
+def between(source_name, target_name, seed=0):
+    """A square map between spaces of these names."""
+    return bridge(6, 6, seed, databases.RELIABLE | {"spaces": {"source": source_name, "target": target_name}})
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_source_that_a_migration_has_made_is_recognised(database, rename):
+    """Under another name too. The same map and a map from another space are refused; a chain of maps is told."""
+    first = between("ada", "small")
+    migrate(source(database), database.url("new"), first)
+    if rename:
+        renamed(database)
+    made = database.url("moved" if rename else "new")
+    with pytest.raises(ValueError, match="this aligner has mapped its vectors already, from .*docs"):
+        migrate(made, database.url("twice"), first)
+    with pytest.raises(ValueError, match="to the space 'small' already, from .*docs.*; this aligner leads from 'ada'"):
+        migrate(made + "?column=v" * isinstance(database, Qdrant), database.url("twice"), between("ada", "large", 1))
+    for second in (between("small", "large", 1), bridge(6, 6, 2)):
+        result = migrate(made + "?column=v" * isinstance(database, Qdrant), database.url("next"), second, dry_run=True)
+        assert "another aligner has mapped its vectors to the space 'small', from" in " ".join(result.notes)
+
+
 def test_files_of_arrays(tmp_path):
     np.save(tmp_path / "old.npy", X)
     for name in ("new.npy", "new.safetensors"):

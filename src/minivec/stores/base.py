@@ -253,6 +253,14 @@ class Store(ABC):
         ValueError where there is something that no migration has made.
         """
 
+    def origin(self) -> Checkpoint | None:
+        """The state of the migration that made this source's vectors, under whatever name, or None."""
+        try:
+            made = self.checkpoint()
+        except Refused:  # there is something, and no migration has made it
+            return None
+        return made if made is not None and made.new_column == self.schema().column else None
+
     @abstractmethod
     def create(self, source: "Store", width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Make the column, table or collection for rows of ``source`` with vectors of this width, and note the state.

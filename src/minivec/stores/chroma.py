@@ -211,6 +211,14 @@ class ChromaStore(Store):
             raise Refused(f"{self}: it exists, and no migration has made it; name another collection")
         return state
 
+    def origin(self) -> Checkpoint | None:
+        """By the collection's id, which it keeps under another name."""
+        notes, place = self._find(MIGRATIONS), str(self._collection.id)
+        with self.guard():
+            found = notes.get(where_document={"$contains": place})["documents"] if notes else []
+        made = (Checkpoint.from_json(text, self) for text in found)
+        return next((state for state in made if state.own.get("place") == place), None)
+
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """A collection like the source's."""
         if not isinstance(source, ChromaStore):
