@@ -179,13 +179,13 @@ def test_a_source_that_a_migration_has_made_is_recognised(database, rename):
     migrate(source(database), database.url("new"), first)
     if rename:
         renamed(database)
-    made = database.url("moved" if rename else "new")
+    made = database.url("moved" if rename else "new") + "?column=v" * isinstance(database, Qdrant)
     with pytest.raises(ValueError, match="this aligner has mapped its vectors already, from .*docs"):
         migrate(made, database.url("twice"), first)
     with pytest.raises(ValueError, match="to the space 'small' already, from .*docs.*; this aligner leads from 'ada'"):
-        migrate(made + "?column=v" * isinstance(database, Qdrant), database.url("twice"), between("ada", "large", 1))
+        migrate(made, database.url("twice"), between("ada", "large", 1))
     for second in (between("small", "large", 1), bridge(6, 6, 2)):
-        result = migrate(made + "?column=v" * isinstance(database, Qdrant), database.url("next"), second, dry_run=True)
+        result = migrate(made, database.url("next"), second, dry_run=True)
         assert "another aligner has mapped its vectors to the space 'small', from" in " ".join(result.notes)
 
 

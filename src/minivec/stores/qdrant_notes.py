@@ -54,7 +54,7 @@ class Notes:
         """The state of the only vector that a migration made which named it; Refused where there are several."""
         with self._store.guard():
             vectors = self._client.get_collection(self._collection).config.params.vectors
-        found = {}
+        found: dict[str, Checkpoint] = {}
         for name in vectors if isinstance(vectors, dict) else ():
             self._name(name)
             if (payload := self._read(self._state)) is not None:
