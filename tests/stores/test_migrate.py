@@ -153,6 +153,22 @@ def test_a_column_that_the_first_run_named_need_not_be_named_again(kind, tmp_pat
     assert migrate(source(database), named, ADAPTER).written == 0
 
 
+@pytest.mark.parametrize("kind", ["parquet", "lance"])
+def test_other_vectors_beside_the_mapped_ones(kind, tmp_path):
+    """The destination knows which of its columns are the mapped vectors, in the run that makes it too."""
+    database = MAKERS[kind](tmp_path)
+    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    if kind == "lance":
+        database.db.create_table("docs", rows)
+    else:
+        (tmp_path / "docs").mkdir()
+        pq.write_table(rows, tmp_path / "docs" / "a.parquet")
+    for written in (90, 0):
+        result = migrate(database.url("docs?column=v"), database.url("new"), ADAPTER, batch=40, verify="all")
+        assert (result.written, result.verified) == (written, 90)
+    same(database.read("new"), expected(X, ADAPTER))
+
+
 def renamed(database):
     """The migrated table or collection under another name."""
     if isinstance(database, Parquet):
@@ -331,6 +347,34 @@ def test_parquet_files_with_null_vectors(tmp_path):
     assert (result.skipped, result.skipped_keys, result.verified) == (1, (7,), 90)
     assert [row["v"] is None for row in pq.read_table(database.url("new")).to_pylist()].index(True) == 7
     assert sample(database.url("docs"), 90).shape == (89, 6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_row_without_a_vector_becomes(kind, tmp_path):
+    """As the table of the docs has it: Chroma alone leaves it out."""
+    database, rows = MAKERS[kind](tmp_path), X.copy()
+    rows[7] = 0
+    database.fill("docs", rows)
+    key = databases.table(X)["id"][7].as_py()
+    result = migrate(source(database), database.url("new"), ADAPTER, skip_bad_rows=True, verify="all")
+    assert result.skipped == 1
+    if kind == "qdrant":
+        (point,) = database.client.retrieve("new", [key], with_vectors=True)
+        assert "v" not in point.vector and "other" in point.vector
+        return
+    made = database.read("new")
+    assert key not in made if kind == "chroma" else made[key][1] is None
+
+
+def test_columns_and_metadata_of_parquet_files(tmp_path):
+    """They come along."""
+    (tmp_path / "docs").mkdir()
+    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    pq.write_table(rows.replace_schema_metadata({"about": "texts"}), tmp_path / "docs" / "a.parquet")
+    migrate(f"{tmp_path}/docs?column=v", tmp_path / "new", ADAPTER, batch=40, verify="all")
+    made = pq.read_table(tmp_path / "new")
+    assert made.column_names == rows.column_names and made["other"].to_pylist() == rows["other"].to_pylist()
+    assert made.schema.metadata == {b"about": b"texts"}
 
 
 def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):

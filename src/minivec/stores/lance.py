@@ -266,6 +266,7 @@ class LanceStore(Store):
         """A table with the source's columns, in their order."""
         state = checkpoint.but(new_column=self._new_column(source))
         self._make(self.folder, source, width, state)
+        self.resume(state)
         return state
 
     def _new_column(self, source: Store) -> str:
