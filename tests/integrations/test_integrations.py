@@ -186,3 +186,30 @@ def test_llama_index(fitted):
     np.testing.assert_allclose(asyncio.run(aligned.aget_query_embedding("bb")), mapped[1], atol=1e-6)
     index = VectorStoreIndex([TextNode(text=text) for text in texts], embed_model=aligned)
     assert index.as_retriever(similarity_top_k=1).retrieve("ccc")[0].text == "ccc"
+
+
+def test_llama_index_writes_and_reads_it(fitted):
+    pytest.importorskip("llama_index.core")
+    from llama_index.core import MockEmbedding
+    from llama_index.core.embeddings.loading import load_embed_model
+
+    from minivec.integrations.llama_index import AlignedEmbedding
+
+    aligner, *_ = fitted
+    bridge = aligner.map
+    aligned = AlignedEmbedding(MockEmbedding(aligner.embedding_dim), bridge)
+    assert aligned.to_dict()["class_name"] == AlignedEmbedding.class_name() == "AlignedEmbedding"
+    expected = aligned.get_text_embedding("a")
+    text = aligned.to_json()
+    read = [
+        AlignedEmbedding.from_json(text),
+        AlignedEmbedding.from_dict(json.loads(text)),
+        AlignedEmbedding.from_json(text, base=MockEmbedding(aligner.embedding_dim)),
+        load_embed_model(json.loads(text)),
+    ]
+    for again in read:
+        assert again.adapter.fingerprint == bridge.fingerprint and again.adapter.history == bridge.history
+        assert again.get_text_embedding("a") == expected and again.model_name == aligned.model_name
+    unknown = {**json.loads(text), "base": {"class_name": "elsewhere"}}
+    with pytest.raises(ValueError, match="Invalid Embedding name: elsewhere"):
+        AlignedEmbedding.from_dict(unknown)
