@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import keras
 import numpy as np
@@ -100,6 +101,40 @@ def test_huggingface(fitted, tmp_path):
         assert fact in card.text
     with pytest.raises(OSError, match="a folder without model.safetensors"):
         MiniVec2VecAligner.from_pretrained(tmp_path)
+
+
+def test_a_model_card_says_what_the_hub_reads(fitted, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    aligner, *_ = fitted
+    metrics = {"top1_accuracy": 0.9375, "mean_rank": 1.25}
+    names = {"source": "intfloat/e5-small", "target": 'the "USE": encoder'}
+    aligner.save_pretrained(tmp_path / "repo", **names, metrics=metrics, license="mit")
+    data = hub.ModelCard.load(tmp_path / "repo" / "README.md").data
+    assert (data.license, data.base_model) == ("mit", ["intfloat/e5-small"])
+    assert {result.metric_type: result.metric_value for result in data.eval_results} == metrics
+    aligner.save_pretrained(tmp_path / "plain")
+    data = hub.ModelCard.load(tmp_path / "plain" / "README.md").data
+    assert data.license is data.base_model is data.eval_results is None
+
+
+def test_a_repository_of_the_hub_is_downloaded(fitted, tmp_path, monkeypatch):
+    """By the real library, out of its cache: no network is needed."""
+    hub = pytest.importorskip("huggingface_hub")
+    aligner, A, expected = fitted
+    folder, commit = tmp_path / "models--someone--bridge", "0" * 40
+    aligner.save_pretrained(folder / "snapshots" / commit)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    np.testing.assert_array_equal(MiniVec2VecAligner.from_pretrained("someone/bridge")(A), expected)
+    with pytest.raises(OSError, match="someone/else|cached snapshot"):
+        MiniVec2VecAligner.from_pretrained("someone/else")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(FileNotFoundError, match=r"snapshot_download\('someone/bridge'\)"):
+        MiniVec2VecAligner.from_pretrained("someone/bridge")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        MiniVec2VecAligner.from_pretrained(tmp_path / "nothing" / "here")
 
 
 def test_sentence_transformers(fitted, tmp_path):
