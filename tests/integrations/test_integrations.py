@@ -37,6 +37,23 @@ def test_onnx(fitted, tmp_path, rows):
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
 
 
+def test_onnx_takes_float32_rows_and_half_precision_and_single_rows_once_converted(fitted, tmp_path):
+    """As docs/integrations.md says it; anything else is onnxruntime's error and no wrong row."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    aligner, A, expected = fitted
+    aligner.export(tmp_path / "bridge.onnx")
+    session = runtime.InferenceSession(tmp_path / "bridge.onnx", providers=["CPUExecutionProvider"])
+    half = A.astype(np.float16)
+    (found,) = session.run(None, {"x": half.astype(np.float32)})
+    np.testing.assert_allclose(found, aligner.map(half), atol=1e-5)
+    (found,) = session.run(None, {"x": A[3][None]})
+    np.testing.assert_allclose(found[0], expected[3], atol=1e-5)
+    for rows in (half, A[3]):
+        with pytest.raises(Exception, match="float16|[Rr]ank"):
+            session.run(None, {"x": rows})
+
+
 def test_export_by_suffix(fitted, tmp_path, monkeypatch):
     aligner, A, expected = fitted
     aligner.export(str(tmp_path / "bridge.safetensors"))

@@ -53,7 +53,8 @@ def save(
 
     ``source`` and ``target`` name the encoders in the card; those of the form "owner/name" are its ``base_model``.
     ``metrics`` are figures for it, as ``evaluate_alignment`` returns them, also among its results (``model-index``).
-    ``license`` is the licence of the map, as the hub names it ("mit"). Raises NotAlignedError for a model without a map. Push the folder with Hugging Face's own tools.
+    ``license`` is the licence of the map, as the hub names it ("mit"). Raises NotAlignedError for a model without a
+    map. Push the folder with Hugging Face's own tools.
     """
     bridge = LinearMap.of(aligner)
     history, (dA, dB) = bridge.history, bridge.shape
