@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -139,6 +140,49 @@ np.save("back.npy", again.inverse()(B))
     B = np.load(tmp_path / "B.npy")
     np.testing.assert_allclose(back(B), np.load(tmp_path / "back.npy"), atol=1e-5)
     np.testing.assert_allclose(back(B), saved.inverse()(B), atol=1e-5)
+
+
+EXPORTED = """
+from pathlib import Path
+import minivec
+model = minivec.load("aligner.keras")
+model.export("exported")  # not called before
+assert list(Path("exported").iterdir())
+"""
+PROMISES = """
+import keras, minivec, numpy as np
+A, B = np.load("A.npy"), np.load("B.npy")
+model = minivec.load("aligner.keras")
+expected = np.load("mapped.npy")
+assert np.sum(model(A) * B, axis=1).shape == (len(A),)
+copy = keras.models.clone_model(model)
+copy.set_weights(model.get_weights())
+blank = minivec.MiniVec2VecAligner(16)
+blank.set_weights(model.get_weights())
+model.save_weights("map.weights.h5")
+loaded = minivec.MiniVec2VecAligner(16)  # no target_dim
+loaded.load_weights("map.weights.h5")
+for again in (copy, blank, loaded):
+    np.testing.assert_allclose(again.predict(A, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(again(A), expected, atol=1e-5)
+"""
+BACKENDS = [
+    pytest.param("jax", marks=pytest.mark.skipif(not find_spec("jax"), reason="needs jax")),
+    pytest.param("torch", marks=pytest.mark.skipif(not find_spec("torch"), reason="needs torch")),
+    pytest.param("tensorflow", marks=pytest.mark.tensorflow),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_keras_users_do_works_on_every_backend(saved, tmp_path, backend):
+    run(PROMISES, tmp_path, backend=backend)
+
+
+@pytest.mark.tensorflow
+def test_a_loaded_model_can_be_exported_without_a_call(saved, tmp_path):
+    """Keras writes its own format through TensorFlow only."""
+    pytest.importorskip("tensorflow")
+    run(EXPORTED, tmp_path, backend="tensorflow")
 
 
 def test_a_new_process_without_any_choice_loads_it(saved, tmp_path):
