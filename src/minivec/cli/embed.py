@@ -13,18 +13,21 @@ from minivec.cli.common import AsJson, Seed, app, print_facts, say
 from minivec.files import NAME, check_output, replacing
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from minivec.moving.embed import Cost, Embedded, Progress
 
 SUFFIXES = (".npy", ".parquet")
 EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
-Model = Annotated[
-    str,
-    typer.Option(
-        help="The new model: sentence-transformers:NAME_OR_FOLDER, or https://HOST/v1#MODEL for a server with OpenAI's "
-        "/v1/embeddings call. Its key comes from MINIVEC_API_KEY, or from OPENAI_API_KEY for api.openai.com."
-    ),
-]
+MODEL = typer.Option(
+    "--model",
+    help="The new model: sentence-transformers:NAME_OR_FOLDER, or https://HOST/v1#MODEL for a server with OpenAI's "
+    "/v1/embeddings call. Its key comes from MINIVEC_API_KEY, or from OPENAI_API_KEY for api.openai.com.",
+    show_default=False,
+)
+Model = Annotated[str, MODEL]
+OptionalModel = Annotated[str | None, MODEL]
 Text = Annotated[
     str | None,
     typer.Option(
@@ -123,6 +126,38 @@ def tell(made: "Embedded") -> None:
     """Print on stderr which texts were not embedded, and why."""
     for note in made.notes():
         say(f"note: {note}")
+
+
+class _Made:
+    """Vectors in memory, where a file's rows would do."""
+
+    def __init__(self, name: str, X: "np.ndarray"):
+        self._name, self._X, self.shape = name, X, X.shape
+
+    def __str__(self) -> str:
+        return self._name
+
+    def array(self) -> "np.ndarray":
+        """All rows, (n, d) float32."""
+        return self._X
+
+
+def rows_to_fit(
+    source: str, column: list[str] | None, model: str, cache: Path | None, **sampled: Any
+) -> tuple[Any, Any, Any]:
+    """The rows of a source and of a new model for a fit, and the known pairs or None; skipped texts are told."""
+    from minivec.moving.embed import fit_rows
+    from minivec.stores import open_store
+
+    if len(column or ()) > 1:
+        raise ValueError("--column given twice: with --model there is one input that has vectors")
+    store = open_store(source, column[0] if column else None)
+    with shown() as progress:
+        made = fit_rows(store, model, cache=cache or True, progress=progress, **sampled)
+    for part in made.embedded:
+        tell(part)
+        say(f"embedded {part.cost}")
+    return _Made(str(store), made.XA), _Made(made.embedded[0].model, made.XB), made.pairs
 
 
 @contextmanager
