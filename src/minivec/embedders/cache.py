@@ -75,13 +75,12 @@ class Cached(Streaming):
         """Embed a group of texts, and keep their vectors before they are handed on."""
 
         def keep(numbers: Sequence[int], vectors: np.ndarray | None) -> None:
+            rows = [row for number in numbers for row in group[number][1]]
             if vectors is None:
-                for number in numbers:
-                    done(group[number][1], None)
+                done(rows, None)
                 return
             self._save(model, [group[number][0] for number in numbers], vectors)
-            for number, vector in zip(numbers, vectors, strict=True):
-                done(group[number][1], np.tile(vector, (len(group[number][1]), 1)))
+            done(rows, np.repeat(vectors, [len(group[number][1]) for number in numbers], axis=0))
 
         if group:
             self._embedder.stream([texts[rows[0]] for _, rows in group], kind, keep)
