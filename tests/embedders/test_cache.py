@@ -15,6 +15,8 @@ from embedding_server import Server, tiny
 from minivec.embedders import Cached, EmbedderError, cache, open_embedder, streaming
 from minivec.embedders.cache import default_path
 
+pytest.importorskip("httpx", reason="needs httpx")
+
 TEXTS = [f"text number {i}" for i in range(50)]
 
 

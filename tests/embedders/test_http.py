@@ -117,6 +117,16 @@ def test_all_calls_wait_when_one_is_told_to(server, quick):
     assert len(late) <= 1  # the call that was under way
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Retry-After": "soon"}, {"retry-after-ms": "x"}, {"Retry-After": "-5"}, {"Retry-After": "nan"}]
+)
+def test_a_wait_that_cannot_be_read_is_none(server, quick, headers):
+    server.faults.append(once(429, headers, {}))
+    start = time.monotonic()
+    embedder(server)(TEXTS)
+    assert time.monotonic() - start < 0.9 and len(server.requests) == 2
+
+
 def test_a_long_wait_is_an_error_at_once(server, quick):
     server.faults.append(
         lambda number, texts, good: (429, {"Retry-After": "86400"}, {"error": {"message": "daily limit"}})
@@ -223,7 +233,7 @@ def test_dimensions_that_are_asked_for_must_come(server):
     assert server.requests[0][1]["dimensions"] == 8
 
 
-@pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"", b"[]", b'{"data": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"", b"[]", b'{"data": 3}', b"\xff\xfe", b"[" * 99_999])
 def test_an_answer_that_is_no_json_of_embeddings(server, body):
     server.faults.append(lambda number, texts, good: (200, {}, body))
     refused(server, "not one of /v1/embeddings")

@@ -9,6 +9,8 @@ from databases import MAKERS, vectors
 from embedders.embedding_server import Server, tiny
 from minivec.moving.embed import Cost, embed, fit_rows
 
+pytest.importorskip("httpx", reason="needs httpx")
+
 
 class Tiny:
     """An embedder of one's own, which says what it was asked."""

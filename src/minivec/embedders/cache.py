@@ -21,7 +21,7 @@ CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, width IN
 CREATE TABLE vectors (model INTEGER NOT NULL, text BLOB NOT NULL, vector BLOB NOT NULL, UNIQUE (model, text));
 """
 ASKED = 500  # texts that one query asks for
-GROUP = 1_024  # texts that are embedded before another process gets its turn
+GROUP = 4_096  # texts that are embedded before another process gets its turn
 POLL = 0.05  # seconds between two looks at a lock that another process holds
 
 
