@@ -355,3 +355,15 @@ def test_a_wrong_name_of_a_model(model, part):
     with pytest.raises(ValueError) as caught:
         open_embedder(model, cache=False)
     assert part in str(caught.value) and "very-secret" not in str(caught.value)
+
+
+def test_the_figures_of_the_page():
+    """docs/embedding.md promises these bounds."""
+    from inspect import signature
+
+    from minivec.embedders import http
+    from minivec.moving import embed
+
+    defaults = {name: p.default for name, p in signature(HttpEmbedder).parameters.items()}
+    assert (defaults["most"], defaults["attempts"], defaults["workers"]) == (128, 8, 4)
+    assert (HttpEmbedder.most_bytes, http.LONGEST_WAIT, embed.LONGEST, embed.PAIRS) == (256 << 10, 600, 32_000, 10_000)

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from databases import MAKERS, vectors
 from minivec.moving.texts import texts_of, unsendable
-from minivec.stores import open_store
+from minivec.stores import open_store, sample
 
 
 def read(path, column=None, rows=None, seed=0):
@@ -167,8 +168,15 @@ def test_a_column_that_holds_no_texts(tmp_path):
 
 
 def test_vectors_without_texts(tmp_path):
-    import numpy as np
-
     np.save(tmp_path / "a.npy", vectors(10))
     with open_store(tmp_path / "a.npy") as store, pytest.raises(ValueError, match="no texts, only vectors"):
         texts_of(store, "text", None, 0)
+
+
+def test_the_rows_that_sample_draws_are_those_that_are_embedded(tmp_path):
+    lance = MAKERS["lance"](tmp_path)
+    lance.fill("t", vectors(300))
+    keys, _ = read(lance.url("t"), "text", rows=40, seed=7)
+    with open_store(lance.url("t")) as store:
+        drawn = store.fetch(keys).vectors
+    np.testing.assert_array_equal(sample(lance.url("t"), 40, 7), drawn)
