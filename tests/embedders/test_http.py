@@ -275,6 +275,14 @@ def test_a_text_that_is_too_long_is_found_and_does_not_make_batches_small(server
         made(texts)
 
 
+def test_a_server_that_refuses_every_text_is_not_asked_for_all_of_them(server):
+    server.faults.append(lambda number, texts, good: (400, {}, {"error": "dimensions exceed the maximum"}))
+    made, got = embedder(server, workers=1), []
+    with pytest.raises(EmbedderError, match="400: dimensions exceed the maximum"):
+        made.stream([f"text {i}" for i in range(1_000)], "document", lambda rows, vectors: got.append(rows))
+    assert len(server.requests) < 60
+
+
 KEY = "sk-very-secret-0123456789"
 
 

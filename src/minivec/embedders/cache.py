@@ -41,7 +41,6 @@ class Cached(Streaming):
         self._embedder = embedder
         self.name, self.symmetric = embedder.name, embedder.symmetric
         self.path = default_path() if path is None else Path(path).expanduser()
-        self._models: dict[str, int] = {}
         self.found = 0  # texts whose vector was in the file
 
     @property
@@ -116,6 +115,9 @@ class Cached(Streaming):
         """Keep vectors; EmbedderError where earlier ones of the model are of another width."""
         width = vectors.shape[1]
         with self._open() as connection:
+            connection.execute(
+                "BEGIN IMMEDIATE"
+            )  # to wait for another writer, and not fail between reading and writing
             (known,) = connection.execute("SELECT width FROM models WHERE id = ?", (model,)).fetchone()
             if known not in (None, width):
                 raise EmbedderError(f"{self.name}: vectors of {width} dimensions; {self.path} has its {known}")
@@ -127,14 +129,13 @@ class Cached(Streaming):
     def _model(self, kind: str) -> int:
         """The number of the model, with this kind of texts, in the file."""
         name = self.name if self.symmetric else f"{self.name} ({kind})"
-        if name not in self._models:
-            with self._open() as connection:
-                connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
-                query = "SELECT id, width FROM models WHERE name = ?"
-                self._models[name], width = connection.execute(query, (name,)).fetchone()
-            if self._embedder.width is None:
-                self._embedder.width = width
-        return self._models[name]
+        with self._open() as connection:
+            connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
+            query = "SELECT id, width FROM models WHERE name = ?"
+            number, width = connection.execute(query, (name,)).fetchone()
+        if self._embedder.width is None:
+            self._embedder.width = width
+        return int(number)
 
     @contextmanager
     def _alone(self, model: int) -> Iterator[None]:
