@@ -24,6 +24,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreRows",
+    "drawn",
     "is_url",
     "open_store",
     "redact",
@@ -96,9 +97,7 @@ def sample(
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")
-    chosen = np.arange(len(keys))
-    if rows < len(keys):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(keys), rows, replace=False))
+    chosen = drawn(len(keys), rows, seed)
     parts: list[np.ndarray] = []
     skipped: list[Any] = []
     for start in range(0, len(chosen), store.fetched):
@@ -112,6 +111,13 @@ def sample(
         told = f"{len(skipped):,} of {len(chosen):,} rows ({listed(skipped)})"
         tell(f"{store}: no embeddings in {told}, which are skipped")
     return np.concatenate(parts)
+
+
+def drawn(count: int, rows: int, seed: int) -> np.ndarray:
+    """The numbers, rising, of ``rows`` of ``count`` rows, drawn uniformly; of all of them where there are no more."""
+    if rows >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, rows, replace=False))
 
 
 class StoreRows:
