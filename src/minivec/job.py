@@ -300,5 +300,5 @@ def _check_not_mapped(source: Store, bridge: LinearMap) -> None:
         made = source.checkpoint()
     except Refused:  # there is something, and no migration has made it
         return
-    if made is not None and made.aligner == bridge.fingerprint and made.new_column == source.schema().column:
+    if made is not None and made.aligner == bridge.fingerprint and made.new_column in (None, source.schema().column):
         raise ValueError(f"{source}: this aligner has mapped its vectors already, from {made.source}")
