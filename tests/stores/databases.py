@@ -43,7 +43,7 @@ def table(X, null=None, column="v"):
 class Database:
     """What a test asks of every kind: addresses, rows, and changes of single rows.
 
-    ``read`` gives (text, vector) by id, and None for a vector that is missing. A class that is a kind of its own is a
+    ``read`` gives (text, vector) by id, and ``update`` takes one; None is a vector that is missing. A class that is a kind of its own is a
     line in MAKERS.
     """
 
@@ -54,7 +54,7 @@ class Database:
     payload = True  # whether its rows have more than a vector
     columns = True  # whether vectors lie in a column with a name
     in_place = False  # whether the destination is the source's own rows
-    names = r".*"  # that a table, collection or file may have
+    names = column_names = r".*"  # of tables, collections or files, and of columns: a regular expression
 
     def source(self, name="docs"):
         """The address of the vectors that ``fill`` has made."""
@@ -251,6 +251,7 @@ class Words(Parquet):
 
 class Lance(Database):
     catches = ("insert",)
+    names = r"[a-zA-Z0-9_.-]+"
 
     def __init__(self, root):
         self.db = pytest.importorskip("lancedb").connect(str(root))
@@ -271,7 +272,8 @@ class Lance(Database):
         return read
 
     def update(self, name, key, x):
-        self.db.open_table(name).update(where=f"id = {key}", values={self.column: list(x)})
+        values = {self.column: None if x is None else np.asarray(x).tolist()}
+        self.db.open_table(name).update(where=f"id = {key}", values=values)
 
     def delete(self, name, key):
         self.db.open_table(name).delete(f"id = {key}")
@@ -324,7 +326,8 @@ class Postgres(Database):
 
     def update(self, name, key, x):
         place, column = self.place(name)
-        self.run(f"UPDATE {place} SET {column} = %s WHERE id = %s", None, (str(np.asarray(x).tolist()), key))
+        value = None if x is None else str(np.asarray(x).tolist())
+        self.run(f"UPDATE {place} SET {column} = %s WHERE id = %s", None, (value, key))
 
     def delete(self, name, key):
         self.run(f"DELETE FROM {self.place(name)[0]} WHERE id = %s", None, (key,))
@@ -416,6 +419,8 @@ class ChromaServer(Chroma):
 class Qdrant(Database):
     """Points with two vectors, of which one is mapped."""
 
+    names = column_names = r'[^"]+'
+
     def __init__(self, root):
         pytest.importorskip("qdrant_client")
         from minivec.stores.qdrant import local_client
@@ -458,7 +463,10 @@ class Qdrant(Database):
         from qdrant_client import models
 
         place, column = self.place(name)
-        self.client.update_vectors(place, [models.PointVectors(id=key, vector={column: np.asarray(x).tolist()})])
+        if x is None:
+            self.client.delete_vectors(place, [column], [key])
+        else:
+            self.client.update_vectors(place, [models.PointVectors(id=key, vector={column: np.asarray(x).tolist()})])
 
     def delete(self, name, key):
         self.client.delete(self.place(name)[0], [key])

@@ -1,6 +1,7 @@
 """What holds for every store and format alike: a new one is tested by a line in databases.MAKERS."""
 
 import random
+import re
 import signal
 import subprocess
 
@@ -10,7 +11,7 @@ import pytest
 import databases
 from databases import bridge, command, expected, same
 from minivec.migrate import migrate, verify
-from minivec.stores import StoreError, open_store
+from minivec.stores import StoreError, open_store, sample
 
 X = databases.vectors(30)
 ADAPTER = bridge()
@@ -251,6 +252,75 @@ def test_what_does_not_fit_is_refused_in_one_line_and_leaves_nothing(database, s
         migrate(source, new, doubtful, batch=10, min_confidence=0.2, progress=killed_after(10))
     refused("another aligner", adapter=bridge(seed=1))
     assert migrate(source, new, ADAPTER, batch=10).written == 20  # the same map, whatever is thought of it
+
+
+@pytest.mark.parametrize("fault", ["null", "zero", "constant"])
+def test_a_row_without_a_vector_is_refused_or_kept_without_one(database, source, new, words, run, fault):
+    """A dry run finds it too, and leaves nothing."""
+    if fault == "null" and not database.nulls:
+        pytest.skip("every row has a vector there")
+    key, option = IDS[17], "--skip-nulls" if fault == "null" else "--skip-bad-rows"
+    database.update("docs", key, None if fault == "null" else np.full(6, float(fault == "constant")))
+    before = database.left()
+    code, out, told = run(*words, "--dry-run")
+    assert code == 2 and out == "" and told.count("\n") == 1
+    assert database.left() == before
+    assert run(*words) == (2, "", told)
+    code, _, err = run(*words, option, "--dry-run")
+    assert code == 0 and "1 rows have no vector that can be mapped: " in err
+    code, out, err = run(*words, option, "--verify-all")
+    assert code == 0 and "1 rows have no vector that can be mapped: " in err, err
+    assert "counts agree" in out
+    assert verify(source, new, ADAPTER, "all") == 30
+    wanted = expected(X, ADAPTER)
+    text, _ = wanted.pop(key)
+    made = database.read("new")
+    if database.keeps_nulls:
+        assert made.pop(key) == (text, None)
+    same(made, wanted)
+    assert sample(source, 30).shape == (29, 6) if fault == "null" else True
+
+
+NAMES = ['50% of "Größe\'s" {t}', "SELECT", "a&b=c+d#e;f"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_of_tables_and_columns(database, source, tmp_path, run, name):
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    if not database.in_place:
+        if database.columns and re.fullmatch(database.column_names, name):
+            database.column = name
+        old = name if re.fullmatch(database.names, name) else "odd"
+        database.fill(old, X)
+        source = database.source(database.quoted(old))
+    new = f"new {name}" if len(name) > 6 else f"new{name}"
+    words = "migrate", source, database.url(database.quoted(new)), "-a", tmp_path / "bridge.safetensors"
+    before = database.left()
+    dry = run(*words, "--dry-run")
+    assert database.left() == before
+    code, out, err = run(*words, "--verify-all")
+    assert dry[0] == code, (dry, err)
+    if re.fullmatch(database.names, new):
+        assert code == 0 and "counts agree" in out, err
+        same(database.read(new), expected(X, ADAPTER))
+    else:
+        assert code == 2 and out == "" and err.count("\n") == 1, err
+
+
+def test_what_another_kind_cannot_keep_is_refused_in_one_line(database, source, tmp_path, run):
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    places = [tmp_path / "n.npy", tmp_path / "n.safetensors", tmp_path / "parts"]
+    places += [f"{scheme}://{tmp_path}/n/new" for scheme in ("lance", "chroma", "qdrant")]
+    moved = 0
+    for place in places:
+        words = "migrate", source, place, "-a", tmp_path / "bridge.safetensors"
+        dry, (code, out, err) = run(*words, "--dry-run"), run(*words, "--verify-all")
+        assert dry[0] == code and not (code and dry[2] != err), (dry, err)
+        moved += code == 0
+        assert code == 0 and "counts agree" in out or code == 2 and out == "" and err.count("\n") == 1, err
+    kinds = databases.File | databases.Lance
+    own = isinstance(database, databases.Chroma | databases.Qdrant)
+    assert moved == (2 + 2 * (not database.payload) if isinstance(database, kinds) else own)
 
 
 # Errors of the clients.
