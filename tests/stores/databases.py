@@ -6,6 +6,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,8 +44,8 @@ def table(X, null=None, column="v"):
 class Database:
     """What a test asks of every kind: addresses, rows, and changes of single rows.
 
-    ``read`` gives (text, vector) by id, and ``update`` takes one; None is a vector that is missing. A class that is a kind of its own is a
-    line in MAKERS.
+    ``read`` gives (text, vector) by id; None, there and for ``update``, is a vector that is missing. A class that is a
+    kind of its own is a line in MAKERS.
     """
 
     column = "v"
@@ -64,8 +65,22 @@ class Database:
         """A name as a part of an address."""
         return quote(name, safe="")
 
+    def client_classes(self):
+        """The classes of the client whose methods a migration calls."""
+        return []
+
+    def errors(self):
+        """The exceptions that the client may raise."""
+        return []
+
     def close(self):
         pass
+
+
+def exceptions(*modules):
+    """The classes of exceptions that these modules have."""
+    named = [kind for module in map(import_module, modules) for kind in vars(module).values()]
+    return [kind for kind in named if isinstance(kind, type) and issubclass(kind, Exception)]
 
 
 class File(Database):
@@ -284,6 +299,16 @@ class Lance(Database):
     def left(self):
         return File.left(self)
 
+    def client_classes(self):
+        from lancedb.db import LanceDBConnection
+        from lancedb.query import LanceEmptyQueryBuilder, LanceQueryBuilder
+        from lancedb.table import LanceTable
+
+        return LanceDBConnection, LanceTable, LanceQueryBuilder, LanceEmptyQueryBuilder
+
+    def errors(self):
+        return exceptions("pyarrow.lib", "lancedb.exceptions", "builtins")
+
 
 class Postgres(Database):
     """One server for all tests of a process; a database of its own for each."""
@@ -340,6 +365,12 @@ class Postgres(Database):
     def left(self):
         query = "SELECT attrelid::regclass::text, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
         return self.run(query + "WHERE relnamespace = 'public'::regnamespace AND attnum > 0 ORDER BY 1, 2")
+
+    def client_classes(self):
+        return self.psycopg.Connection, self.psycopg.Cursor, self.psycopg.Copy
+
+    def errors(self):
+        return exceptions("psycopg.errors")
 
 
 class PostgresColumn(Postgres):
@@ -401,6 +432,15 @@ class Chroma(Database):
 
     def left(self):
         return sorted(collection.name for collection in self.client.list_collections())
+
+    def client_classes(self):
+        from chromadb.api.client import Client
+        from chromadb.api.models.Collection import Collection
+
+        return Client, Collection
+
+    def errors(self):
+        return exceptions("chromadb.errors", "httpx", "sqlite3")
 
 
 class ChromaServer(Chroma):
@@ -479,6 +519,16 @@ class Qdrant(Database):
         found = sorted(collection.name for collection in client.get_collections().collections)
         vectors = {name: client.get_collection(name).config.params.vectors for name in found}
         return [(name, *(sorted(kinds) if isinstance(kinds, dict) else [])) for name, kinds in vectors.items()]
+
+    def client_classes(self):
+        from qdrant_client import QdrantClient
+
+        return [QdrantClient]
+
+    def errors(self):
+        from qdrant_client.http.exceptions import ResponseHandlingException
+
+        return [*exceptions("httpx", "grpc"), lambda text: ResponseHandlingException(ValueError(text))]
 
 
 class QdrantServer(Qdrant):

@@ -1,5 +1,6 @@
 """What holds for every store and format alike: a new one is tested by a line in databases.MAKERS."""
 
+import functools
 import random
 import re
 import signal
@@ -324,6 +325,86 @@ def test_what_another_kind_cannot_keep_is_refused_in_one_line(database, source, 
 
 
 # Errors of the clients.
+
+
+def said(kind, text):
+    """An exception of this class that says ``text``, or None where it takes more than a text."""
+    try:
+        return kind(text)
+    except TypeError:
+        return None
+
+
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_exception_of_the_client_is_one_line(database, source, run, tmp_path, monkeypatch, step):
+    if database.in_place:
+        pytest.skip("its client is that of another kind")
+    words = "sample", source, "-o", tmp_path / "x.npy"
+    kinds = [*database.errors()[::step], RuntimeError, KeyError]
+    for error in filter(None, (said(kind, "the server\nsays 100% no") for kind in kinds)):
+
+        def fails(self, error=error):
+            with self.guard():
+                raise error
+
+        monkeypatch.setattr(type(open_store(source)), "schema", fails)
+        code, out, err = run(*words)
+        assert code == 2 and out == "" and err.count("\n") == 1 and "100% no" in err, (type(error), err)
+
+
+def calls(monkeypatch, classes, work):
+    """The methods of these classes that ``work`` calls, and how often."""
+    counts = {}
+    for kind in classes:
+        for name, method in vars(kind).items():
+            if callable(method) and not name.startswith("_") and name != "close" and not isinstance(method, type):
+                monkeypatch.setattr(kind, name, counted(method, counts, (kind, name)))
+    work()
+    monkeypatch.undo()
+    return counts
+
+
+def counted(method, counts, key):
+    @functools.wraps(method)
+    def call(*arguments, **options):
+        counts[key] = counts.get(key, 0) + 1
+        return method(*arguments, **options)
+
+    return call
+
+
+def fails_at(method, number):
+    """A method that raises the client's error at its call of this number, and works before."""
+    done = []
+
+    @functools.wraps(method)
+    def call(*arguments, **options):
+        done.append(1)
+        if len(done) == number:
+            raise RuntimeError("the server\nsays 100% no")
+        return method(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_whichever_call_of_the_client_fails_the_error_is_one_line(database, source, words, run, place):
+    """And the same command goes on: whatever the failed call has left is no obstacle."""
+    if not (classes := database.client_classes()):
+        pytest.skip("it has no client")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found = calls(monkeypatch, classes, lambda: run(*words[:2], database.url("whole"), *words[3:]))
+    assert found
+    for number, ((kind, name), times) in enumerate(found.items()):
+        line = *words[:2], database.url(f"new{number}"), *words[3:]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(kind, name, fails_at(vars(kind)[name], 1 if place == "first" else times))
+            code, out, err = run(*line)
+        lines = [text for text in err.splitlines() if not text.startswith("minivec: note:")]
+        assert code == 0 or code == 2 and len(lines) == 1 and "says 100% no" in err, (name, code, err)
+        code, out, err = run(*line, "--verify-all")
+        assert code == 0 and "counts agree" in out, (name, err)
 
 
 def test_guards_let_interrupts_through_and_catch_panics(tmp_path):
