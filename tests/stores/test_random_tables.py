@@ -64,7 +64,7 @@ def checked(examples, cells, work):
     """Run ``work`` on this many random tables and sizes of a block."""
 
     @settings(max_examples=examples, **FEW)
-    @given(rows(cells), st.integers(1, 15))
+    @given(rows(cells), st.integers(4, 15))
     def check(table, batch):
         work(*table, batch)
 
