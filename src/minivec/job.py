@@ -90,7 +90,7 @@ class Job:
             gone_on = f"{error}; {self.rows:,} of {self.count:,} rows were done, the same command goes on"
             raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
         if not (source.tells_changes or self.allow_changes):
-            check_counts(source, destination, state.left_out)
+            check_counts(source, destination, state)
         verified = compare(source, destination, self.bridge, verify) if verify else 0
         return self.report(state.rows, state.rows - before, verified=verified)
 
@@ -133,7 +133,7 @@ class Job:
         """Read and map all rows that are left, and try at the destination with the first what can be taken back."""
         state = self.prepare()
         tried = state is not None
-        for block, seconds in self._ahead(self.source.blocks(self.batch, None if state is None else state.position)):
+        for block, _, seconds in self._ahead(self.source.blocks(self.batch, None if state is None else state.position)):
             self.mapping += seconds
             noted = self._noted(block)
             if not tried:
@@ -166,11 +166,12 @@ class Job:
     def write(self, state: Checkpoint) -> Checkpoint:
         """Write every row of the source behind the state's position."""
         self.rows = state.rows
-        for block, seconds in self._ahead(self.source.blocks(self.batch, state.position, not state.in_place)):
+        for block, nulls, seconds in self._ahead(self.source.blocks(self.batch, state.position, not state.in_place)):
             self.mapping += seconds
             noted = self._noted(block)
-            left_out = state.left_out + len(block.keys) - len(noted.keys)
-            state = state.but(rows=state.rows + len(block.keys), left_out=left_out, position=block.position)
+            left_out = len(block.missing) - nulls if state.in_place else len(block.keys) - len(noted.keys)
+            rows, left_out = state.rows + len(block.keys), state.left_out + left_out
+            state = state.but(rows=rows, left_out=left_out, position=block.position)
             self.destination.write(noted, state)
             self.rows = state.rows
             if self.progress is not None:
@@ -214,16 +215,25 @@ class Job:
         self.caught_up += len(deleted)
         return state
 
-    def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, float]]:
-        """The blocks with their vectors mapped, in order, and the seconds it took; the workers are ahead."""
+    def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, int, float]]:
+        """The blocks with their vectors mapped, in order, by workers that are ahead.
+
+        With each come the number of its rows that the source has no vector of, and the seconds it took.
+        """
+        waiting: deque[tuple[int, Future[tuple[Block, float]]]] = deque()
+
+        def first() -> tuple[Block, int, float]:
+            nulls, future = waiting.popleft()
+            mapped, seconds = future.result()
+            return mapped, nulls, seconds
+
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[tuple[Block, float]]] = deque()
             for block in blocks:
-                waiting.append(pool.submit(self._mapped, block))
+                waiting.append((len(block.missing), pool.submit(self._mapped, block)))
                 if len(waiting) > self.workers:
-                    yield waiting.popleft().result()
+                    yield first()
             while waiting:
-                yield waiting.popleft().result()
+                yield first()
 
     def _mapped(self, block: Block) -> tuple[Block, float]:
         """A block with its vectors mapped and its rows without a vector marked, and the seconds it took."""

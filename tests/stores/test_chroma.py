@@ -27,10 +27,8 @@ ADAPTER = bridge()
 
 
 @pytest.fixture
-def database(tmp_path):
-    made = Chroma(tmp_path)
-    made.fill("docs", X)
-    return made
+def kind():
+    return "chroma"
 
 
 @pytest.fixture(scope="module")

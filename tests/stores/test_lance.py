@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("lancedb")
 
-from databases import Lance, bridge, expected, same, table, vectors
+from databases import bridge, expected, same, table, vectors
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
@@ -21,10 +21,8 @@ ADAPTER = bridge()
 
 
 @pytest.fixture
-def database(tmp_path):
-    made = Lance(tmp_path)
-    made.fill("docs", X)
-    return made
+def kind():
+    return "lance"
 
 
 class Killed(Exception):

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 import databases
 import supervised
-from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from databases import MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
 from minivec import LinearMap
 from minivec.files import map_rows, open_rows
 from minivec.migrate import migrate, verify
@@ -28,17 +28,6 @@ from minivec.stores import StoreError, open_store, sample
 
 X = databases.vectors(90)
 ADAPTER = bridge()
-
-
-@pytest.fixture(params=KINDS)
-def database(request, tmp_path):
-    made = MAKERS[request.param](tmp_path)
-    made.fill("docs", X)
-    return made
-
-
-def source(database):
-    return database.url("docs") + "?column=v" * isinstance(database, Qdrant)
 
 
 class Killed(Exception):
@@ -52,80 +41,6 @@ def interrupted_after(blocks):
             raise Killed
 
     return progress
-
-
-def test_rows_keys_and_payload_are_kept_and_a_second_run_writes_nothing(database):
-    result = migrate(source(database), database.url("new"), ADAPTER, batch=40, workers=2, verify=50)
-    assert (result.total, result.rows, result.written, result.verified) == (90, 90, 90, 50)
-    same(database.read("new"), expected(X, ADAPTER))
-    again = migrate(source(database), database.url("new"), ADAPTER, batch=13, verify=50)
-    assert (again.rows, again.written) == (90, 0)
-    same(database.read("new"), expected(X, ADAPTER))
-    same(database.read("docs"), expected(X, lambda X: X))  # the source is as it was
-    assert verify(source(database), database.url("new"), ADAPTER, 30) == 30
-
-
-def test_an_interrupted_run_goes_on(database):
-    for written in (2, 1):
-        with pytest.raises(Killed):
-            migrate(source(database), database.url("new"), ADAPTER, batch=20, progress=interrupted_after(written))
-    result = migrate(source(database), database.url("new"), ADAPTER, batch=25)
-    assert (result.rows, result.written) == (90, 30)
-    same(database.read("new"), expected(X, ADAPTER))
-
-
-def test_a_block_that_was_written_without_its_checkpoint_is_written_again(database, monkeypatch):
-    """The last moment between rows and checkpoint, in those stores where they are apart."""
-    store = type(open_store(database.url("new")))
-    if not hasattr(store, "_note"):
-        pytest.skip("rows and checkpoint are one there")
-    note, calls = store._note, []
-
-    def fails(self, state):
-        calls.append(state)
-        if state.rows == 60:
-            raise Killed
-        note(self, state)
-
-    monkeypatch.setattr(store, "_note", fails)
-    with pytest.raises(Killed):
-        migrate(source(database), database.url("new"), ADAPTER, batch=20)
-    monkeypatch.undo()
-    assert len(database.read("new")) == 60
-    assert migrate(source(database), database.url("new"), ADAPTER, batch=20).written == 50
-    same(database.read("new"), expected(X, ADAPTER))
-
-
-def test_a_dry_run_writes_nothing(database):
-    result = migrate(source(database), database.url("new"), ADAPTER, dry_run=True)
-    assert result.dry_run and (result.total, result.rows, result.written) == (90, 0, 0)
-    with pytest.raises((ValueError, OSError)):
-        open_store(database.url("new")).schema()
-
-
-def test_it_refuses_what_does_not_fit(database):
-    new = database.url("new")
-
-    def refused(*words, adapter=ADAPTER, destination=new, **options):
-        with pytest.raises(ValueError) as caught:
-            migrate(source(database), destination, adapter, batch=20, **options)
-        assert "\n" not in str(caught.value)
-        for word in words:
-            assert word in str(caught.value), caught.value
-
-    refused("6 dimensions", "takes 4", adapter=bridge(4))
-    refused("doubtful", "0.30", "--min-confidence", adapter=bridge(history={"verdict": "doubtful", "confidence": 0.3}))
-    refused("unknown", adapter=bridge(history={}))
-    refused("0.90, below 0.95", min_confidence=0.95)
-    refused(destination=database.url("docs"))  # never over the old one
-    database.fill("other", X[:5])
-    refused("other", destination=database.url("other"))
-    doubtful = bridge(history={"verdict": "doubtful", "confidence": 0.3})
-    with pytest.raises(Killed):
-        migrate(source(database), new, doubtful, batch=20, min_confidence=0.2, progress=interrupted_after(1))
-    refused("another aligner", adapter=bridge(seed=1))
-    result = migrate(source(database), new, ADAPTER, batch=20)  # the same map, whatever is thought of it
-    assert result.written == 70
 
 
 def test_verify_finds_a_changed_row(tmp_path):
@@ -276,18 +191,6 @@ def test_between_parquet_and_lance(tmp_path):
     same(lance.read("new"), expected(X, ADAPTER))
     migrate(lance.url("new"), parquet.url("back"), bridge(8, 6), batch=40, verify=90)
     assert len(parquet.read("back")) == 90
-
-
-def test_two_migrations_at_once(tmp_path):
-    database = Lance(tmp_path)
-    database.fill("docs", X)
-
-    def meanwhile(done, total):
-        with pytest.raises(StoreError, match="another migration is writing"):
-            migrate(database.url("docs"), database.url("new"), ADAPTER)
-
-    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=40, progress=meanwhile)
-    same(database.read("new"), expected(X, ADAPTER))
 
 
 def test_a_lance_source_that_grows_meanwhile(tmp_path):

@@ -259,7 +259,7 @@ class Store(ABC):
             made = self.checkpoint()
         except Refused:  # there is something, and no migration has made it
             return None
-        return made if made is not None and made.new_column == self.schema().column else None
+        return made if made is not None and made.new_column in (None, self.schema().column) else None
 
     @abstractmethod
     def create(self, source: "Store", width: int, checkpoint: Checkpoint) -> Checkpoint:

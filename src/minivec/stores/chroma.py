@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -235,18 +235,12 @@ class ChromaStore(Store):
         return state
 
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
-        """Make the collection and write the block in memory."""
-        import chromadb
-
+        """Make the collection and write the block in a folder that is removed again."""
         if isinstance(source, ChromaStore):
-            name = f"minivec-{uuid4().hex}"  # every client in memory has the same collections
-            with self.guard():
-                client = chromadb.EphemeralClient()
-                made = client.create_collection(name, embedding_function=None, **settings_like(source._collection))
-                try:
-                    self._upsert(made, block, slice(None))
-                finally:
-                    client.delete_collection(name)
+            with TemporaryDirectory(prefix="minivec-chroma-", ignore_cleanup_errors=True) as folder, self.guard():
+                client = self.client("chromadb").PersistentClient(folder)
+                made = client.create_collection(self.name, embedding_function=None, **settings_like(source._collection))
+                self._upsert(made, block, slice(None))
         return self.losses(source)
 
     def losses(self, source: Store) -> list[str]:

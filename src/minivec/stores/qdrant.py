@@ -231,7 +231,7 @@ class QdrantStore(Store):
         """Whether the payload is equal, and other vectors are but for rounding: Qdrant makes their length 1 again."""
         return alike(one, other)
 
-    @cached_property
+    @property
     def _notes(self) -> Notes:
         return Notes(self._client, self, self.name, self._asked)
 
@@ -335,13 +335,14 @@ class QdrantStore(Store):
             self._lease.check()
         for start in range(0, len(keys), IDS):
             with self.guard():
-                points = self._models.PointIdsList(points=list(keys[start : start + IDS]))
-                self._client.delete(self.name, points, wait=True)
+                self._client.delete(self.name, list(keys[start : start + IDS]), wait=True)
         self._note(checkpoint)
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock, and of the connections to a server."""
         self._held.close()
+        if not self.address.local and (client := vars(self).pop("_client", None)):
+            client.close()
 
 
 def _too_large(error: Exception) -> bool:
