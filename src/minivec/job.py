@@ -184,7 +184,7 @@ class Job:
             if changes is None or not (len(changes.written) or len(changes.deleted)):
                 return state
             try:
-                state = self._apply(changes, state)
+                state = self.apply(changes, state)
             except Refused as error:
                 self.notes.append(
                     f"{len(changes.written) + len(changes.deleted):,} changed rows were not caught: {error}"
@@ -196,7 +196,7 @@ class Job:
             self.notes.append(f"{rows:,} rows have changed again since: the same command catches up with them")
         return state
 
-    def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
+    def apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
         """Write and remove the changed rows at the destination; its version is the new one when all are done."""
         written, deleted = changes.written, [] if state.in_place else changes.deleted
         for start in range(0, len(written), self.batch):
