@@ -57,9 +57,10 @@ AND (d.classid = 'pg_proc'::regclass OR p.polrelid <> %(table)s) ORDER BY 1
 READS_COLUMN = """
 SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
 LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %(table)s AND d.refobjsubid = %(number)s
-AND (d.classid IN ('pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_constraint'::regclass, 'pg_proc'::regclass,
-                   'pg_statistic_ext'::regclass) OR a.adnum <> d.refobjsubid) ORDER BY 1
+AND (d.classid IN ('pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass, 'pg_statistic_ext'::regclass)
+     OR c.contype <> 'n' OR a.adnum <> d.refobjsubid) ORDER BY 1
 """
 KIND = """
 SELECT c.relkind::text, c.relispartition OR EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),

@@ -122,7 +122,7 @@ class Swapper(PostgresStore):
         column = source.schema().column
         before, after = source._columns()[column], self._columns()[self.column or ""]
         old, new = (
-            (self.shown(self._quoted(name)), kind.type, kind.modifier)
+            (self._query("SELECT quote_ident(%s)", (name,))[0][0], kind.type, kind.modifier)
             for name, kind in ((column, before), (self.column or "", after))
         )
         for index, name in self._swap_plan(source).build:
@@ -143,11 +143,15 @@ class Swapper(PostgresStore):
     def swap(self, source: Any, last: Callable[[Any], Any]) -> Checkpoint:
         """Lock both tables, bring the last changes over, and swap the names, in one transaction."""
         with self.guard(), self._sharing(source):
-            state: Checkpoint = self._locking("the cut-over", lambda: self._swapped(source, last))
+            state: Checkpoint = source._locking("the cut-over", lambda: self._swapped(source, last))
         self.table, self.namespace = source.table, source.namespace
         self._adopt(state)
         source._forget()
         return state
+
+    def _processes(self) -> list[int]:
+        """Those of this connection alone where it writes for no migration."""
+        return super()._processes() if "_source" in vars(self) else [self._connection.info.backend_pid]
 
     @contextmanager
     def _sharing(self, other: Reader) -> Iterator[None]:
