@@ -71,8 +71,11 @@ class Job:
     notes: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
-    def run(self, verify: int | str) -> Migration:
-        """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all"."""
+    def run(self, verify: int | str, keep_up: Callable[["Job", Checkpoint], Checkpoint] | None = None) -> Migration:
+        """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all".
+
+        ``keep_up`` goes on with the state when the first catching up is done.
+        """
         source, destination = self.source, self.destination
         state = self.begin(self.prepare())
         if self.tell is not None:
@@ -83,6 +86,8 @@ class Job:
             state = self.write(state)
             destination.finish()
             state = self.catch_up(state)
+            if keep_up is not None:
+                state = keep_up(self, state)
         except OSError as error:
             gone_on = f"{error}; {self.rows:,} of {self.count:,} rows were done, the same command goes on"
             raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
@@ -202,14 +207,18 @@ class Job:
         for start in range(0, len(written), self.batch):
             block = self.source.fetch(list(written[start : start + self.batch]))
             if len(block.keys):
-                mapped, seconds = self._mapped(block)
-                self.mapping += seconds
-                self.destination.replace(self._noted(mapped), state)
+                self.destination.replace(self.mapped(block), state)
                 self.caught_up += len(block.keys)
         state = state.but(version=changes.version)
         self.destination.remove(deleted, state)
         self.caught_up += len(deleted)
         return state
+
+    def mapped(self, block: Block) -> Block:
+        """A block of the source as the destination takes it."""
+        mapped, seconds = self._mapped(block)
+        self.mapping += seconds
+        return self._noted(mapped)
 
     def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, float]]:
         """The blocks with their vectors mapped, in order, and the seconds it took; the workers are ahead."""

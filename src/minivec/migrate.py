@@ -5,12 +5,13 @@ from typing import Any
 
 from minivec.job import Job, Migration, check_trust
 from minivec.map import LinearMap
+from minivec.moving.follow import Follow
 from minivec.settings import whole_number
 from minivec.stores import open_store, sample
 from minivec.verify import ROWS as VERIFIED
 from minivec.verify import verify
 
-__all__ = ["VERIFIED", "Migration", "fingerprint", "migrate", "sample", "verify"]
+__all__ = ["VERIFIED", "Follow", "Migration", "fingerprint", "migrate", "sample", "verify"]
 
 BATCH = 8_192
 
@@ -30,6 +31,7 @@ def migrate(
     skip_bad_rows: bool = False,
     changed_at: str | None = None,
     without_triggers: bool = False,
+    follow: Follow | None = None,
     progress: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Migration:
@@ -50,6 +52,7 @@ def migrate(
     - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
+    - ``follow``: keep up with rows that come, change or go, until it is told to stop
     - ``progress`` is called with the rows done and their total
     - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
@@ -65,7 +68,9 @@ def migrate(
         source.skip_nulls, source.changed_at = skip_nulls, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
         job = Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress, tell)
-        return job.rehearse() if dry_run else job.run(verify)
+        if follow is not None:
+            follow.check(source)
+        return job.rehearse() if dry_run else job.run(verify, follow)
 
 
 def fingerprint(bridge: LinearMap) -> str:

@@ -39,6 +39,7 @@ class ChromaStore(Store):
 
     kind = "chroma"
     extra = "chroma"
+    remembers = True
 
     def __init__(self, address: Address):
         super().__init__(address)

@@ -29,7 +29,7 @@ class FileStore(Store):
     kind = "array"
     fetched = FIT_ROWS  # whose every fetch reads the file
     keeps_nulls = True  # as a row of NaN, or as null where the format has it
-    tells_changes = True  # by size and time
+    tells_changes = fixed = True  # by size and time
 
     def __init__(self, address: Address, path: Path, column: str | None):
         super().__init__(address)

@@ -46,6 +46,7 @@ class QdrantStore(Store):
 
     kind = "qdrant"
     extra = "qdrant"
+    remembers = True
     keeps_nulls = True
 
     def __init__(self, address: Address):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from minivec.stores.errors import Refused
 
@@ -28,6 +28,9 @@ class Swapping:
     A swap of names is one step, or can be run again until it is done. Its record is ``own["cutover"]`` of the
     destination's checkpoint: a dict with the time ``at``, and with the time ``back`` once it was taken back.
     """
+
+    fixed: ClassVar[bool] = False  # whether rows that change make it another source
+    remembers: ClassVar[bool] = False  # whether only the run that has read all rows can tell what has changed
 
     def swap_steps(self, source: Any) -> list[str]:
         """What ``swap`` will do, and what it leaves behind, a line each; changes nothing.
