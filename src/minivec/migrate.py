@@ -67,7 +67,17 @@ def migrate(
     with open_store(source) as source, open_store(destination) as destination:
         source.skip_nulls, source.changed_at = skip_nulls, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
-        job = Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress, tell)
+        job = Job(
+            source,
+            destination,
+            bridge,
+            batch,
+            workers,
+            allow_changes or follow is not None,
+            skip_bad_rows,
+            progress,
+            tell,
+        )
         if follow is not None:
             follow.check(source)
         return job.rehearse() if dry_run else job.run(verify, follow)

@@ -58,7 +58,9 @@ def test_rows_that_come_change_and_go_are_at_the_destination_before_it_is_told_t
     def is_there():
         rows = docs.read(table, column)
         wanted = ADAPTER(X[:1])[0]
-        return 6 not in rows and all(key in rows and rows[key][1] and np.allclose(rows[key][1], wanted, atol=1e-3) for key in (5, 1000))
+        return 6 not in rows and all(
+            key in rows and rows[key][1] and np.allclose(rows[key][1], wanted, atol=1e-3) for key in (5, 1000)
+        )
 
     assert following(docs.url("docs&column=v"), docs.url(new), work).caught_up >= 2
 
@@ -86,7 +88,9 @@ def test_stores_without_versions_are_read_again(kind, tmp_path):
     database = MAKERS[kind](tmp_path)
     database.fill("docs", X)
     remove = {
-        "chroma": lambda keys: database.client.get_collection("docs", embedding_function=None).delete(list(map(str, keys))),
+        "chroma": lambda keys: database.client.get_collection("docs", embedding_function=None).delete(
+            list(map(str, keys))
+        ),
         "qdrant": lambda keys: database.client.delete("docs", keys, wait=True),
     }[kind]
     old, new = database.url("docs"), database.url("new")
@@ -99,7 +103,9 @@ def test_stores_without_versions_are_read_again(kind, tmp_path):
 
     assert following(old, new, lambda: work([3, 4])).caught_up == 2
     assert following(old, new, lambda: work([5])).caught_up == 1  # which a run that goes on compares
-    databases.same(database.read("new"), {k: v for k, v in databases.expected(X, ADAPTER).items() if k not in (3, 4, 5)})
+    databases.same(
+        database.read("new"), {k: v for k, v in databases.expected(X, ADAPTER).items() if k not in (3, 4, 5)}
+    )
 
 
 def test_what_cannot_be_followed_says_so_before_the_start(docs, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 
 from minivec.job import Job
 from minivec.map import LinearMap
+from minivec.moving.follow import level
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Refused, Store, open_store
 from minivec.stores.swapping import SwappedBack
@@ -67,10 +68,10 @@ def cutover(
     with open_store(source) as source, open_store(destination) as destination:
         source.skip_nulls, source.changed_at, destination.skip_nulls = skip_nulls, changed_at, True
         names = str(source), str(destination)
+        source.swap_finish()  # what a run that was killed has left
         if _is_done(source, destination, bridge):
-            source.swap_finish()
             return CutOver(*names, (), 0, 0, already=True, dry_run=dry_run)
-        job = Job(source, destination, bridge, BATCH, 1, False, skip_bad_rows, None, tell)
+        job = Job(source, destination, bridge, BATCH, 1, source.remembers, skip_bad_rows, None, tell)
         state = job.prepare()
         _check_finished(source, destination, state)
         steps = tuple(destination.swap_steps(source))
@@ -81,7 +82,7 @@ def cutover(
                 tell(step)
         state = job.begin(state)
         destination.finish()
-        job.catch_up(state)
+        level(job, state) if source.remembers and not source.tells_changes else job.catch_up(state)
         destination.swap_prepare(source)
         last = _Last(job, chosen(source, verify) if verify else [])
         destination.swap(source, last)
@@ -111,6 +112,8 @@ def _is_done(source: Store, destination: Store, bridge: LinearMap) -> bool:
     state = source.swapped()
     if state is None or state.aligner != bridge.fingerprint:
         return False
+    if state.own["cutover"].get("destination") == str(destination):
+        return True
     try:
         return destination.checkpoint() is None
     except Refused:
@@ -144,6 +147,8 @@ def rollback(source: Any, aligner: Any = None, *, leave: bool = False, dry_run: 
             if state is not None and state.aligner != bridge.fingerprint:
                 raise ValueError(f"{store}: it was migrated with another aligner")
             back = _Back(bridge)
+        if not dry_run:
+            store.swap_finish()
         done: SwappedBack = store.swap_back(back, leave=leave, dry_run=dry_run)
         if not dry_run:
             store.swap_finish()

@@ -13,6 +13,7 @@ from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
+from minivec.stores.qdrant_alias import Aliased
 from minivec.stores.qdrant_notes import Notes
 from minivec.stores.qdrant_points import alike, as_points, rows_of
 from minivec.stores.requests import Requests, page
@@ -32,7 +33,7 @@ def local_client(path: str) -> Any:
     return client
 
 
-class QdrantStore(Store):
+class QdrantStore(Aliased, Store):
     """A collection, by point id. ``column`` names the vector where the collection has named ones.
 
     What follows the scheme is a folder where it starts with ``/``, ``.`` or ``~``, and a host otherwise. ``:KEY@`` or
@@ -46,7 +47,6 @@ class QdrantStore(Store):
 
     kind = "qdrant"
     extra = "qdrant"
-    remembers = True
     keeps_nulls = True
 
     def __init__(self, address: Address):

@@ -43,6 +43,15 @@ class Notes:
         state = Checkpoint.from_json(payload["state"], self._store)  # made without naming its vector
         return state if state.new_column == self._column else None
 
+    def states(self) -> list[Checkpoint]:
+        """The states of all migrations of the database."""
+        points: list[Any] = []
+        with self._store.guard():
+            if self._client.collection_exists(MIGRATIONS):
+                points = self._client.scroll(MIGRATIONS, limit=10_000)[0]
+        found = [point.payload["state"] for point in points if "state" in point.payload]
+        return [Checkpoint.from_json(state, self._store) for state in found]
+
     def note(self, state: Checkpoint) -> None:
         """Note a state."""
         self.make()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from minivec.stores.errors import Refused
@@ -65,3 +66,8 @@ class Swapping:
         ``leave``, stay aside. A dry run only counts them.
         """
         raise Refused(f"{self}: nothing was cut over here")
+
+
+def now() -> str:
+    """The time, as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -25,6 +24,7 @@ from minivec.stores.postgres.catalog import GRANTS
 from minivec.stores.postgres.reading import Reader
 from minivec.stores.postgres.session import SETTLED
 from minivec.stores.postgres.store import PostgresStore
+from minivec.stores.swapping import now
 
 OLD, NEW = "minivec_old", "minivec_new"  # ends of the names of what the old vectors keep, and of new indexes
 LONGEST = 63  # bytes of a name
@@ -280,8 +280,3 @@ class Swapper(PostgresStore):
                     self._locking("VALIDATE CONSTRAINT", partial(self._run, "{s}", s=self._plain(statement)))
                 except self._errors.UndefinedObject:  # it was dropped since
                     continue
-
-
-def now() -> str:
-    """The time, as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -8,8 +8,8 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.postgres.belongings import TRIGGERS, pointing
 from minivec.stores.postgres.session import SETTLED
-from minivec.stores.postgres.swapping import ENABLED, Swapper, now
-from minivec.stores.swapping import SwappedBack
+from minivec.stores.postgres.swapping import ENABLED, Swapper
+from minivec.stores.swapping import SwappedBack, now
 
 TOGETHER = 4_096  # rows that are carried back together
 
