@@ -1,8 +1,5 @@
 """Every store that can: the new vectors under the old name, and back."""
 
-import json
-import os
-
 import numpy as np
 import pytest
 

@@ -104,7 +104,7 @@ class _Last:
         if changes is not None and (len(changes.written) or len(changes.deleted)):
             state = job.apply(changes, state)
         self.verified = compare_keys(source, destination, job.bridge, self._keys)
-        return state
+        return state.keep(verified=self.verified)
 
 
 def _is_done(source: Store, destination: Store, bridge: LinearMap) -> bool:

@@ -68,7 +68,8 @@ class Renamed(Swapping):
             found = notes.get(ids=[source.name])
         record = {
             "at": now(), "back": None, "done": False, "live": source.name, "new": self.name,
-            "kept": self._kept(source.name), "destination": str(self), "old_id": str(source._collection.id),
+            "kept": self._kept(source.name), "destination": str(self),
+            "verified": state.own.get("verified", 0), "old_id": str(source._collection.id),
             "new_id": str(self._collection.id), "old_note": (found["documents"] or [None])[0],
         }  # fmt: skip
         state = state.keep(cutover=record)
@@ -104,6 +105,26 @@ class Renamed(Swapping):
         if found is not None and str(found.id) == number:
             with self.guard():
                 found.modify(name=to)
+
+    def migrations(self: Any) -> list[tuple[str, Checkpoint]]:
+        """Those of the database."""
+        notes = self._find(MIGRATIONS)
+        if notes is None:
+            return []
+        with self.guard():
+            found = notes.get()
+        kept = dict(zip(found["ids"], found["documents"], strict=True))
+        records = [json.loads(text) for name, text in kept.items() if name.startswith("cutover:")]
+        states = {
+            name: Checkpoint.from_json(text, self)
+            for name, text in kept.items()
+            if not name.startswith(("cutover:", "lock:"))
+        }
+        for record in records:  # whose time back is known to the journal alone
+            name = record["new"] if record["back"] else record["live"]
+            if name in states:
+                states[name] = states[name].keep(cutover={**record, "new_note": None, "old_note": None})
+        return list(states.items())
 
     def swap_back(self: Any, back: Any, leave: bool = False, dry_run: bool = False) -> SwappedBack:
         """Carry over what has come since, and rename both again."""

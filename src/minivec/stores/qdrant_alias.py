@@ -66,7 +66,10 @@ class Aliased(Swapping):
         """Bring the last changes over, note the alias, point it here, and bring over what came meanwhile."""
         alias, target = source.name, source._target()
         state = last(self.checkpoint())
-        record = {"at": now(), "back": None, "alias": alias, "old": target, "new": self.name, "destination": str(self)}
+        record = {
+            "at": now(), "back": None, "alias": alias, "old": target, "new": self.name, "destination": str(self),
+            "verified": state.own.get("verified", 0),
+        }  # fmt: skip
         state = state.keep(cutover=record)
         self._note(state)
         source.name = target  # whose changes are still to be seen
@@ -82,11 +85,18 @@ class Aliased(Swapping):
         record = state.own.get("cutover") if state is not None else None
         return state if record and record["alias"] == self.name and record["old"] != target else None
 
+    def migrations(self: Any) -> list[tuple[str, Checkpoint]]:
+        """Those of the database."""
+        if self.address.local and not self.folder.exists():  # the client would make it
+            return []
+        states: list[tuple[str, Checkpoint]] = self._notes.states()
+        return states
+
     def swap_back(self: Any, back: Any, leave: bool = False, dry_run: bool = False) -> SwappedBack:
         """Carry over what has come since, and point the alias at the old collection."""
         state = self.swapped()
         if state is None:
-            records = [state.own["cutover"] for state in self._notes.states() if "cutover" in state.own]
+            records = [state.own["cutover"] for _, state in self._notes.states() if "cutover" in state.own]
             ended = [record["new"] for record in records if record["alias"] == self.name]
             if not ended:
                 raise Refused(f"{self}: nothing was cut over here")

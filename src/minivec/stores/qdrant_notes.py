@@ -15,6 +15,7 @@ class Notes:
 
         self._client, self._store, self._models = client, store, models
         self._column = column
+        self._destination = f"{collection}/{column}" if column else collection
         self._state, self._lock, self._whole = (
             str(uuid5(NAMESPACE_URL, place))
             for place in (f"{collection}/{column or ''}", f"lock:{collection}/{column or ''}", f"{collection}/")
@@ -43,19 +44,19 @@ class Notes:
         state = Checkpoint.from_json(payload["state"], self._store)  # made without naming its vector
         return state if state.new_column == self._column else None
 
-    def states(self) -> list[Checkpoint]:
-        """The states of all migrations of the database."""
+    def states(self) -> list[tuple[str, Checkpoint]]:
+        """The destinations and states of all migrations of the database."""
         points: list[Any] = []
         with self._store.guard():
             if self._client.collection_exists(MIGRATIONS):
                 points = self._client.scroll(MIGRATIONS, limit=10_000)[0]
-        found = [point.payload["state"] for point in points if "state" in point.payload]
-        return [Checkpoint.from_json(state, self._store) for state in found]
+        found = [(p.payload.get("destination", "?"), p.payload["state"]) for p in points if "state" in p.payload]
+        return [(name, Checkpoint.from_json(state, self._store)) for name, state in found]
 
     def note(self, state: Checkpoint) -> None:
         """Note a state."""
         self.make()
-        self._write(self._state, {"state": state.to_json()})
+        self._write(self._state, {"state": state.to_json(), "destination": self._destination})
 
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lock."""

@@ -78,7 +78,8 @@ class Renaming(Swapping):
         record = {
             "at": now(), "back": None, "done": False, "live": source._place()[1], "new": self._place()[1],
             "kept": self._kept(source), "destination": str(self), "source": state.source, "aligner": state.aligner,
-            "count": state.count, "mark": self._mark(),
+            "count": state.count, "rows": state.rows,
+            "verified": state.own.get("verified", 0), "mark": self._mark(),
         }  # fmt: skip
         source._note_swap(record)
         source.swap_finish()
@@ -103,6 +104,21 @@ class Renaming(Swapping):
                 _swap(live, kept, new)
         self._note_swap({**record, "done": True})
         self.close()
+
+    def migrations(self: Any) -> list[tuple[str, Checkpoint]]:
+        """Those of the folder that were cut over, and the one into this place."""
+        records = [json.loads(path.read_text()) for path in sorted(self._place()[0].glob(".*.cutover.json"))]
+        states = [
+            (
+                str(self._place()[0] / record["new" if record["back"] else "live"]),
+                Checkpoint(
+                    record["source"], record["aligner"], record["count"], rows=record["rows"], own={"cutover": record}
+                ),
+            )
+            for record in records
+        ]
+        here = str(self._place()[0] / self._place()[1])
+        return states if here in dict(states) else [*states, *super().migrations()]
 
     def swap_back(self: Any, back: Any, leave: bool = False, dry_run: bool = False) -> SwappedBack:
         """Rename both again; rows that were written since stay aside."""

@@ -58,6 +58,14 @@ class Swapping:
     def swap_finish(self) -> None:
         """Of the store that the application uses: do what may be left after ``swap`` or ``swap_back``."""
 
+    def migrations(self: Any) -> list[tuple[str, Any]]:
+        """The name and the state of each migration beside this store, into it or from it; changes nothing."""
+        try:
+            state = self.checkpoint()
+        except Refused:  # there is something, and no migration has made it
+            return []
+        return [] if state is None else [(str(self), state)]
+
     def swap_back(self, back: Callable[[Any, Any], Any] | None, leave: bool = False, dry_run: bool = False) -> Any:
         """Of the store that the application uses: take the last cut-over back, and say what was done.
 

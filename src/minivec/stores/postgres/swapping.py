@@ -178,7 +178,8 @@ class Swapper(PostgresStore):
         mark, (xid,) = self._mark(), self._run("SELECT txid_current()").fetchone()
         record = {
             "at": now(), "back": None, "names": plan.names, "old": oid, "column": state.column,
-            "new_column": state.new_column, "mark": mark, "xid": xid, "proofs": [],
+            "new_column": state.new_column, "mark": mark, "xid": xid,
+            "verified": state.own.get("verified", 0), "destination": str(self), "proofs": [],
         }  # fmt: skip
         if self.in_place:
             record |= {"required": source._columns()[column].required}
@@ -258,6 +259,20 @@ class Swapper(PostgresStore):
         states = [state for state in self._swaps() if not state.own["cutover"]["back"]]
         states = [state for state in states if self.column in (None, state.new_column)]
         return states[-1] if states else None
+
+    def migrations(self) -> list[tuple[str, Checkpoint]]:
+        """Read all rows of ``minivec_migrations``, with the names that table and column have now."""
+        name = self.shown(self._name(MIGRATIONS))
+        if self._query("SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (name,)) != [(True,)]:
+            return []
+        query = (
+            "SELECT coalesce(c.oid::regclass || '.' || a.attname, destination || ' (gone)'), state FROM {t} "
+            "LEFT JOIN pg_class c ON c.oid::text = coalesce(state->'own'->'place', state->'place')->>0 "
+            "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped "
+            "AND a.attnum::text = coalesce(state->'own'->'place', state->'place')->>1 ORDER BY 1"
+        )
+        rows = self._query(query, t=self._name(MIGRATIONS))
+        return [(name, Checkpoint.from_json(state, self)) for name, state in rows]
 
     def _swaps(self) -> list[Checkpoint]:
         """The states of this table's vectors that were cut over, by time; those that were taken back among them."""
