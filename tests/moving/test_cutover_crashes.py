@@ -119,6 +119,30 @@ def test_a_writer_loses_no_row_by_the_cut_over(moved, writer):
     check(database, end(), 8)
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_writer_works_from_the_first_row_to_the_cut_over(place, tmp_path, writer):
+    """Through the migration that follows, one that is killed and goes on, and the cut-over."""
+    database = Postgres(tmp_path)
+    database.fill("docs", X)
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    new, old = (database.url(name) for name in PLACES[place])
+    start, wait, end = writer
+    start(database.uri)
+    wait(10)
+    words = "migrate", old, new, "-a", tmp_path / "bridge.safetensors", "--batch", "50", "--follow", "--interval", "0.1"
+    with subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        seen = [line for line, _ in zip(process.stderr, range(2), strict=False)]
+        process.send_signal(signal.SIGKILL)
+    assert all("caught up" in line for line in seen)
+    with subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        next(process.stderr)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, process.stderr.read()
+    cutover(old, new, ADAPTER)
+    wait()
+    check(database, end(), 8)
+
+
 def killed(arguments, after):
     """Run a command and kill it after these seconds; whether it ended before."""
     with subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
