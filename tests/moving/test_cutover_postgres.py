@@ -177,6 +177,32 @@ def test_a_new_column_takes_over_the_index_the_comment_and_the_rule_that_it_is_t
         docs.run("INSERT INTO docs (id) VALUES (1001)")
 
 
+def test_the_old_table_keeps_nobody_from_deleting_what_it_referred_to(docs):
+    docs.run("CREATE TABLE authors (id int PRIMARY KEY); INSERT INTO authors VALUES (1), (2)")
+    docs.run("ALTER TABLE docs ADD author int DEFAULT 1 REFERENCES authors DEFERRABLE INITIALLY DEFERRED")
+    docs.run("CREATE INDEX by_text ON docs (text)")
+    docs.run("UPDATE docs SET author = 2 WHERE id = 3")
+    old, new = docs.url("docs"), docs.url("new")
+    migrate(old, new, ADAPTER)
+    docs.run("UPDATE docs SET text = 'late' WHERE id = 7")
+    cutover(old, new, ADAPTER)
+    docs.run("DELETE FROM docs WHERE id = 3; DELETE FROM authors WHERE id = 2; DROP INDEX by_text")
+    rollback(old, ADAPTER)
+    assert docs.run("SELECT convalidated FROM pg_constraint WHERE conname = 'docs_author_fkey'") == [(True,), (True,)]
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        docs.run("DELETE FROM authors")
+    assert docs.run("SELECT to_regclass('by_text')") == [("by_text",)]
+
+
+def test_what_reads_a_column_that_is_renamed_is_named(docs):
+    migrate(docs.url("docs&column=v"), docs.url("docs&column=w"), ADAPTER)
+    docs.run("CREATE MATERIALIZED VIEW texts AS SELECT id, text FROM docs; CREATE VIEW seen AS SELECT v FROM docs")
+    with pytest.raises(ValueError, match="view seen would go on reading the old vectors"):
+        cutover(docs.url("docs&column=v"), docs.url("docs&column=w"), ADAPTER)
+    docs.run("DROP VIEW seen")
+    cutover(docs.url("docs&column=v"), docs.url("docs&column=w"), ADAPTER)
+
+
 @pytest.mark.parametrize(
     "made, named",
     [

@@ -39,6 +39,11 @@ SELECT quote_ident(conname), conrelid::regclass::text, pg_get_constraintdef(con.
 FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid
 WHERE confrelid = %s AND conrelid <> confrelid AND contype = 'f' AND conparentid = 0 ORDER BY 2, 1
 """
+# A table that nobody writes any more must not keep others from deleting what it refers to.
+REFERRED = """
+SELECT quote_ident(conname), pg_get_constraintdef(oid), convalidated FROM pg_constraint
+WHERE conrelid = %s AND contype = 'f' AND conparentid = 0 ORDER BY 1
+"""
 VIEWS = """
 SELECT v.oid::regclass::text, v.relkind::text, pg_get_viewdef(v.oid), array_to_string(v.reloptions, ', '),
        pg_has_role(v.relowner, 'USAGE'), bool_or(d.refobjsubid = %(number)s)
@@ -102,6 +107,13 @@ def indexes(table: Reader, column: str) -> list[Index]:
     """The indexes of a table; ``column`` has the vectors."""
     number = table._columns()[column].number
     return [Index(*row) for row in table._query(INDEXES, {"table": table._oid(), "number": number})]
+
+
+def columns_readers(table: Reader, column: str) -> list[str]:
+    """What reads a column and would go on reading it under another name."""
+    places = {"table": table._oid(), "number": table._columns()[column].number}
+    views = [f"view {view[0]}" for view in table._query(VIEWS, places) if view[-1]]
+    return views + [what for (what,) in table._query(READS_COLUMN, places)]
 
 
 def pointing(table: Reader, column: str) -> Pointing:

@@ -11,11 +11,12 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused
 from minivec.stores.postgres.belongings import (
     KIND,
-    READS_COLUMN,
+    REFERRED,
     SEQUENCE_GRANTS,
     SEQUENCES,
     TRIGGERS,
     Index,
+    columns_readers,
     indexes,
     on_new_vectors,
     pointing,
@@ -61,17 +62,18 @@ class Swapper(PostgresStore):
         if source.filter:
             raise Refused(f"{self}: it has only the rows that meet where=; the others would be missing under the name")
         column = source.schema().column or ""
+        if self.in_place:
+            return self._columns_plan(source, column)
         around = pointing(source, column)
         if around.refused:
             raise Refused(f"{source}: " + "; ".join(around.refused))
-        plan = self._columns_plan(source, column) if self.in_place else self._tables_plan(source, column, schema, table)
-        return Plan(plan.names, plan.build, [*plan.told, *([] if self.in_place else around.told)])
+        plan = self._tables_plan(source, column, schema, table)
+        return Plan(plan.names, plan.build, plan.told + around.told)
 
     def _columns_plan(self, source: PostgresStore, column: str) -> Plan:
         """The new column gets the old one's name."""
         columns, schema = source._columns(), self._query(KIND, (source._oid(),))[0][4]
-        places = {"table": source._oid(), "number": columns[column].number}
-        if readers := [what for (what,) in self._query(READS_COLUMN, places)]:
+        if readers := columns_readers(source, column):
             raise Refused(f"{source}: {', '.join(readers)} would go on reading the old vectors: drop it first")
         kept = self._spare(column, OLD, columns.__contains__)
         build = [(i, self._end(i.name, NEW)) for i in indexes(source, column) if i.on_vectors and i.valid]
@@ -169,12 +171,17 @@ class Swapper(PostgresStore):
         self._run(SETTLED)
         column, oid = source.schema().column or "", source._oid()
         # Not a weaker lock first: a transaction that has read and is about to write would then be a deadlock.
-        self._lock_tables(source, *([] if self.in_place else [self]), others=pointing(source, column).tables)
+        if self.in_place:
+            self._lock_tables(source)
+        else:
+            self._lock_tables(source, self, others=pointing(source, column).tables)
         found = self.checkpoint()
         if found is None:
             raise Refused(f"{self}: it is gone")
         self.resume(found)  # an attempt before this one may have been taken back
-        state, plan, around = last(found), self._swap_plan(source), pointing(source, column)
+        state = last(found)
+        self._run("SET CONSTRAINTS ALL IMMEDIATE")  # a table with checks that are to come cannot be altered
+        plan = self._swap_plan(source)
         mark, (xid,) = self._mark(), self._run("SELECT txid_current()").fetchone()
         record = {
             "at": now(), "back": None, "names": plan.names, "old": oid, "column": state.column,
@@ -186,7 +193,8 @@ class Swapper(PostgresStore):
             self._swap_columns(source, column, plan.names)
         else:
             self._settle()
-            record |= {"proofs": around.proofs}
+            around = pointing(source, column)
+            record |= {"proofs": around.proofs, "foreign": self._query(REFERRED, (oid,))}
             self._swap_tables(source, plan.names, around.drops + around.makes)
         kept = plan.names[0][4] if self.in_place else state.column
         state = state.but(column=kept, new_column=column)
@@ -221,6 +229,8 @@ class Swapper(PostgresStore):
             for row in self._query(SEQUENCE_GRANTS, (oid,))
         ]
         own = self._query(KIND, (self._oid(),))[0][3]
+        for name, _, _ in self._query(REFERRED, (source._oid(),)):
+            source._run("ALTER TABLE {table} DROP CONSTRAINT {name}", name=self._plain(name))
         self._renamed(source, names)
         if owner != own:
             source._run("ALTER TABLE {table} OWNER TO {o}", o=owner)
@@ -251,8 +261,8 @@ class Swapper(PostgresStore):
                 if what == "COLUMN":
                     table._run("ALTER TABLE {table} RENAME COLUMN {b} TO {a}", b=before, a=after)
                 else:
-                    query = "ALTER {what} {b} RENAME TO {a}"
-                    self._run(query, what=self._plain(str(what)), b=self._of(schema, before), a=after)
+                    there = self._plain(f"{what} IF EXISTS" if what != "TABLE" else "TABLE")  # or dropped since
+                    self._run("ALTER {what} {b} RENAME TO {a}", what=there, b=self._of(schema, before), a=after)
 
     def swapped(self) -> Checkpoint | None:
         """Read the state whose vectors have the name now."""
@@ -293,5 +303,5 @@ class Swapper(PostgresStore):
             with self.guard():
                 try:
                     self._locking("VALIDATE CONSTRAINT", partial(self._run, "{s}", s=self._plain(statement)))
-                except self._errors.UndefinedObject:  # it was dropped since
-                    continue
+                except (self._errors.UndefinedObject, self._errors.ForeignKeyViolation):
+                    continue  # it was dropped since, or rows that were left aside are what it lacks

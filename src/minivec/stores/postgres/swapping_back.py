@@ -6,7 +6,7 @@ from typing import Any
 from minivec.stores.base import Changes
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
-from minivec.stores.postgres.belongings import TRIGGERS, pointing
+from minivec.stores.postgres.belongings import TRIGGERS, columns_readers, pointing
 from minivec.stores.postgres.session import SETTLED
 from minivec.stores.postgres.swapping import ENABLED, Swapper
 from minivec.stores.swapping import SwappedBack, now
@@ -42,8 +42,10 @@ class SwappingStore(Swapper):
             raise Refused(f"{self}: nothing was cut over here")
         record = state.own["cutover"]
         new, old = self._sides(state)
-        if not dry_run:
-            self._lock_tables(new, *([] if state.in_place else [old]), others=pointing(new, new.column or "").tables)
+        if not dry_run and state.in_place:
+            self._lock_tables(new)
+        elif not dry_run:
+            self._lock_tables(new, old, others=pointing(new, new.column or "").tables)
         changes = new.changes(record["mark"]) or Changes([], [], None)
         later = len(changes.written) + len(changes.deleted)
         done = SwappedBack(record["names"][0][2], record["names"][0][3], later, later if back else 0)
@@ -56,12 +58,9 @@ class SwappingStore(Swapper):
             )
         if later and back is not None:
             self._carry(new, old, changes, back)
-        around = pointing(new, new.column or "")
-        if around.refused and not state.in_place:
-            raise Refused(f"{self}: " + "; ".join(around.refused))
-        self._take_back(new, old, state, [] if state.in_place else around.drops + around.makes)
+        self._run("SET CONSTRAINTS ALL IMMEDIATE")
+        proofs = self._columns_back(new, record) if state.in_place else self._tables_back(new, old, record)
         self.resume(state)
-        proofs = [] if state.in_place else around.proofs
         self._own = {**self._own, "cutover": {**record, "back": now(), "proofs": proofs}}
         undone = state.but(column=record["column"], new_column=record["new_column"])
         if later and back is None:  # the new vectors have rows that the old do not know: compare all the next time
@@ -101,20 +100,34 @@ class SwappingStore(Swapper):
         for name, _, enabled in triggers:
             old._run("ALTER TABLE {table} {how} TRIGGER {name}", how=self._plain(ENABLED[enabled]), name=name)
 
-    def _take_back(self, new: "SwappingStore", old: "SwappingStore", state: Checkpoint, after: list[str]) -> None:
-        record = state.own["cutover"]
-        names = record["names"]
-        if state.in_place:
-            self._renamed(new, names, back=True)
-            if record["required"]:
-                new._run("ALTER TABLE {table} ALTER COLUMN {c} DROP NOT NULL", c=record["new_column"])
-                if not new._run("SELECT 1 FROM {table} WHERE {c} IS NULL LIMIT 1", c=record["column"]).fetchone():
-                    new._run("ALTER TABLE {table} ALTER COLUMN {c} SET NOT NULL", c=record["column"])
-            return
+    def _columns_back(self, new: "SwappingStore", record: dict[str, Any]) -> list[str]:
+        """Rename both columns again."""
+        if readers := columns_readers(new, new.column or ""):
+            raise Refused(f"{self}: {', '.join(readers)} would go on reading the new vectors: drop it first")
+        self._renamed(new, record["names"], back=True)
+        if record["required"]:
+            new._run("ALTER TABLE {table} ALTER COLUMN {c} DROP NOT NULL", c=record["new_column"])
+            if not new._run("SELECT 1 FROM {table} WHERE {c} IS NULL LIMIT 1", c=record["column"]).fetchone():
+                new._run("ALTER TABLE {table} ALTER COLUMN {c} SET NOT NULL", c=record["column"])
+        return []
+
+    def _tables_back(self, new: "SwappingStore", old: "SwappingStore", record: dict[str, Any]) -> list[str]:
+        """Rename both tables again, with what points at them; the statements that prove foreign keys afterwards."""
+        around = pointing(new, new.column or "")
+        if around.refused:
+            raise Refused(f"{self}: " + "; ".join(around.refused))
         for counter in old._likeness_of(new).sequences():
             old._go_on(counter)
         for name, _, _ in self._query(TRIGGERS, (new._oid(),)):  # the old table has its own
             new._run("DROP TRIGGER {name} ON {table}", name=name)
-        self._renamed(new, names, back=True)
-        for statement in after:
+        self._renamed(new, record["names"], back=True)
+        for statement in around.drops + around.makes:
             self._run("{s}", s=self._plain(statement))
+        proofs = list(around.proofs)
+        for name, definition, valid in record["foreign"]:
+            names = {"name": self._plain(name), "d": self._plain(definition), "later": self._plain("NOT VALID" * valid)}
+            new._run("ALTER TABLE {table} ADD CONSTRAINT {name} {d} {later}", **names)
+            if valid:
+                table = new.shown(new._name(new.table))
+                proofs.append(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+        return proofs
