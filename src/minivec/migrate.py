@@ -52,13 +52,13 @@ def migrate(
     - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
-    - ``follow``: keep up with rows that come, change or go, until it is told to stop
+    - ``follow``: keep up with rows that change, until it is told to stop
     - ``progress`` is called with the rows done and their total
     - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
     Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
-    where the aligner is not reliable, or where the destination was begun with another source or aligner. Raises
-    StoreError (an OSError) where a database refuses or goes away.
+    the aligner is not reliable, or the destination was begun with another source or aligner. StoreError (an OSError)
+    where a database refuses or goes away.
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)
@@ -67,17 +67,8 @@ def migrate(
     with open_store(source) as source, open_store(destination) as destination:
         source.skip_nulls, source.changed_at = skip_nulls, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
-        job = Job(
-            source,
-            destination,
-            bridge,
-            batch,
-            workers,
-            allow_changes or follow is not None,
-            skip_bad_rows,
-            progress,
-            tell,
-        )
+        changes = allow_changes or follow is not None
+        job = Job(source, destination, bridge, batch, workers, changes, skip_bad_rows, progress, tell)
         if follow is not None:
             follow.check(source)
         return job.rehearse() if dry_run else job.run(verify, follow)
