@@ -74,8 +74,11 @@ class Job:
     notes: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
-    def run(self, verify: int | str) -> Migration:
-        """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all"."""
+    def run(self, verify: int | str, keep_up: Callable[["Job", Checkpoint], Checkpoint] | None = None) -> Migration:
+        """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all".
+
+        ``keep_up`` goes on with the state when the first catching up is done.
+        """
         source, destination = self.source, self.destination
         state = self.begin(self.prepare())
         if self.tell is not None:
@@ -86,6 +89,8 @@ class Job:
             state = self.write(state)
             destination.finish()
             state = self.catch_up(state)
+            if keep_up is not None:
+                state = keep_up(self, state)
         except OSError as error:
             gone_on = f"{error}; {self.rows:,} of {self.count:,} rows were done, the same command goes on"
             raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
@@ -123,6 +128,9 @@ class Job:
             raise ValueError(f"{destination}: it was begun with rows of {state.source}, not of {source}")
         if state.aligner != self.bridge.fingerprint:
             raise ValueError(f"{destination}: it was begun with another aligner; name another destination")
+        if not math.isclose(state.length, self.bridge.length, rel_tol=1e-6):
+            begun = f"it was begun with mapped rows of length {state.length:.4g}, not {self.bridge.length:.4g}"
+            raise ValueError(f"{destination}: {begun} (--lengths); name another destination")
         if state.count != self.count and not (self.allow_changes or source.tells_changes):
             raise ValueError(
                 f"{source}: {self.count} rows, {state.count} when the migration began; allow_changes "
@@ -155,6 +163,7 @@ class Job:
         state = Checkpoint(
             source=identity,
             aligner=self.bridge.fingerprint,
+            length=self.bridge.length,
             count=self.count,
             version=source.pin(),
             column=source.column,
@@ -189,7 +198,7 @@ class Job:
             if changes is None or not (len(changes.written) or len(changes.deleted)):
                 return state
             try:
-                state = self._apply(changes, state)
+                state = self.apply(changes, state)
             except Refused as error:
                 self.uncaught = len(changes.written) + len(changes.deleted)
                 self.notes.append(f"{self.uncaught:,} changed rows were not caught: {error}")
@@ -200,20 +209,24 @@ class Job:
             self.notes.append(f"{self.uncaught:,} rows have changed again since: the same command catches up with them")
         return state
 
-    def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
+    def apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
         """Write and remove the changed rows at the destination; its version is the new one when all are done."""
         written, deleted = changes.written, [] if state.in_place else changes.deleted
         for start in range(0, len(written), self.batch):
             block = self.source.fetch(list(written[start : start + self.batch]))
             if len(block.keys):
-                mapped, seconds = self._mapped(block)
-                self.mapping += seconds
-                self.destination.replace(self._noted(mapped), state)
+                self.destination.replace(self.mapped(block), state)
                 self.caught_up += len(block.keys)
         state = state.but(version=changes.version)
         self.destination.remove(deleted, state)
         self.caught_up += len(deleted)
         return state
+
+    def mapped(self, block: Block) -> Block:
+        """A block of the source as the destination takes it."""
+        mapped, seconds = self._mapped(block)
+        self.mapping += seconds
+        return self._noted(mapped)
 
     def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, int, float]]:
         """The blocks with their vectors mapped, in order, by workers that are ahead.

@@ -130,25 +130,26 @@ class LinearMap:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what determines the mapped rows: two maps with one fingerprint map alike."""
+        """A hash of what determines the mapped rows but their length: two maps with one fingerprint map alike."""
         digest = blake2b(digest_size=16)
         for name in sorted(FORWARD if self.scaled else set(FORWARD) - {"unit"}):  # as version 0.1.0 did
             digest.update(self.weights[name].tobytes())
-        if self.length != 1:
-            digest.update(np.float64(self.length).tobytes())
         return digest.hexdigest()
 
-    def of_lengths(self, lengths: str = "target") -> "LinearMap":
-        """The same map, with mapped rows of length 1 ("unit") or as long as B's raw rows ("target").
+    def of_lengths(self, lengths: str | float = "target") -> "LinearMap":
+        """The same map, with mapped rows of length 1 ("unit"), as long as B's raw rows ("target"), or of this length.
 
         B's rows are taken to be as long as their typical length; within a thousandth of 1 that is 1. Only a search that
         does not go by cosine sees a difference. Maps of version 0.1.0 give length 1 in either case. ValueError for
         other words.
         """
-        if lengths not in LENGTHS:
+        norm, length = float(self.weights["target_norm"]), 1.0
+        if not isinstance(lengths, str):
+            length = float(lengths)
+        elif lengths not in LENGTHS:
             raise ValueError(f"lengths must be {' or '.join(LENGTHS)}; got {lengths!r}")
-        norm = float(self.weights["target_norm"])
-        length = norm if lengths == "target" and self.scaled and abs(norm - 1) > 1e-3 else 1.0
+        elif lengths == "target" and self.scaled and abs(norm - 1) > 1e-3:
+            length = norm
         return self if length == self.length else LinearMap(self.weights, self.history, length)
 
     def inverse(self) -> "LinearMap":

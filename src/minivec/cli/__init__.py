@@ -7,7 +7,17 @@ from typing import Any, NoReturn
 
 import typer
 
-from minivec.cli import align, demo, embed, export, report, stores, words  # noqa: F401  their commands join the app
+from minivec.cli import (  # noqa: F401  their commands join the app
+    align,
+    cutover,
+    demo,
+    embed,
+    export,
+    report,
+    status,
+    stores,
+    words,
+)
 from minivec.cli.common import app, fail
 
 
