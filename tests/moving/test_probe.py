@@ -1,0 +1,278 @@
+"""What a probe measures, decides and refuses."""
+
+import numpy as np
+import pytest
+
+import probed
+from minivec.map import LinearMap
+from minivec.moving.probe import probe
+from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY
+from probed import DOCUMENTS, Model
+
+
+@pytest.fixture(scope="module")
+def spaces():
+    """The two spaces."""
+    return probed.spaces()
+
+
+@pytest.fixture
+def model(spaces):
+    """The new model."""
+    return Model(spaces.texts, spaces.new)
+
+
+@pytest.fixture
+def table(spaces, tmp_path):
+    """A table of the documents' texts and old vectors."""
+    probed.write_table(tmp_path / "documents.parquet", spaces.texts, spaces.old)
+    return tmp_path / "documents.parquet"
+
+
+@pytest.fixture
+def old(spaces, tmp_path):
+    """The old vectors in a file."""
+    path = tmp_path / "old.npy"
+    np.save(path, spaces.old)
+    return path
+
+
+def told(old, spaces, **options):
+    """A small probe of vectors in files."""
+    return probe(old, spaces.bridge, **{"new_documents": spaces.new, "sample": 200, "k": 5, **options})
+
+
+def test_every_way_to_search_is_measured_on_the_same_queries(old, spaces):
+    found = told(old, spaces)
+    assert [way.name for way in found.ways] == [STAY, CEILING, MIGRATE, ADAPT, RERANK, NOTHING]
+    assert (found.queries, found.pool, found.rows) == (200, DOCUMENTS, DOCUMENTS)
+    assert found[CEILING].recall.value == found[CEILING].recall.low == 1
+    assert found[STAY].overlap.value == 1
+    assert found[NOTHING].recall.high < found[MIGRATE].recall.low
+    assert found[RERANK].recall.value > found[ADAPT].recall.high
+    for way in found.ways:
+        assert way.recall.low <= way.recall.value <= way.recall.high
+
+
+def test_without_relevance_a_document_is_to_find_its_own_text(old, spaces):
+    found = told(old, spaces)
+    assert found[CEILING].own.value == found[STAY].own.value == 1
+    assert 0.9 < found[MIGRATE].own.value <= 1
+    assert found[NOTHING].own.value < 0.2
+    assert found[MIGRATE].ndcg is None
+
+
+def test_a_querys_own_document_does_not_count_as_found(spaces, tmp_path):
+    """With k=1 a perfect hit of its own document would make every recall 1."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "noise.npy"
+    np.save(path, rng.standard_normal((DOCUMENTS, 24)).astype(np.float32))
+    found = probe(path, spaces.bridge, new_documents=spaces.new, sample=100, k=1)
+    assert found[STAY].own.value == 1
+    assert found[STAY].recall.value < 0.1
+
+
+def test_texts_are_embedded_once_each_and_by_their_kind(table, spaces, model):
+    asked = {f"q{i}": spaces.texts[i] for i in range(60)}
+    today = Model(spaces.texts, spaces.old)
+    found = probe(
+        table, spaces.bridge, embedder=model, text="body", old_embedder=today, queries=asked, pool=300, k=5, rerank=20
+    )
+    assert sorted(model.asked) == [("document", 300), ("query", 60)]
+    assert today.asked == [("query", 60)]
+    assert (found.queries, found.pool, found.rows) == (60, 300, DOCUMENTS)
+    assert found[MIGRATE].own is None
+
+
+def test_queries_of_the_new_model_alone_leave_today_out(old, spaces):
+    found = told(old, spaces, new_queries=spaces.new[:50])
+    assert STAY not in [way.name for way in found.ways]
+    assert any("today's search was not measured" in note for note in found.notes)
+
+
+def test_subjects_are_named_by_their_words_the_weakest_first(table, spaces, model):
+    noisy = spaces.new.copy()
+    apples = np.array([text.startswith("apple") for text in spaces.texts])
+    noisy[apples] += 2 * np.random.default_rng(0).standard_normal(noisy[apples].shape).astype(np.float32)
+    found = probe(table, spaces.bridge, embedder=Model(spaces.texts, noisy), text="body", pool=900, sample=300, k=5)
+    assert "apple" in found.subjects[0].words
+    values = [subject.retention.value for subject in found.subjects]
+    assert values == sorted(values)
+    assert sum(subject.documents for subject in found.subjects) <= 900
+    assert found.worse
+    assert all(example.mapped < example.now for example in found.worse)
+    assert all(example.query in spaces.texts for example in found.worse)
+
+
+def judged(spaces, count=80):
+    """Queries beside their documents, each the one relevant document of its query."""
+    rng = np.random.default_rng(1)
+    rows = rng.choice(DOCUMENTS, count, replace=False)
+    near = [X[rows] + 0.1 * rng.standard_normal(X[rows].shape).astype(np.float32) for X in (spaces.old, spaces.new)]
+    return near, {str(i): {str(row): 1.0} for i, row in enumerate(rows)}
+
+
+def test_relevance_gives_ndcg_and_mrr_and_decides(old, spaces):
+    (asked, new), relevance = judged(spaces)
+    found = told(old, spaces, new_queries=new, old_queries=asked, relevance=relevance, pool=100)
+    assert found[CEILING].ndcg.value > 0.9
+    assert found[CEILING].mrr.value > 0.9
+    kept = found.decision.retention
+    assert kept.value == pytest.approx(found[found.decision.way].ndcg.value / found[CEILING].ndcg.value)
+    assert found.decision.choice in ("migrate", "adapt")
+
+
+def test_a_better_old_model_is_kept(old, spaces):
+    (asked, new), relevance = judged(spaces)
+    blurred = new + 3 * np.random.default_rng(2).standard_normal(new.shape).astype(np.float32)
+    found = told(old, spaces, new_queries=blurred, old_queries=asked, relevance=relevance)
+    assert found.decision.choice == "stay"
+    assert "lower than the old one's" in found.decision.reason
+
+
+def test_relevant_documents_are_always_in_the_pool(old, spaces):
+    (asked, new), relevance = judged(spaces, 40)
+    found = told(old, spaces, new_queries=new, old_queries=asked, relevance=relevance, pool=45)
+    assert found.queries == 40
+    assert found.pool == 45
+
+
+def test_ndcg_is_that_of_the_formula():
+    from minivec.moving.probe.lists import ndcg, reciprocal_rank
+
+    lists = np.array([[7, 3, 9], [1, 2, 3]])
+    gains = [{3: 2.0, 5: 1.0}, {9: 1.0}]
+    best = 2 / np.log2(2) + 1 / np.log2(3)
+    assert ndcg(lists, gains) == pytest.approx([2 / np.log2(3) / best, 0])
+    assert reciprocal_rank(lists, gains) == pytest.approx([1 / 2, 0])
+
+
+def test_a_map_that_loses_too_much_means_to_embed_again(old, spaces):
+    weights = dict(spaces.bridge.weights)
+    weights["W"] = np.roll(weights["W"], 1, 1)
+    weights["inverse_W"] = weights["W"].T
+    wrong = LinearMap(weights, spaces.bridge.history)
+    found = probe(old, wrong, new_documents=spaces.new, sample=200, k=5, rerank=10)
+    assert found.decision.choice == "re-embed"
+    assert any("known pairs, rows of this pool" in line for line in found.decision.more)
+    assert not found.keeps(0.5)
+
+
+def test_few_queries_are_not_enough_to_tell(old, spaces):
+    assert told(old, spaces, sample=10).decision.choice == "too few queries to tell"
+
+
+def test_an_interval_around_the_limit_asks_for_more_queries(old, spaces):
+    kept = told(old, spaces, sample=100)[MIGRATE].recall_all.value
+    decision = told(old, spaces, sample=100, min_retention=kept + 0.004).decision
+    assert decision.choice == "too few queries to tell"
+    assert "queries would tell" in decision.more[0]
+
+
+def test_rows_of_the_fit_are_never_scored(old, spaces):
+    history = {**spaces.bridge.history, "settings": {"preset": "auto"}}
+    bridge = LinearMap(spaces.bridge.weights, history)
+    unknown = probe(old, bridge, new_documents=spaces.new, sample=50, k=5)
+    assert any("does not say which rows" in note for note in unknown.notes)
+    found = probe(old, bridge, new_documents=spaces.new, sample=50, k=5, fitted=range(600))
+    assert found.pool == DOCUMENTS - 600
+    assert any("600 rows" in note for note in found.notes)
+
+
+def test_a_map_fitted_on_the_very_rows_is_refused(spaces, tmp_path):
+    from minivec.fitting import fit_paired
+    from minivec.record import Record
+
+    path = tmp_path / "old.npy"
+    np.save(path, spaces.old)
+    bridge = fit_paired(spaces.old, spaces.new, "orthogonal", 0, Record(), versions={}, spaces={})
+    with pytest.raises(ValueError, match="none is held out"):
+        probe(path, bridge, new_documents=spaces.new)
+
+
+def test_a_map_of_one_direction_cannot_adapt(old, spaces):
+    weights = {name: w for name, w in spaces.bridge.weights.items() if name not in ("inverse_W", "source_norm")}
+    found = probe(old, LinearMap(weights, spaces.bridge.history), new_documents=spaces.new, sample=50, k=5)
+    assert ADAPT not in [way.name for way in found.ways]
+    assert any("one direction" in note for note in found.notes)
+
+
+def test_without_new_vectors_it_says_what_can_be_known(old, spaces):
+    found = probe(old, spaces.bridge, k=5)
+    assert found.ways == []
+    assert found.blind.confidence == spaces.bridge.history["confidence"]
+    assert found.blind.expected_cosine == pytest.approx(spaces.bridge.history["expected_cosine"])
+    assert 0.8 < found.blind.consistency.value <= 1
+    assert found.decision.choice == "too few queries to tell"
+    assert any("cannot be known" in note for note in found.notes)
+    assert not found.keeps(0.0)
+
+
+def test_without_new_vectors_a_failed_fit_means_to_stay(old, spaces):
+    failed = LinearMap(spaces.bridge.weights, {**spaces.bridge.history, "verdict": "failed", "confidence": 0.1})
+    assert probe(old, failed, k=5).decision.choice == "stay"
+
+
+def test_the_same_seed_gives_the_same_probe(old, spaces):
+    assert told(old, spaces, pool=300, seed=3) == told(old, spaces, pool=300, seed=3)
+    assert told(old, spaces, pool=300, seed=3) != told(old, spaces, pool=300, seed=4)
+
+
+def test_it_prints_the_decision_and_a_table(old, spaces):
+    shown = repr(told(old, spaces))
+    assert shown.startswith(("migrate: ", "adapt: ", "re-embed: ", "too few"))
+    assert all(way in shown for way in (STAY, CEILING, MIGRATE, ADAPT, RERANK, NOTHING))
+    assert "90% intervals" in shown
+    assert "confidence" in repr(probe(old, spaces.bridge, k=5))
+
+
+REFUSED = {
+    "k must be at least 1": {"k": 0},
+    "min_retention must be from 0 to 1; got 1.5": {"min_retention": 1.5},
+    "new_documents must have a row for each of the 900 rows": {"new_documents": np.ones((5, 24)) + np.eye(5, 24)},
+    "new_documents must have 24 dimensions": {"new_documents": np.ones((900, 7)) + np.eye(900, 7)},
+    "leave one out": {"embedder": len},
+    "relevance needs the queries": {"relevance": {"0": {"1": 1.0}}},
+    "old_queries must be as many as new_queries, 3; got 2": {
+        "new_queries": np.eye(3, 24, dtype=np.float32),
+        "old_queries": np.eye(2, 24, dtype=np.float32),
+    },
+    "queries is empty": {"queries": []},
+    "no query has a relevant document": {
+        "new_queries": np.eye(3, 24, dtype=np.float32),
+        "relevance": {"0": {"x": 1.0}},
+    },
+    "k=900 needs more": {"k": 900},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_bad_input_is_refused_by_name(old, spaces, message):
+    with pytest.raises(ValueError, match=message):
+        told(old, spaces, **REFUSED[message])
+
+
+def test_queries_need_vectors_of_the_new_model(old, spaces):
+    with pytest.raises(ValueError, match="give embedder, or new_documents"):
+        probe(old, spaces.bridge, queries=["a"])
+    with pytest.raises(TypeError, match="got the text 'a'"):
+        probe(old, spaces.bridge, queries="a")
+
+
+def test_a_store_of_another_width_is_refused(spaces, tmp_path):
+    path = tmp_path / "wide.npy"
+    np.save(path, np.eye(40, 30, dtype=np.float32))
+    with pytest.raises(ValueError, match="rows of 30 dimensions, and the map is from 24"):
+        probe(path, spaces.bridge, new_documents=np.eye(40, 24, dtype=np.float32))
+
+
+def test_a_column_without_texts_is_refused(table, spaces, model):
+    with pytest.raises(ValueError, match="no column 'title' with texts; it has: body"):
+        probe(table, spaces.bridge, embedder=model, text="title")
+    with pytest.raises(ValueError, match="text must name"):
+        probe(table, spaces.bridge, embedder=model)
+
+
+def test_a_model_of_another_width_is_refused(table, spaces):
+    with pytest.raises(ValueError, match="the model's document vectors must have 24 dimensions"):
+        probe(table, spaces.bridge, embedder=Model(spaces.texts, spaces.new[:, :7]), text="body", pool=50)
