@@ -1,6 +1,6 @@
 """A server with OpenAI's /v1/embeddings call, on this machine, that can misbehave: for the tests of embedders.
 
-    python tests/embedders/embedding_server.py 8000        # serves the tiny encoder until it is killed
+python tests/embedders/embedding_server.py 8000        # serves the tiny encoder until it is killed
 """
 
 import base64

@@ -11,6 +11,7 @@ from minivec.settings import FEW_ROWS
 
 UNKNOWN = "too few queries to tell"
 FEWEST = 30  # queries that a bootstrap needs
+LARGER_POOL = "more documents in the pool would narrow the interval, and more queries would not"
 
 
 def decide(
@@ -20,17 +21,19 @@ def decide(
     queries: int,
     target: float,
     judged: bool,
+    extrapolated: bool = False,
 ) -> Decision:
     """The decision by the ``retentions`` of the ways to search, at a ``target`` (0 to 1).
 
     ``differences`` are those of two ways' quality, the first less the second, on the same queries. Quality is nDCG
-    where queries are ``judged``, otherwise the share of the ceiling's documents that are found.
+    where queries are ``judged``, otherwise the share of the ceiling's documents that are found. That share is
+    ``extrapolated`` where most of its interval comes from the step from the pool to all rows.
     """
     best = better_map(retentions)
     kept, what = retentions[best], "nDCG" if judged else "first documents"
 
-    def decision(choice: str, reason: str, way: str = best, more: str | None = None) -> Decision:
-        return Decision(choice, reason, [more] if more else [], way, retentions[way])
+    def decision(choice: str, reason: str, more: str | None = None) -> Decision:
+        return Decision(choice, reason, [more] if more else [], best, kept)
 
     keeps = f"{best} keeps {_span(kept)} of the new model's {what}"
     if queries < FEWEST:
@@ -47,11 +50,12 @@ def decide(
     if kept.low >= target:
         return _of_maps(decision, keeps, differences, best)
     if kept.high >= target:
-        return decision(UNKNOWN, f"{keeps}, and the interval holds {target:g}.", more=_queries(kept, target, queries))
+        more = LARGER_POOL if extrapolated else _queries(kept, target, queries)
+        return decision(UNKNOWN, f"{keeps}, and the interval holds {target:g}.", more=more)
     again = retentions.get(RERANK)
     if again and again.low >= target:
-        reason = f"{keeps}, and its results ranked again by the new model's vectors keep {_span(again)}."
-        return decision("adapt", f"{reason} Embed what is retrieved, and no more.".replace(best, ADAPT, 1), RERANK)
+        reason = f"{keeps}; adapt's results, ranked again by the new model's vectors, keep {_span(again)}"
+        return decision("adapt", f"{reason}. Embed what is retrieved, and no more.")
     if gain and gain.low <= 0:
         more = _queries(gain, 0.0, queries)
         return decision(UNKNOWN, f"{keeps}, and no gain of the new model is certain ({_span(gain)}).", more=more)
@@ -70,7 +74,7 @@ def _of_maps(decision: Any, keeps: str, differences: Mapping[tuple[str, str], Es
         result: Decision = decision(best, f"{keeps}.")
         return result
     equal = "migrate and adapt do not differ for certain, and adapt changes nothing in the store"
-    result = decision(ADAPT, f"{keeps}; {equal}.", ADAPT)
+    result = decision(ADAPT, f"{keeps}; {equal}.")
     return result
 
 

@@ -44,6 +44,11 @@ class Measured:
     retentions: Mapping[str, Estimate]
     differences: Mapping[tuple[str, str], Estimate]
 
+    def extrapolated(self, name: str) -> bool:
+        """Whether most of the interval of a way's recall among all rows comes from the step beyond the pool."""
+        (way,) = (way for way in self.ways if way.name == name)
+        return way.recall_all.high - way.recall_all.low > 2 * (way.recall.high - way.recall.low)
+
 
 def measure(given: Material, bridge: LinearMap, *, k: int, rerank: int, boot: Bootstrap, seed: int) -> Measured:
     """Search in every way that ``given`` allows, and compare the results."""

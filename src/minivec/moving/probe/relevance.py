@@ -7,8 +7,8 @@ from pathlib import Path
 from minivec.report.texts import read_texts
 
 
-def read_queries(path: str | Path) -> tuple[list[str], list[str]]:
-    """The names and the texts of queries.
+def read_queries(path: str | Path) -> dict[str, str]:
+    """The texts of queries, by name.
 
     A .jsonl file has an object with ``_id`` and ``text`` a line (BEIR). A .tsv file has a name and a text a line.
     Another file is read as ``minivec.report`` reads texts, a query a line; their names are their numbers, from 0.
@@ -32,7 +32,10 @@ def read_queries(path: str | Path) -> tuple[list[str], list[str]]:
     empty = [name for name, text in named if not text]
     if empty or not named:
         raise ValueError(f"{path}: the query {empty[0]} is empty" if empty else f"{path}: no queries in it")
-    return [name for name, _ in named], [text for _, text in named]
+    if len(queries := dict(named)) < len(named):
+        twice = next(name for i, (name, _) in enumerate(named) if name in dict(named[:i]))
+        raise ValueError(f"{path}: two queries have the name {twice}")
+    return queries
 
 
 def read_relevance(path: str | Path) -> dict[str, dict[str, float]]:

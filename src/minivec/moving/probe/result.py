@@ -1,9 +1,11 @@
 """What a probe says: the ways to search in figures, the subjects, and a decision in words."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from minivec.extras import missing
 from minivec.moving.probe.estimate import Estimate
 from minivec.output import check_output, replacing
 
@@ -14,6 +16,13 @@ FIGURES = {
     "ndcg": "nDCG",
     "mrr": "MRR",
     "own": "own text",
+}
+TONES = {  # of the page
+    "migrate": "reliable",
+    "adapt": "reliable",
+    "stay": "doubtful",
+    "re-embed": "failed",
+    "too few queries to tell": "doubtful",
 }
 
 
@@ -89,7 +98,8 @@ class Decision:
     """What to do: "stay", "adapt", "migrate", "re-embed" or "too few queries to tell", why, and what would change it.
 
     ``retention`` is the figure that decided: nDCG as a share of the ceiling's where relevance is known, otherwise the
-    share of the ceiling's first k documents that are found. ``way`` is the way to search that it belongs to.
+    share of the ceiling's first k documents that are found, among all rows. It is that of the better map, ``way``:
+    "migrate" or "adapt". Re-ranking does not count in it.
     """
 
     choice: str
@@ -137,19 +147,73 @@ class Probe:
         return {name: title for name, title in FIGURES.items() if any(getattr(way, name) for way in self.ways)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+        """Plain data, for JSON: a figure that cannot be measured is None."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
     def report(self, path: str | Path) -> None:
         """Write the page, an .html file, whole or not at all; ImportError without the extra ``report``."""
         check_output(path, (".html",))
-        from minivec.moving.probe.page import render
-
-        page = render(self).encode("utf-8", "replace")
+        try:
+            from minivec.report.page import environment
+        except ImportError as error:
+            raise missing(f"reports need Bokeh and Jinja2 ({error})", "report") from error
+        page = environment().get_template("probe.html").render(probe=self, tone=TONES[self.decision.choice])
         with replacing(path) as temporary:
-            temporary.write_bytes(page)
+            temporary.write_bytes(page.encode("utf-8", "replace"))
 
     def __repr__(self) -> str:
-        from minivec.moving.probe.words import table
+        lines = [f"{self.decision.choice}: {self.decision.reason}", ""]
+        lines += _ways(self) if self.ways else _blind(self)
+        if self.subjects:
+            lines += ["", "weakest subjects (share kept, queries)"]
+            lines += [f"  {s.words}: {s.retention.value:.2f}, {s.queries}" for s in self.subjects[:3]]
+        if self.worse:
+            lines += ["", "queries that lose most"]
+            lines += [f"  {_cut(w.query)}: {w.now:.2f} to {w.mapped:.2f}" for w in self.worse[:3]]
+        more = [*self.decision.more, *self.notes]
+        return "\n".join([*lines, "", *(f"- {line}" for line in more)]).rstrip()
 
-        return table(self)
+
+def _plain(value: Any) -> Any:
+    """``value`` without NaN, which JSON has not."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _ways(probe: "Probe") -> list[str]:
+    about = (
+        f"{probe.queries:,} queries among {probe.pool:,} of {probe.rows:,} documents, first {probe.k}; 90% intervals"
+    )
+    width = max(len(way.name) for way in probe.ways)
+    figures = probe.figures
+    lines = [about, " " * width + "".join(f"  {title:<18}" for title in figures.values()).rstrip()]
+    for way in probe.ways:
+        cells = (getattr(way, name) for name in figures)
+        shown = "".join(f"  {_span(cell):<18}" for cell in cells)
+        lines.append(f"{way.name:<{width}}{shown}".rstrip())
+    return lines
+
+
+def _blind(probe: "Probe") -> list[str]:
+    blind = probe.blind
+    if blind is None:
+        return []
+    return [
+        f"confidence                {blind.confidence:.2f} ({blind.verdict})",
+        f"expected cosine           {blind.expected_cosine:.2f} of a mapped row with its partner",
+        f"neighbours that stay      {_span(blind.consistency)} of the first {probe.k} once mapped",
+    ]
+
+
+def _span(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate.value:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"
+
+
+def _cut(text: str, length: int = 70) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

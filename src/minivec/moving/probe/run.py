@@ -135,6 +135,7 @@ def _judged(store: str, given: Material, bridge: LinearMap, options: Options) ->
         queries=queries,
         target=options.min_retention,
         judged=given.gains is not None,
+        extrapolated=given.gains is None and measured.extrapolated(best),
     )
     notes = list(given.notes)
     if given.old_queries is None:
