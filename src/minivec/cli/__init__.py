@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from minivec.cli import align, demo, export, probe, report, stores, words  # noqa: F401  their commands join the app
+from minivec.cli import align, demo, embed, export, probe, report, stores, words  # noqa: F401  their commands join
 from minivec.cli.common import app, fail
 
 

@@ -32,7 +32,9 @@ from minivec.cli.common import (
     verdict,
     warn,
 )
+from minivec.cli.embed import Cache, Longest, OptionalModel, rows_to_fit
 from minivec.cli.report import Texts, prepare
+from minivec.embedders import LOCAL
 from minivec.extras import missing
 from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
 from minivec.history import MEANINGLESS
@@ -56,10 +58,12 @@ Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help=f"Embeddings of the space to map from, such as the old model's: {ROWS}.")
 ]
 Target = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        metavar="TARGET",
-        help="Embeddings of the space to map into, such as the new model's, of other texts: no row is paired.",
+        metavar="[TARGET]",
+        help="Embeddings of the space to map into, such as the new model's, of other texts: no row is paired. "
+        "With --model they are made of texts.",
+        show_default=False,
     ),
 ]
 SourceName = Annotated[
@@ -73,6 +77,24 @@ Pairs = Annotated[
     typer.Option(help="CSV of known pairs: row numbers of SOURCE and of TARGET, from 0; a header may come first."),
 ]
 MinConfidence = Annotated[float, typer.Option(min=0, max=1, help="Below it write nothing and exit with code 3.")]
+PairedText = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="COLUMN",
+        help="With --model: the column of SOURCE's texts. Some are embedded, and are known pairs.",
+        show_default=False,
+    ),
+]
+TargetTexts = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="TEXTS",
+        help="With --model: other texts of the same kind, as `minivec embed` takes them; for a SOURCE without texts.",
+        show_default=False,
+    ),
+]
 ReportFile = Annotated[
     Path | None, typer.Option(help="Also write a report of this fit, .html, .png or .svg.", show_default=False)
 ]
@@ -82,9 +104,15 @@ ReportFile = Annotated[
 @with_hyperparameters(_option)
 def align(
     source: Source,
-    target: Target,
+    target: Target = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .keras file to write.")],
+    model: OptionalModel = None,
+    text: PairedText = None,
+    target_texts: TargetTexts = None,
+    rows: Annotated[int, typer.Option(min=1, help="With --model: texts that are drawn and embedded.")] = 10_000,
+    longest: Longest = 32_000,
+    cache: Cache = None,
     source_name: SourceName = None,
     target_name: TargetName = None,
     column: Columns = None,
@@ -101,16 +129,27 @@ def align(
 ) -> None:
     """Fit the map from SOURCE's space, the old one, into TARGET's, the new one, and save it."""
     check_output(output, (".keras",))
-    if skip_bad_rows and (pairs or texts):
-        raise ValueError("--pairs and --texts count all rows, and --skip-bad-rows would shift them: leave one out")
-    A, B = open_all([source, target], column, skip_bad_rows)
-    if pairs:
-        check_whole("--pairs", A, B)
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
+    if model is None:
+        if target is None or text or target_texts:
+            raise ValueError("name TARGET; or name --model, and its texts with --text or --target")
+        A, B, known = _opened([source, target], column, pairs, texts, skip_bad_rows)
+    else:
+        for name, value in (
+            ("TARGET", target),
+            ("--pairs", pairs),
+            ("--texts", texts),
+            ("--skip-bad-rows", skip_bad_rows),
+        ):
+            if value:
+                raise ValueError(f"{name} is not for --model, which makes the vectors and the pairs")
+        sampled = {"text": text, "target": target_texts, "rows": rows, "seed": seed, "longest": longest}
+        A, B, known = rows_to_fit(source, column, model, cache, **sampled)
+        target_name = target_name or model.rpartition("#")[2].removeprefix(LOCAL)
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
     options = {"preset": preset, "mapping": mapping, "seed": seed, "verbose": 0 if quiet else 1, **hyperparameters}
-    aligner, history = _fit(A, B, pairs, source_name=source_name, target_name=target_name, **options)
+    aligner, history = _fit(A, B, known, pairs, source_name=source_name, target_name=target_name, **options)
     if history["confidence"] < min_confidence:
         fail(f"{verdict(history)}, below {min_confidence}: {output} is not written", 3)
     save(aligner, output)
@@ -122,9 +161,21 @@ def align(
     warn(history, output)
 
 
-def _fit(A: Any, B: Any, pairs: Path | None, **options: Any) -> tuple["MiniVec2VecAligner", dict[str, Any]]:
+def _opened(
+    paths: list[str], column: list[str] | None, pairs: Path | None, texts: list[Path] | None, skip_bad_rows: bool
+) -> tuple[Any, Any, Any]:
+    """The source, the target, and the known pairs or None."""
+    if skip_bad_rows and (pairs or texts):
+        raise ValueError("--pairs and --texts count all rows, and --skip-bad-rows would shift them: leave one out")
+    A, B = open_all(paths, column, skip_bad_rows)
+    if pairs is None:
+        return A, B, None
+    check_whole("--pairs", A, B)
+    return A, B, read_pairs(pairs)
+
+
+def _fit(A: Any, B: Any, known: Any, pairs: Path | None, **options: Any) -> tuple["MiniVec2VecAligner", dict[str, Any]]:
     """The model fitted to the rows of two files, and its history; both name the files, and not the arguments."""
-    known = None if pairs is None else read_pairs(pairs)
     from minivec.aligner import MiniVec2VecAligner
 
     def with_names(message: str) -> str:

@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -61,7 +62,11 @@ class Batched(Streaming):
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
-        self._telling = threading.Lock()
+        self._streaming, self._telling = threading.Lock(), threading.Lock()
+
+    def ready(self) -> AbstractContextManager[None]:
+        """What calls need that is let go of behind the last of them."""
+        return nullcontext()
 
     @abstractmethod
     def answer(self, texts: Sequence[str], kind: str) -> np.ndarray:
@@ -70,9 +75,9 @@ class Batched(Streaming):
     def stream(self, texts: Sequence[str], kind: str, done: Done) -> None:
         """Make calls of bounded size in ``workers`` threads."""
         check_kind(kind)
-        self.stopping.clear()
         running: set[Future[bool]] = set()
-        with ThreadPoolExecutor(self.workers) as pool:
+        with self._streaming, self.ready(), ThreadPoolExecutor(self.workers) as pool:
+            self.stopping.clear()
             try:
                 for rows in self._parts(texts):
                     running.add(pool.submit(self._ask, texts, rows, kind, done))

@@ -3,10 +3,9 @@
 import hashlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +41,6 @@ class Cached(Streaming):
         self._embedder = embedder
         self.name, self.symmetric = embedder.name, embedder.symmetric
         self.path = default_path() if path is None else Path(path).expanduser()
-        self._using = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         self._models: dict[str, int] = {}
         self.found = 0  # texts whose vector was in the file
 
@@ -155,28 +152,32 @@ class Cached(Streaming):
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A transaction of the file, which is made if it is not there; EmbedderError where that does not work."""
-        with self._using:
-            try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                with self._connection as connection:
-                    yield connection
-            except sqlite3.Error as error:
-                raise EmbedderError(f"{self.path}: not a cache of embeddings that can be used: {error}") from None
-
-    def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+                self._prepare(connection)
+                with connection:
+                    yield connection
+        except sqlite3.Error as error:
+            raise EmbedderError(f"{self.path}: not a cache of embeddings that can be used: {error}") from None
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables of a new file; EmbedderError for a file that has others."""
+        if _version(connection) == VERSION:
+            return
         with connection:
             connection.execute("BEGIN IMMEDIATE")  # two processes must not both make the tables
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            version = _version(connection)
             if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in filter(str.strip, TABLES.split(";")):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
             elif version != VERSION:
                 raise EmbedderError(f"{self.path}: a SQLite file of version {version}, expected {VERSION}")
-        return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _digest(text: str) -> bytes:

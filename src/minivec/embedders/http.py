@@ -6,7 +6,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -84,8 +85,14 @@ class HttpEmbedder(Batched):
         self._key = key
         self._not_before = 0.0  # on the monotonic clock: no request is sent earlier
         self._counting = threading.Lock()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._httpx, self._client = httpx, httpx.Client(headers=headers, timeout=timeout)
+        self._httpx, self._timeout = httpx, timeout
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """With a client, which keeps connections between requests."""
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        with self._httpx.Client(headers=headers, timeout=self._timeout) as self._client:
+            yield
 
     def answer(self, texts: Sequence[str], kind: str) -> np.ndarray:
         """One request, sent again while the server is busy or fails."""
@@ -163,7 +170,8 @@ def _decoded(embedding: Any) -> np.ndarray:
     """A vector (width,) float32 of a list of numbers, or of base64 of their bytes."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
-    row = np.array(embedding, np.float32)
+    with np.errstate(over="ignore"):
+        row = np.array(embedding, np.float32)
     if row.ndim != 1:
         raise ValueError(f"an embedding of shape {row.shape}")
     return row

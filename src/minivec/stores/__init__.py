@@ -23,10 +23,12 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreRows",
+    "drawn",
     "is_url",
     "open_store",
     "redact",
     "sample",
+    "there",
 ]
 
 STORES = {
@@ -85,22 +87,27 @@ def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")
-    chosen = np.arange(len(keys))
-    if rows < len(keys):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(keys), rows, replace=False))
+    chosen = drawn(len(keys), rows, seed)
     parts = (chosen[s : s + store.fetched] for s in range(0, len(chosen), store.fetched))
-    return np.concatenate([_vectors(store, [keys[i] for i in part]) for part in parts])
+    blocks = (store.fetch([keys[i] for i in part]) for part in parts)
+    return np.concatenate([block.vectors[there(store, block)] for block in blocks])
 
 
-def _vectors(store: Store, keys: Sequence[Any]) -> np.ndarray:
-    """The vectors of the rows with these keys that have one."""
-    block = store.fetch(keys)
-    there = np.ones(len(block.keys), bool)
-    there[np.asarray(block.missing, int)] = False
+def drawn(count: int, rows: int, seed: int) -> np.ndarray:
+    """The numbers, rising, of ``rows`` of ``count`` rows, drawn uniformly; of all of them where there are no more."""
+    if rows >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, rows, replace=False))
+
+
+def there(store: Store, block: Block) -> np.ndarray:
+    """Whether (m,) each row of a ``block`` has a vector; ValueError names those that are NaN, infinite or constant."""
+    has = np.ones(len(block.keys), bool)
+    has[np.asarray(block.missing, int)] = False
     for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
         bad = find(block.vectors).astype(int)
-        store.refuse(what, bad[there[bad]], block.keys)
-    return block.vectors[there]
+        store.refuse(what, bad[has[bad]], block.keys)
+    return has
 
 
 class StoreRows:

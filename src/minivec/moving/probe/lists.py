@@ -74,7 +74,8 @@ def without(lists: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 def shared(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The share of the entries of ``others`` (q, k) that ``lists`` (q, k) have, query by query: (q,)."""
-    return np.array([np.isin(b, a).mean() for a, b in zip(lists, others, strict=True)])
+    share: np.ndarray = (lists[:, :, None] == others[:, None, :]).any(1).mean(1)
+    return share
 
 
 def ndcg(lists: np.ndarray, gains: list[dict[int, float]]) -> np.ndarray:
