@@ -58,5 +58,5 @@ def write_table(path, texts, vectors):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), WIDTH)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     pq.write_table(pa.table({"body": texts, "embedding": column}), path)

@@ -2,6 +2,7 @@
 
 import json
 
+import embedding_server
 import numpy as np
 import pytest
 
@@ -120,3 +121,48 @@ def test_bad_input_is_one_line_and_code_2(folder, run, message):
     assert (code, out) == (2, "")
     assert message in err and err.count("\n") == 1
     assert not (folder / "probe.html").exists()
+
+
+@pytest.fixture
+def server(folder):
+    """A server of embeddings, and a table of texts with an old model's vectors of them, which its map was fitted on."""
+    from minivec.fitting import fit_paired
+    from minivec.record import Record
+
+    rng = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(40)]
+    texts = [f"{i} " + " ".join(rng.choice(words, 6)) for i in range(500)]
+    new = embedding_server.tiny(texts)
+    turn = np.linalg.qr(rng.standard_normal((len(new[0]),) * 2))[0].astype(np.float32)
+    old = new @ turn + 0.01 * rng.standard_normal(new.shape).astype(np.float32)
+    probed.write_table("texts.parquet", texts[:300], old[:300])
+    fit_paired(old[300:], new[300:], "orthogonal", 0, Record(), versions={}, spaces={}).save("texts.safetensors")
+    with embedding_server.Server() as running:
+        yield running
+
+
+TEXTS = "probe", "texts.parquet", "-a", "texts.safetensors", "--text", "body", "--k", "5", "--cache", "cache.sqlite3"
+
+
+def test_texts_are_embedded_by_a_server_and_paid_for_once(folder, server, run):
+    (folder / "queries.txt").write_text("\n".join(f"word{i} word{i + 1} word{i + 2}" for i in range(35)))
+    command = *TEXTS, "--model", f"{server.url}#tiny", "--queries", "queries.txt", "--pool", "200", "--json"
+    code, out, _ = run(*command)
+    found = json.loads(out)
+    assert code == 0
+    assert (found["queries"], found["pool"], found["rows"]) == (35, 200, 300)
+    assert {way["name"] for way in found["ways"]} >= {"re-embed", "migrate", "adapt"}
+    assert len(server.embedded) == 235
+    assert run(*command)[1] == out
+    assert len(server.embedded) == 235
+
+
+def test_what_embed_wrote_is_matched_by_its_keys(folder, server, run):
+    embed = "embed", "texts.parquet", "--model", f"{server.url}#tiny", "--text", "body", "--rows", "120"
+    assert run(*embed, "-o", "new.npy", "--cache", "cache.sqlite3")[0] == 0
+    code, out, _ = run(*TEXTS, "--new-documents", "new.npy", "--json")
+    found = json.loads(out)
+    assert (code, found["pool"], found["rows"]) == (0, 120, 300)
+    ways = {way["name"]: way for way in found["ways"]}
+    assert ways["migrate"]["recall"]["value"] > 0.8
+    assert found["subjects"][0]["words"].startswith(("word", "cluster"))

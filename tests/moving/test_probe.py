@@ -171,12 +171,27 @@ def test_an_interval_around_the_limit_asks_for_more_queries(old, spaces):
 
 def test_rows_of_the_fit_are_never_scored(old, spaces):
     history = {**spaces.bridge.history, "settings": {"preset": "auto"}}
-    bridge = LinearMap(spaces.bridge.weights, history)
+    bridge = LinearMap(spaces.bridge.weights, {**history, "pairs": 600})
     unknown = probe(old, bridge, new_documents=spaces.new, sample=50, k=5)
     assert any("does not say which rows" in note for note in unknown.notes)
     found = probe(old, bridge, new_documents=spaces.new, sample=50, k=5, fitted=range(600))
     assert found.pool == DOCUMENTS - 600
     assert any("600 rows" in note for note in found.notes)
+
+
+def test_rows_that_align_draws_as_pairs_are_left_out(old, spaces):
+    """``align --model`` draws its known pairs with the seed of the fit, so that a probe can draw them again."""
+    history = {**spaces.bridge.history, "settings": {"preset": "auto", "seed": 3}, "pairs": 200}
+    found = probe(old, LinearMap(spaces.bridge.weights, history), new_documents=spaces.new, sample=50, k=5)
+    assert found.pool == DOCUMENTS - 200
+    assert any("The 200 rows that align --model draws were left out" in note for note in found.notes)
+
+
+def test_vectors_of_some_rows_are_matched_by_their_keys(old, spaces):
+    rows = np.random.default_rng(0).permutation(DOCUMENTS)[:400]
+    found = told(old, spaces, new_documents=spaces.new[rows], new_keys=rows.tolist())
+    assert (found.pool, found.rows) == (400, DOCUMENTS)
+    assert found[MIGRATE].own.value > 0.9
 
 
 def test_a_map_fitted_on_the_very_rows_is_refused(spaces, tmp_path):
@@ -267,7 +282,7 @@ def test_a_store_of_another_width_is_refused(spaces, tmp_path):
 
 
 def test_a_column_without_texts_is_refused(table, spaces, model):
-    with pytest.raises(ValueError, match="no column 'title' with texts; it has: body"):
+    with pytest.raises(ValueError, match="no column 'title'; there is body"):
         probe(table, spaces.bridge, embedder=model, text="title")
     with pytest.raises(ValueError, match="text must name"):
         probe(table, spaces.bridge, embedder=model)

@@ -20,16 +20,15 @@ from minivec.cli.common import (
     printable,
     warn,
 )
+from minivec.cli.embed import Cache, OptionalModel
 from minivec.cli.stores import STORE
 from minivec.files import check_output, read_pairs
-from minivec.stores import open_store
+from minivec.stores import Store, open_store
 
 if TYPE_CHECKING:
     from minivec.map import LinearMap
+    from minivec.moving.probe import Probe
 
-Model = Annotated[
-    str | None, typer.Option("--model", help="The new model, which embeds texts: as `minivec embed --model` takes it.")
-]
 OldModel = Annotated[str | None, typer.Option("--old-model", help="The old model, for the texts of --queries.")]
 Text = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="STORE's column of texts, for --model.")]
 Queries = Annotated[
@@ -41,7 +40,11 @@ Queries = Annotated[
     ),
 ]
 NewDocuments = Annotated[
-    str | None, typer.Option("--new-documents", help="The new model's vectors of STORE's rows, row for row: a file.")
+    str | None,
+    typer.Option(
+        "--new-documents",
+        help="The new model's vectors of STORE's rows: a file, row for row, or what `minivec embed` wrote.",
+    ),
 ]
 NewQueries = Annotated[
     str | None, typer.Option("--new-queries", help="The new model's vectors of the queries: a file.")
@@ -75,9 +78,10 @@ def probe(
     aligner: Aligner,
     inverse: Inverse = False,
     space: From = None,
-    model: Model = None,
+    model: OptionalModel = None,
     text: Text = None,
     old_model: OldModel = None,
+    cache: Cache = None,
     queries: Queries = None,
     new_documents: NewDocuments = None,
     new_queries: NewQueries = None,
@@ -101,20 +105,19 @@ def probe(
 
     with open_store(store) as opened:
         bridge = _turned(aligner, inverse, space, opened.schema().width)
-        keys = opened.keys() if pairs else ()
-        fitted = [keys[i] for i in read_pairs(pairs)[:, 0] if i < len(keys)] if pairs else ()
         result = run(
             opened,
             bridge,
-            embedder=_embedder(model),
+            embedder=_embedder(model, cache),
             text=text,
-            old_embedder=_embedder(old_model),
+            old_embedder=_embedder(old_model, cache),
             queries=read_queries(queries) if queries else None,
             new_documents=_rows(new_documents),
+            new_keys=_keys(new_documents),
             new_queries=_rows(new_queries),
             old_queries=_rows(old_queries),
             relevance=read_relevance(relevance) if relevance else None,
-            fitted=fitted,
+            fitted=_fitted(opened, pairs),
             sample=sample,
             pool=pool,
             k=k,
@@ -122,6 +125,11 @@ def probe(
             min_retention=0.9 if min_retention is None else min_retention,
             seed=seed,
         )
+    _finish(result, report, as_json, min_retention)
+
+
+def _finish(result: "Probe", report: Path | None, as_json: bool, min_retention: float | None) -> None:
+    """Write the page, print the result, and end with code 3 below --min-retention."""
     if report is not None:
         result.report(report)
     print(json.dumps(result.to_dict(), indent=2) if as_json else "\n".join(map(printable, repr(result).split("\n"))))
@@ -131,18 +139,26 @@ def probe(
         fail(f"the retention is {found}, and --min-retention is {min_retention:g}", 3)
 
 
+def _fitted(store: Store, pairs: Path | None) -> list[Any]:
+    """The keys of the rows of known pairs, whose numbers a file has."""
+    if pairs is None:
+        return []
+    keys, numbers = store.keys(), read_pairs(pairs)[:, 0]
+    return [keys[int(i)] for i in numbers if i < len(keys)]
+
+
 def _turned(aligner: Path, inverse: bool, space: str | None, width: int) -> "LinearMap":
     bridge = open_turned(aligner, inverse, space, [width])
     warn(bridge.history, aligner)
     return bridge
 
 
-def _embedder(model: str | None) -> Any:
+def _embedder(model: str | None, cache: Path | None) -> Any:
     if model is None:
         return None
     from minivec.embedders import open_embedder
 
-    return open_embedder(model)
+    return open_embedder(model, cache=cache or True)
 
 
 def _rows(path: str | None) -> Any:
@@ -152,3 +168,11 @@ def _rows(path: str | None) -> Any:
     (rows,) = open_all([path], None)
     check_whole("probe", rows)
     return rows.array()
+
+
+def _keys(path: str | None) -> list[Any] | None:
+    """The keys that ``minivec embed`` wrote beside a file of vectors, if it did."""
+    beside = None if path is None else Path(path).with_suffix(".keys.jsonl")
+    if beside is None or not beside.exists():
+        return None
+    return [json.loads(line) for line in beside.read_text(encoding="utf-8").splitlines()]

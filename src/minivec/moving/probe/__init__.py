@@ -35,6 +35,7 @@ def probe(
     old_embedder: Embed | None = None,
     queries: Mapping[str, str] | Sequence[str] | None = None,
     new_documents: Any = None,
+    new_keys: Sequence[Any] | None = None,
     new_queries: Any = None,
     old_queries: Any = None,
     relevance: Mapping[str, Mapping[str, float]] | None = None,
@@ -52,7 +53,8 @@ def probe(
     ``LinearMap``) maps from the old model to the new one. Vectors of the new model come from one of two places:
 
     - ``embedder``, called with a list of texts and kind="document" or "query"; ``text`` names the store's column
-    - ``new_documents`` (n, dB), row for row with the store's rows in key order, and ``new_queries`` (q, dB)
+    - ``new_documents``, row for row with the store's rows in key order or, if given, with the keys ``new_keys``; and
+      ``new_queries`` (q, dB)
 
     ``queries`` are texts, by name or in a list; a list's names are "0", "1", ... Beside ``new_queries`` they only name
     the rows. ``old_queries`` (q, dA) or ``old_embedder`` give today's search its queries. Without queries, ``sample``
@@ -68,7 +70,7 @@ def probe(
     """
     options = Options(sample=sample, pool=pool, k=k, rerank=rerank, min_retention=min_retention, seed=seed)
     named = queries if queries is None or isinstance(queries, Mapping) else _numbered(queries)
-    given = Given(embedder, text, old_embedder, named, new_documents, new_queries, old_queries, relevance)
+    given = Given(embedder, text, old_embedder, named, new_documents, new_keys, new_queries, old_queries, relevance)
     with open_store(store) as opened:
         return run(opened, LinearMap.of(aligner), given, set(fitted), options)
 

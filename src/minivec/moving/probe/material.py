@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minivec.moving.embed import LONGEST
+from minivec.moving.texts import unsendable, values
 from minivec.stores import Store
 from minivec.validation import as_rows
 from minivec.verify import kept, without_vector
@@ -50,7 +52,7 @@ class Queries:
 class Pool:
     """Documents of a store: ``keys`` (m), ``old`` vectors (m, dA), ``texts`` (m) if there are any.
 
-    ``numbers`` (m,) are their places in key order.
+    ``numbers`` (m,) are their rows among the new model's vectors.
     """
 
     keys: list[Any]
@@ -59,40 +61,51 @@ class Pool:
     texts: list[str] | None
 
 
-def drawn(
-    store: Store, rows: int, column: str | None, *, wanted: Collection[str], fitted: Collection[Any], seed: int
-) -> tuple[Pool, int]:
-    """``rows`` random documents of a store, those with the keys ``wanted`` before all, and the store's number of rows.
+def draw_pool(
+    store: Store,
+    rows: int,
+    column: str | None,
+    *,
+    among: Mapping[Any, int] | None,
+    wanted: Collection[str],
+    fitted: Collection[Any],
+    seed: int,
+) -> Pool:
+    """``rows`` random documents of a store, those with the keys ``wanted`` before all.
 
-    Rows with the keys ``fitted`` are left out, and rows without a vector, or without a text in ``column``.
+    Only the keys ``among`` are drawn, where it is given: their numbers are its values. Rows with the keys ``fitted``
+    are left out, and rows without a vector, or without a text in ``column`` that a model takes.
     """
-    store.schema()
-    store.skip_nulls = True
     keys = store.keys()
     left_out = set(fitted)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(keys))
+    order = np.random.default_rng(seed).permutation(len(keys))
+    order = order[[(among is None or plain(keys[i]) in among) and keys[i] not in left_out for i in order]]
     if wanted:
         first = np.array([str(keys[i]) in wanted for i in order], bool)
         order = np.r_[order[first], order[~first]]
-    if left_out:
-        order = order[[keys[i] not in left_out for i in order]]
     if not len(order):
-        raise ValueError(f"{store}: it has no row that the map was not fitted on as a pair")
+        raise ValueError(f"{store}: no row of it can be scored")
     chosen = np.sort(order[:rows])
-    found: list[Any] = []
-    vectors, texts = [], []
+    found, vectors, texts = [], [], []
     for start in range(0, len(chosen), store.fetched):
         block = store.fetch([keys[i] for i in chosen[start : start + store.fetched]])
         block = kept(block, ~without_vector(block))
-        read = _texts(store, block.payload, column) if column is not None else [" "] * len(block.keys)
-        there = np.array([bool(text) for text in read], bool)
-        found += [key for key, has in zip(block.keys, there, strict=True) if has]
-        vectors.append(block.vectors[there])
-        texts += [text for text in read if text]
-    numbers = {keys[i]: i for i in chosen}
-    places = np.array([numbers[key] for key in found], int)
-    return Pool(found, places, np.concatenate(vectors), None if column is None else texts), len(keys)
+        if column is not None:
+            read = [
+                text if text and unsendable(text, LONGEST) is None else None for text in values(store, block, column)
+            ]
+            block = kept(block, np.array([text is not None for text in read], bool))
+            texts += [" ".join(text.split()) for text in read if text]
+        found += list(block.keys)
+        vectors.append(block.vectors)
+    numbers = among or {plain(keys[i]): int(i) for i in chosen}
+    places = np.array([numbers[plain(key)] for key in found], int)
+    return Pool(found, places, np.concatenate(vectors), None if column is None else texts)
+
+
+def plain(key: Any) -> Any:
+    """A key as ``minivec embed`` writes it: a number or a text."""
+    return key if isinstance(key, int | str) else str(key)
 
 
 def material(
@@ -133,26 +146,3 @@ def embedded(embed: Embed | None, texts: Sequence[str], kind: str, width: int) -
     if len(rows) != len(texts):
         raise ValueError(f"the model gave {len(rows)} vectors for {len(texts)} texts")
     return rows
-
-
-def _texts(store: Store, payload: Any, column: str) -> list[str]:
-    """The text of each row of a block; "" where it has none. ValueError where there is no such column."""
-    texts = []
-    for row in [] if payload is None else store.comparable(payload):
-        fields = _fields(row)
-        if column not in fields:
-            known = ", ".join(map(str, fields)) or "none"
-            raise ValueError(f"{store}: no column {column!r} with texts; it has: {known}")
-        value = fields[column]
-        texts.append(" ".join(value.split()) if isinstance(value, str) else "")
-    if payload is None:
-        raise ValueError(f"{store}: no column {column!r} with texts; it has vectors only")
-    return texts
-
-
-def _fields(row: Any) -> dict[str, Any]:
-    """A row's payload by name: Chroma's is (document, metadata, uri), Qdrant's (payload, other vectors)."""
-    if isinstance(row, tuple) and len(row) == 3:
-        return {"document": row[0], **(row[1] or {}), "uri": row[2]}
-    fields = row[0] if isinstance(row, tuple) else row
-    return dict(fields or {})

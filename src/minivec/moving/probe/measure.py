@@ -57,7 +57,8 @@ def measure(given: Material, bridge: LinearMap, *, k: int, rerank: int, boot: Bo
         raise ValueError(f"k must be less than the pool's {m} documents; got {k}")
     found = searches(given, bridge, rerank)
     split = parts(m, np.random.default_rng(seed), min(3, int(np.log2(m / (k + 1)))))
-    grown = {way: _recalls(given, found[way], found[CEILING], split, k) for way in found}
+    nearest = _found(given, found[CEILING], split, k)
+    grown = {way: _recalls(_found(given, found[way], split, k), nearest) for way in found}
     first = {way: search.lists(np.arange(m), k + 1) for way, search in found.items()}
     lists = {way: without(near, given.own) for way, near in first.items()}
     sizes = np.array([np.mean([len(rows) for rows in chunks]) for chunks in split])
@@ -86,13 +87,20 @@ def measure(given: Material, bridge: LinearMap, *, k: int, rerank: int, boot: Bo
     return Measured(given, ways, lists, quality, retentions, differences)
 
 
-def _recalls(given: Material, search: Search, ceiling: Search, split: list[list[np.ndarray]], k: int) -> np.ndarray:
-    """The recall (q, sizes) of each query among the documents of parts of each size, as a mean over these parts."""
+def _found(given: Material, search: Search, split: list[list[np.ndarray]], k: int) -> list[list[np.ndarray]]:
+    """Lists (q, k) in each part of each size."""
+    return [[without(search.lists(rows, k + 1), given.own) for rows in chunks] for chunks in split]
 
-    def recall(rows: np.ndarray) -> np.ndarray:
-        return shared(*(without(way.lists(rows, k + 1), given.own) for way in (search, ceiling)))
 
-    return np.stack([np.mean([recall(rows) for rows in chunks], 0) for chunks in split], 1)
+def _recalls(lists: list[list[np.ndarray]], nearest: list[list[np.ndarray]]) -> np.ndarray:
+    """The share of the ``nearest`` documents that ``lists`` have: (q, sizes), means over the parts of each size."""
+    return np.stack(
+        [
+            np.mean([shared(a, b) for a, b in zip(one, other, strict=True)], 0)
+            for one, other in zip(lists, nearest, strict=True)
+        ],
+        1,
+    )
 
 
 def subjects(measured: Measured, best: str, boot_seed: int) -> list[Subject]:
@@ -156,10 +164,10 @@ def learned(given: Material, bridge: LinearMap, *, k: int, boot: Bootstrap, seed
     if most < LEAST_PAIRS or len(unseen) <= k:
         return []
     queries, new = unit(given.new_queries), unit(given.new)
-    ceiling = Search(queries, new)
+    nearest = _found(given, Search(queries, new), [[unseen]], k)
 
     def recall(mapped: LinearMap) -> np.ndarray:
-        return _recalls(given, Search(queries, mapped(given.old)), ceiling, [[unseen]], k)[:, 0]
+        return _recalls(_found(given, Search(queries, mapped(given.old)), [[unseen]], k), nearest)[:, 0]
 
     now, steps = recall(bridge), []
     for pairs in sorted({max(LEAST_PAIRS, most // 4), max(LEAST_PAIRS, most // 2), most}):

@@ -1,6 +1,6 @@
 """The course of a probe: what is given is checked, drawn, embedded, measured and judged."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,11 @@ from minivec.history import recorded_data, remedies
 from minivec.map import LinearMap
 from minivec.moving.probe.decision import UNKNOWN, advice, better_map, decide
 from minivec.moving.probe.estimate import Bootstrap
-from minivec.moving.probe.material import Embed, Material, Pool, Queries, drawn, embedded, material
+from minivec.moving.probe.material import Embed, Material, Pool, Queries, draw_pool, embedded, material
 from minivec.moving.probe.measure import consistency, learned, measure, subjects, worse
 from minivec.moving.probe.result import Blind, Decision, Probe
 from minivec.settings import whole_number
-from minivec.stores import Store
+from minivec.stores import Store, drawn
 from minivec.validation import as_rows
 
 
@@ -46,6 +46,7 @@ class Given:
     old_embedder: Embed | None
     queries: Mapping[str, str] | None
     new_documents: Any
+    new_keys: Sequence[Any] | None
     new_queries: Any
     old_queries: Any
     relevance: Mapping[str, Mapping[str, float]] | None
@@ -70,6 +71,10 @@ class Given:
     def blind(self) -> bool:
         """Whether there are no vectors of the new model."""
         return self.embedder is None and self.new_documents is None
+
+    def named(self, store: Store) -> str:
+        """What the rows of ``new_documents`` belong to, in words."""
+        return f"rows of {store}" if self.new_keys is None else "new_keys"
 
     def wanted(self) -> set[str]:
         """The keys of documents that are relevant to one of the queries."""
@@ -103,13 +108,28 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
     if width != bridge.shape[0]:
         turned = "; its inverse maps from that width" if width == bridge.shape[1] else ""
         raise ValueError(f"{store}: rows of {width} dimensions, and the map is from {bridge.shape[0]}{turned}")
+    store.skip_nulls = True
+    rows = store.count()
     new = None if given.new_documents is None else as_rows(given.new_documents, "new_documents", bridge.shape[1])
-    pool, rows = drawn(store, options.pool, given.text, wanted=given.wanted(), fitted=fitted, seed=options.seed)
-    if new is not None and len(new) != rows:
-        raise ValueError(f"new_documents must have a row for each of the {rows:,} rows of {store}; got {len(new):,}")
+    count = rows if given.new_keys is None else len(given.new_keys)
+    if new is not None and len(new) != count:
+        raise ValueError(
+            f"new_documents must have a row for each of the {count:,} {given.named(store)}; got {len(new):,}"
+        )
+    among = None if given.new_keys is None else {key: i for i, key in enumerate(given.new_keys)}
+    guessed = set() if fitted else _drawn_by_align(store, bridge, rows)
+    pool = draw_pool(
+        store,
+        options.pool,
+        given.text,
+        among=among,
+        wanted=given.wanted(),
+        fitted=fitted or guessed,
+        seed=options.seed,
+    )
     if len(pool.keys) <= options.k:
         raise ValueError(f"{store}: {len(pool.keys)} rows can be scored, and k={options.k} needs more than that")
-    notes = _held_out(bridge, pool, fitted)
+    notes = _held_out(bridge, pool, fitted, guessed)
     if given.blind:
         return _blind(str(store), rows, pool, bridge, notes, options)
     asked = given.asked(bridge)
@@ -117,8 +137,8 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
         new = embedded(given.embedder, pool.texts or [], "document", bridge.shape[1])
     else:
         new = np.asarray(new[pool.numbers], np.float32)
-    drawn_queries = min(options.sample, len(pool.keys)) if asked is None else asked
-    made = material(pool, rows, new, drawn_queries, given.relevance, seed=options.seed)
+    query = min(options.sample, len(pool.keys)) if asked is None else asked
+    made = material(pool, rows, new, query, given.relevance, seed=options.seed)
     return _judged(str(store), replace(made, notes=[*made.notes, *notes]), bridge, options)
 
 
@@ -195,7 +215,19 @@ def _blind(store: str, rows: int, pool: Pool, bridge: LinearMap, notes: list[str
     )
 
 
-def _held_out(bridge: LinearMap, pool: Pool, fitted: Collection[Any]) -> list[str]:
+def _drawn_by_align(store: Store, bridge: LinearMap, rows: int) -> set[Any]:
+    """The keys that ``minivec align --model`` draws as known pairs of this store, with the number and seed of the fit.
+
+    Empty where there were no pairs, or where hardly a row would be left.
+    """
+    settings, pairs = bridge.history.get("settings", {}), bridge.history.get("pairs", 0)
+    if not pairs or settings.get("preset") == "pairs" or pairs > rows // 2:
+        return set()
+    keys = store.keys()
+    return {keys[int(i)] for i in drawn(len(keys), pairs, settings.get("seed", 0))}
+
+
+def _held_out(bridge: LinearMap, pool: Pool, fitted: Collection[Any], guessed: Collection[Any]) -> list[str]:
     """Whether the rows that are scored had a part in the fit as known pairs, as far as the history tells.
 
     ValueError where the pool is the very rows that the map was fitted on, all of them with a partner.
@@ -205,12 +237,14 @@ def _held_out(bridge: LinearMap, pool: Pool, fitted: Collection[Any]) -> list[st
         return ["the map has no history: whether its known pairs are among the rows that are scored cannot be known"]
     if not history.get("pairs"):
         return []
-    every = history["settings"].get("preset") == "pairs"
-    if every and recorded_data(pool.old) == history["data"]["XA"]:
+    if history["settings"].get("preset") == "pairs" and recorded_data(pool.old) == history["data"]["XA"]:
         raise ValueError(f"the map was fitted on these {len(pool.keys):,} rows as known pairs: none is held out")
     if fitted:
         return [f"{len(fitted):,} rows that the map was fitted on as known pairs were left out"]
-    return [
+    unknown = (
         f"the map was fitted on {history['pairs']:,} known pairs, and its history does not say which rows they are: "
         "name them as fitted, or the figures are too good as far as they are among the rows scored"
-    ]
+    )
+    if guessed:
+        return [f"{unknown}. The {len(guessed):,} rows that align --model draws were left out"]
+    return [unknown]
