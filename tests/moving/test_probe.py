@@ -6,7 +6,9 @@ import pytest
 import probed
 from minivec.map import LinearMap
 from minivec.moving.probe import probe
-from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY
+from minivec.moving.probe.decision import decide
+from minivec.moving.probe.estimate import Bootstrap, Estimate
+from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY, ndcg, reciprocal_rank
 from probed import DOCUMENTS, Model
 
 
@@ -132,14 +134,12 @@ def test_a_better_old_model_is_kept(old, spaces):
 
 def test_relevant_documents_are_always_in_the_pool(old, spaces):
     (asked, new), relevance = judged(spaces, 40)
-    found = told(old, spaces, new_queries=new, old_queries=asked, relevance=relevance, pool=45)
-    assert found.queries == 40
-    assert found.pool == 45
+    for pool, documents in ((45, 45), (20, 40)):
+        found = told(old, spaces, new_queries=new, old_queries=asked, relevance=relevance, pool=pool)
+        assert (found.queries, found.pool) == (40, documents)
 
 
 def test_ndcg_is_that_of_the_formula():
-    from minivec.moving.probe.lists import ndcg, reciprocal_rank
-
     lists = np.array([[7, 3, 9], [1, 2, 3]])
     gains = [{3: 2.0, 5: 1.0}, {9: 1.0}]
     best = 2 / np.log2(2) + 1 / np.log2(3)
@@ -291,3 +291,52 @@ def test_a_column_without_texts_is_refused(table, spaces, model):
 def test_a_model_of_another_width_is_refused(table, spaces):
     with pytest.raises(ValueError, match="the model's document vectors must have 24 dimensions"):
         probe(table, spaces.bridge, embedder=Model(spaces.texts, spaces.new[:, :7]), text="body", pool=50)
+
+
+def test_recall_among_more_documents_is_extrapolated():
+    """On a line, in logits by the logarithm of the number, the estimate is exact; its interval grows with the step."""
+    sizes, rng = np.array([100, 200, 400, 800]), np.random.default_rng(0)
+    share = 1 / (1 + np.exp(0.3 * np.log2(sizes / 100) - 1))
+    recalls = np.clip(share + 0.1 * rng.standard_normal((400, 1)), 0, 1)
+    recalls += share - recalls.mean(0)
+    boot = Bootstrap(400, 0)
+    estimates = [boot.grown(recalls, sizes, rows, 10) for rows in (800, 3_200, 12_800)]
+    assert [estimate.value for estimate in estimates] == pytest.approx([share[-1], *1 / (1 + np.exp([0.5, 1.1]))])
+    widths = [estimate.high - estimate.low for estimate in estimates]
+    assert widths == sorted(widths)
+
+
+def test_intervals_of_a_mean_hold_it_nine_times_in_ten():
+    rng = np.random.default_rng(0)
+    estimates = [Bootstrap(200, seed).mean(rng.random(200) < 0.3) for seed in range(200)]
+    assert 170 <= sum(estimate.low <= 0.3 <= estimate.high for estimate in estimates) <= 192
+
+
+NEAR, FAR = Estimate(0.95, 0.93, 0.97), Estimate(0.5, 0.4, 0.6)
+EQUAL, MORE, LESS = Estimate(0, -0.1, 0.1), Estimate(0.2, 0.1, 0.3), Estimate(-0.2, -0.3, -0.1)
+DECISIONS = {
+    "migrate": ({MIGRATE: NEAR, ADAPT: FAR}, {(MIGRATE, ADAPT): MORE}),
+    "adapt": ({MIGRATE: NEAR, ADAPT: NEAR}, {(MIGRATE, ADAPT): EQUAL}),
+    "adapt, re-ranked": ({MIGRATE: FAR, ADAPT: FAR, RERANK: NEAR}, {(CEILING, STAY): MORE}),
+    "re-embed": ({MIGRATE: FAR, ADAPT: FAR}, {(CEILING, STAY): MORE}),
+    "re-embed, as the map is worse than today": ({MIGRATE: NEAR}, {(MIGRATE, STAY): LESS, (CEILING, STAY): MORE}),
+    "stay, as the new model is worse": ({MIGRATE: NEAR}, {(CEILING, STAY): LESS}),
+    "stay, as the map is worse than today": ({MIGRATE: NEAR}, {(MIGRATE, STAY): LESS, (CEILING, STAY): EQUAL}),
+    "too few queries to tell": ({MIGRATE: Estimate(0.9, 0.8, 0.95)}, {}),
+    "too few queries to tell, without a gain": ({MIGRATE: FAR}, {(CEILING, STAY): EQUAL}),
+}
+
+
+@pytest.mark.parametrize("expected", DECISIONS)
+def test_decisions_by_relevance(expected):
+    retentions, differences = DECISIONS[expected]
+    found = decide(retentions, differences, queries=100, target=0.9, judged=True)
+    assert found.choice == expected.partition(",")[0]
+    assert found.retention == max((retentions[way] for way in retentions if way != RERANK), key=lambda kept: kept.value)
+
+
+def test_more_queries_are_advised_by_the_width_of_the_interval():
+    wide = Estimate(0.92, 0.88, 0.96)
+    assert decide({MIGRATE: wide}, {}, queries=100, target=0.9, judged=True).more[0].startswith("about 400 queries")
+    found = decide({MIGRATE: wide}, {}, queries=100, target=0.9, judged=False, extrapolated=True)
+    assert "more documents in the pool" in found.more[0]

@@ -71,7 +71,7 @@ def draw_pool(
     fitted: Collection[Any],
     seed: int,
 ) -> Pool:
-    """``rows`` random documents of a store, those with the keys ``wanted`` before all.
+    """``rows`` random documents of a store, among them all with the keys ``wanted``.
 
     Only the keys ``among`` are drawn, where it is given: their numbers are its values. Rows with the keys ``fitted``
     are left out, and rows without a vector, or without a text in ``column`` that a model takes.
@@ -82,7 +82,7 @@ def draw_pool(
     order = order[[(among is None or plain(keys[i]) in among) and keys[i] not in left_out for i in order]]
     if wanted:
         first = np.array([str(keys[i]) in wanted for i in order], bool)
-        order = np.r_[order[first], order[~first]]
+        order, rows = np.r_[order[first], order[~first]], max(rows, int(first.sum()))
     if not len(order):
         raise ValueError(f"{store}: no row of it can be scored")
     chosen = np.sort(order[:rows])
