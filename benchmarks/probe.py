@@ -45,7 +45,7 @@ def cases() -> Iterator[dict[str, Any]]:
     made += [("all", pair, (300, 3_000)[i % 2]) for i, pair in enumerate(pairs)]
     made += [(corpus, pair, 0) for corpus in ("wide", "half") for pair in pairs[::3]]
     made = random.Random(0).sample(made, len(made))  # a part of the run is a fair part
-    for seed, (corpus, pair, known) in enumerate(made):
+    for seed, (corpus, pair, known) in enumerate(made, 100):  # the constants were chosen on seeds below
         yield {"corpus": corpus, "pair": list(pair), "pairs": known, "seed": seed}
 
 

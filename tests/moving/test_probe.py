@@ -237,7 +237,7 @@ def test_it_prints_the_decision_and_a_table(old, spaces):
     shown = repr(told(old, spaces))
     assert shown.startswith(("migrate: ", "adapt: ", "re-embed: ", "too few"))
     assert all(way in shown for way in (STAY, CEILING, MIGRATE, ADAPT, RERANK, NOTHING))
-    assert "90% intervals" in shown
+    assert "95% intervals" in shown
     assert "confidence" in repr(probe(old, spaces.bridge, k=5))
 
 
@@ -309,7 +309,7 @@ def test_recall_among_more_documents_is_extrapolated():
 def test_intervals_of_a_mean_hold_it_nine_times_in_ten():
     rng = np.random.default_rng(0)
     estimates = [Bootstrap(200, seed).mean(rng.random(200) < 0.3) for seed in range(200)]
-    assert 170 <= sum(estimate.low <= 0.3 <= estimate.high for estimate in estimates) <= 192
+    assert sum(estimate.low <= 0.3 <= estimate.high for estimate in estimates) >= 0.9 * len(estimates)
 
 
 NEAR, FAR = Estimate(0.95, 0.93, 0.97), Estimate(0.5, 0.4, 0.6)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.9  # of the intervals
+LEVEL = 0.95  # of the intervals: a percentile interval of so few queries is a little too narrow
 DRAWS = 2_000  # of the bootstrap
-BEND = 0.06  # sd of the error of a slope per doubling, in logits; docs/probe.md has the figures
+BEND = 0.04  # sd of the error of a slope per doubling, in logits; docs/probe.md has the figures
 
 
 @dataclass(frozen=True)

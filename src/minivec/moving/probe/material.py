@@ -115,9 +115,7 @@ def material(
     if isinstance(queries, int):
         own = np.sort(np.random.default_rng(seed + 1).permutation(len(pool.keys))[:queries])
         texts = None if pool.texts is None else [pool.texts[i] for i in own]
-        note = (
-            "the queries are documents of the store, which are longer than most queries: with your own, give --queries"
-        )
+        note = "the queries are documents of the store; with queries of your own the figures may differ"
         return Material(rows, pool.old, new, new[own], pool.old[own], own, pool.texts, texts, notes=[note])
     gains, chosen, notes = None, np.arange(len(queries.names)), []
     if relevance is not None:

@@ -186,7 +186,7 @@ def _plain(value: Any) -> Any:
 
 def _ways(probe: "Probe") -> list[str]:
     about = (
-        f"{probe.queries:,} queries among {probe.pool:,} of {probe.rows:,} documents, first {probe.k}; 90% intervals"
+        f"{probe.queries:,} queries among {probe.pool:,} of {probe.rows:,} documents, first {probe.k}; 95% intervals"
     )
     width = max(len(way.name) for way in probe.ways)
     figures = probe.figures
