@@ -13,6 +13,7 @@ from minivec.cli import (  # noqa: F401  their commands join the app
     demo,
     embed,
     export,
+    probe,
     report,
     status,
     stores,

@@ -24,15 +24,23 @@ def render(facts: Facts) -> str:
         document.add_root(plot)
     documents, (item,) = standalone_docs_json_and_render_items(document)
     places = {model.id: f"chart-{model.name}" for model in document.roots}
-    page = Environment(loader=PackageLoader("minivec.report", "templates"), autoescape=True, trim_blocks=True)
-    return page.get_template("page.html").render(
-        facts=facts,
-        words=words,
-        captions=words.captions(facts),
-        bokeh=Markup(Resources(mode="inline", components=["bokeh"]).js_raw[0]),
-        data=Markup(_json({"docs": documents, "items": [{**item.to_json(), "roots": places}]})),
-        rows=Markup(_json(_rows(facts))),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            facts=facts,
+            words=words,
+            captions=words.captions(facts),
+            bokeh=Markup(Resources(mode="inline", components=["bokeh"]).js_raw[0]),
+            data=Markup(_json({"docs": documents, "items": [{**item.to_json(), "roots": places}]})),
+            rows=Markup(_json(_rows(facts))),
+        )
     )
+
+
+def environment() -> Environment:
+    """The templates of all pages: what they are given is escaped."""
+    return Environment(loader=PackageLoader("minivec.report", "templates"), autoescape=True, trim_blocks=True)
 
 
 def _json(value: Any) -> str:
