@@ -23,9 +23,9 @@ from benchmarks.encoders import embeddings
 from benchmarks.peers import load
 from benchmarks.pictures import KINDS, VERSIONS, pictures
 from minivec.algorithm.procrustes import polar
-from minivec.frame import Frame
+from minivec.frame import Frame, unit
 from minivec.map import LinearMap
-from minivec.signature import Signature, recognise
+from minivec.signature import Signature, placed
 
 WIDTH = 384
 FIT, TEST = 8_000, 1_000
@@ -108,15 +108,20 @@ def mapped(encoders: dict[str, dict[str, np.ndarray]]) -> Iterator[Case]:
 
 
 def judged(case: Case, signatures: dict[str, Signature], rng: np.random.Generator) -> Iterator[tuple[int, str]]:
-    """The verdict of each batch: its rows and "own", "other", "foreign" or "unknown"."""
+    """The verdict of each batch: its rows and "own", "other", "foreign" or "unknown", as ``recognise`` gives it."""
     target = case.rows.rpartition("mapped to ")[2] if case.kind == "mapped already" else case.rows.split(" ")[0]
-    other = signatures.get(target) if target != case.signature else None
-    turned = case.kind == "wrong, turned"
+    own, other = signatures[case.signature], signatures.get(target)
+    U = unit(case.X)
+    here = own.levels(U)
+    there = None if other is None or target == case.signature or case.kind == "wrong, turned" else other.levels(U)
     for size in SIZES:
         if size <= len(case.X):
-            for _ in range(1 if size == len(case.X) else BATCHES // (TURNS if turned else 1)):
-                rows = case.X[rng.choice(len(case.X), size, replace=False)]
-                yield size, recognise(rows, signatures[case.signature], None if turned else other).space
+            for _ in range(1 if size == len(case.X) else BATCHES // (TURNS if case.kind == "wrong, turned" else 1)):
+                rows = rng.choice(len(case.X), size, replace=False)
+                space = placed(here[rows], own)
+                if there is not None and space != "own" and placed(there[rows], other) == "own":
+                    space = "other"
+                yield size, space
 
 
 def main() -> None:

@@ -202,14 +202,19 @@ def recognise(rows: np.ndarray, own: Signature | None, other: Signature | None =
     if not usable.any():
         return Verdict("unknown")
     U, note = unit(rows[usable]), _note(lengths[usable], own)
-    level, n = _mean_level(U, own)
-    low, high = own.bounds(n)
-    space: Space = "foreign" if level < low else "own" if level > high else "unknown"
+    here = np.unique(own.levels(U).round(4))  # of repeated rows once
+    space = placed(here, own)
     if space != "own" and other is not None and other.width == own.width and _tells(other):
-        there, n = _mean_level(U, other)
-        if there > other.bounds(n)[1]:
-            space = "other"
-    return Verdict(space, n, level, own.typical, note)
+        there = np.unique(other.levels(U).round(4))
+        space = "other" if placed(there, other) == "own" else space
+    return Verdict(space, len(here), float(here.mean()), own.typical, note)
+
+
+def placed(levels: np.ndarray, signature: Signature) -> Space:
+    """Whether rows of these ``levels`` (n,) are of the signature's space: "own", "foreign" or "unknown"."""
+    low, high = signature.bounds(len(levels))
+    level = float(levels.mean())
+    return "foreign" if level < low else "own" if level > high else "unknown"
 
 
 def number_of_directions(width: int) -> int:
@@ -219,12 +224,6 @@ def number_of_directions(width: int) -> int:
 
 def _tells(signature: Signature) -> bool:
     return len(signature.directions) > 0 and signature.typical > TELLING
-
-
-def _mean_level(U: np.ndarray, signature: Signature) -> tuple[float, int]:
-    """The mean level of unit rows, each counted once, and their number: repeated rows have one level."""
-    levels = np.unique(signature.levels(U).round(4))
-    return float(levels.mean()), len(levels)
 
 
 def _note(lengths: np.ndarray, own: Signature) -> str:
