@@ -9,6 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from minivec.frame import TINY
+from minivec.map import NEAR
+
 SHAPES = 32  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
 
 
@@ -42,13 +45,20 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
-def map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any, expected_cosine: Any) -> Any:
+def map_rows(x: Any, weights: tuple[Any, ...]) -> Any:
     """``LinearMap`` in Keras operations: raw rows of A (n, dA) to unit rows (n, dB)."""
-    z = ops.matmul(x - source_mean, W)
-    v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
+    source_mean, W, target_mean, target_norm, expected_cosine, unit = weights
+    largest = ops.max(ops.abs(x), axis=-1, keepdims=True)
+    tamed = x / ops.maximum(largest, TINY)  # float32 cannot square 1e20
+    rows = tamed / ops.maximum(ops.norm(tamed, axis=-1, keepdims=True), 1.0)
+    shrunk = 1.0 / ops.maximum(largest / 1e15, 1.0)  # for maps that were fitted to rows of any length
+    shrunk = ops.where(unit > 0, ops.ones_like(shrunk), shrunk)
+    z = ops.matmul(ops.where(unit > 0, rows, x * shrunk) - shrunk * source_mean, W)
+    size = ops.norm(z, axis=-1, keepdims=True)
+    there = size <= NEAR * ops.norm(source_mean) * shrunk
+    v = ops.where(there, ops.zeros_like(z), z / ops.maximum(size, 1e-30))
     along = ops.expand_dims(ops.matmul(v, target_mean), -1)
-    mean = ops.sum(target_mean**2)
-    reach = ops.sqrt(ops.maximum(along**2 + target_norm**2 - mean, 0.0)) - along
-    share = expected_cosine
-    length = ops.sqrt(share**2 * mean + 2 * share * reach * along + reach**2)
-    return (share * target_mean + reach * v) / ops.maximum(length, 1e-12)
+    norm = ops.where(unit > 0, ops.ones_like(target_norm), target_norm)
+    reach = ops.sqrt(ops.maximum(along**2 + norm**2 - ops.sum(target_mean**2), 0.0)) - along
+    row = expected_cosine * target_mean + reach * v
+    return row / ops.maximum(ops.norm(row, axis=-1, keepdims=True), 1e-12)

@@ -77,7 +77,7 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
         raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
     mapped = bridge(old.vectors)
     lengths = np.linalg.norm(new.vectors, axis=1)
-    cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(lengths, 1e-12)
+    cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(bridge.length * lengths, 1e-12)
     wrong = np.where(empty, ~without_vector(new), ~(cosine >= SAME))
     destination.refuse("another vector than the aligner's", np.flatnonzero(wrong), old.keys)
     payload = source.schema().payload

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 import databases
 import supervised
 from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from minivec import LinearMap
 from minivec.files import map_rows, open_rows
 from minivec.migrate import fingerprint, migrate, verify
 from minivec.stores import StoreError, open_store, sample
@@ -641,3 +642,16 @@ def test_a_full_disk(kind, tmp_path):
         if server is not None:
             server.stop()
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_mapped_rows_have_the_lengths_of_the_target(tmp_path):
+    made = Parquet(tmp_path)
+    made.fill("docs", X)
+    raw = LinearMap({**ADAPTER.weights, "target_norm": 3.0, "unit": 1.0}, ADAPTER.history)
+    migrate(made.url("docs"), made.url("long"), raw, verify="all")
+    migrate(made.url("docs"), made.url("short"), raw, lengths="unit", verify="all")
+    for name, length in (("long", 3), ("short", 1)):
+        for _, vector in made.read(name).values():
+            assert np.linalg.norm(vector) == pytest.approx(length, rel=1e-4)
+    with pytest.raises(ValueError, match="begun with another aligner"):  # one destination has one length
+        migrate(made.url("docs"), made.url("long"), raw, lengths="unit")

@@ -89,6 +89,9 @@ Columns = Annotated[
         "for the first and the second.",
     ),
 ]
+Lengths = Annotated[
+    str, typer.Option(help="Of mapped rows: target (as long as the target's rows were in the fit), or unit (1).")
+]
 SkipBadRows = Annotated[
     bool,
     typer.Option(

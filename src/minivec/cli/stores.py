@@ -16,6 +16,7 @@ from minivec.cli.common import (
     AsJson,
     From,
     Inverse,
+    Lengths,
     Seed,
     app,
     check_whole,
@@ -98,6 +99,7 @@ def migrate(
     skip_bad_rows: SkipBadRows = False,
     changed_at: ChangedAt = None,
     without_triggers: WithoutTriggers = False,
+    lengths: Lengths = "target",
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
@@ -120,6 +122,7 @@ def migrate(
             skip_bad_rows=skip_bad_rows,
             changed_at=changed_at,
             without_triggers=without_triggers,
+            lengths=lengths,
             progress=show,
             tell=told,
         )
