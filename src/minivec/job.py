@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from minivec.map import LinearMap
+from minivec.signature import ROWS, refuse_wrong
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.validation import constant, not_finite
 from minivec.verify import check_counts, compare, kept
@@ -60,6 +62,7 @@ class Job:
     workers: int
     allow_changes: bool
     skip_bad_rows: bool
+    any_vectors: bool
     progress: Callable[[int, int], None] | None
     tell: Callable[[str], None] | None
     count: int = 0
@@ -108,10 +111,18 @@ class Job:
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
+        for block in islice(source.blocks(ROWS, payload=False), 1):
+            self._check_space(block)
         if state is not None:
             self._check_same(state)
             source.pin(state.version)
         return state
+
+    def _check_space(self, block: Block) -> None:
+        """Refuse rows that look like vectors of another space than the map leads from."""
+        if not self.any_vectors:
+            where = f"{self.source}: rows {block.keys[0]} to {block.keys[-1]}"
+            refuse_wrong(block.vectors, self.bridge.signatures, where)
 
     def _check_same(self, state: Checkpoint) -> None:
         """Refuse to go on with what was begun with something else."""
@@ -227,6 +238,7 @@ class Job:
         start, X, source = time.perf_counter(), block.vectors, self.source
         if X.shape[1] != self.bridge.shape[0]:
             raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
+        self._check_space(block)
         missing = np.zeros(len(X), bool)
         missing[np.asarray(block.missing, int)] = True
         for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
@@ -235,7 +247,7 @@ class Job:
             if not self.skip_bad_rows:
                 source.refuse(what, rows, block.keys)
             missing[rows] = True
-        Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
+        Y = self.bridge.apply(np.where(missing[:, None], 0, X) if missing.any() else X)
         Y[missing] = 0
         return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
 

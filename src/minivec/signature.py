@@ -6,12 +6,14 @@ is known without data (docs/wrong-vectors.md).
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from minivec.frame import directions as scaled_to_1
 from minivec.frame import unit
 
 DIRECTIONS = 64  # of one space, at most
@@ -62,11 +64,11 @@ class Signature:
         At most 4,096 rows, at even distances, are looked at.
         """
         rows = np.asarray(_evenly(X, FIT_ROWS), np.float32)
-        U = unit(rows)
+        U = scaled_to_1(rows)
         mean = U.mean(0)
         rest = _without(U, mean)
         directions = _largest(rest[::2], number_of_directions(X.shape[1]))
-        quantiles = (np.quantile(v, LEVELS) for v in (_shares(rest[1::2], directions), np.linalg.norm(rows, axis=1)))
+        quantiles = (np.quantile(v, LEVELS) for v in (_shares(rest[1::2], directions), _lengths(rows)))
         return cls(mean, directions, *(values.astype(np.float32) for values in quantiles))
 
     @property
@@ -196,12 +198,11 @@ def recognise(rows: np.ndarray, own: Signature | None, other: Signature | None =
     if own is None or not _tells(own):
         return Verdict("unknown")
     rows = np.asarray(_evenly(rows, ROWS), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.linalg.norm(rows, axis=1)
+    lengths = _lengths(rows)
     usable = np.isfinite(lengths) & (lengths > 0)
     if not usable.any():
         return Verdict("unknown")
-    U, note = unit(rows[usable]), _note(lengths[usable], own)
+    U, note = scaled_to_1(rows[usable]), _note(lengths[usable], own)
     here = np.unique(own.levels(U).round(4))  # of repeated rows once
     space = placed(here, own)
     if space != "own" and other is not None and other.width == own.width and _tells(other):
@@ -215,6 +216,49 @@ def placed(levels: np.ndarray, signature: Signature) -> Space:
     low, high = signature.bounds(len(levels))
     level = float(levels.mean())
     return "foreign" if level < low else "own" if level > high else "unknown"
+
+
+def refuse_wrong(rows: np.ndarray, signatures: Signatures | None, where: Any) -> None:
+    """ValueError that says ``where`` raw ``rows`` (n, d) are, unless they may be of the space that a map leads from.
+
+    ``signatures`` are those of the map: of none nothing is refused.
+    """
+    if signatures is not None:
+        verdict = recognise(rows, *signatures)
+        if verdict.wrong:
+            raise ValueError(f"{where}: {verdict.cause}; any_vectors (--any-vectors) goes on regardless")
+
+
+class Watch:
+    """Looks at the rows of the first calls of a map, until it is clear of which space they are."""
+
+    def __init__(self, signatures: Signatures):
+        self._signatures = signatures
+        self._rows: list[np.ndarray] = []
+        self._count, self._wanted = 0, 1
+
+    def look(self, x: np.ndarray, stacklevel: int = 3) -> "Watch | None":
+        """See ``x``, and warn (WrongVectorsWarning) of vectors of another space; itself while that is open, or None."""
+        verdict = self.see(x)
+        if verdict is None:
+            return self
+        if verdict.wrong:
+            warnings.warn(verdict.cause, WrongVectorsWarning, stacklevel)
+        return None
+
+    def see(self, x: np.ndarray) -> Verdict | None:
+        """The verdict on all rows so far, where it is clear or 1,000 rows have not made it so; otherwise None.
+
+        ``x`` is a row (d,) or rows (n, d). It is looked at when the number of rows has doubled since the last look.
+        """
+        rows = _evenly(np.atleast_2d(x), ROWS)
+        self._rows.append(np.array(rows, np.float32))
+        self._count += len(rows)
+        if self._count < self._wanted:
+            return None
+        verdict = recognise(np.concatenate(self._rows), *self._signatures)
+        self._wanted = 2 * self._count
+        return verdict if verdict.space != "unknown" or self._count >= ROWS else None
 
 
 def number_of_directions(width: int) -> int:
@@ -233,6 +277,12 @@ def _note(lengths: np.ndarray, own: Signature) -> str:
         return ""
     here, there = (f"{values.min():.3g} to {values.max():.3g}" for values in (lengths, own.lengths))
     return f"the rows have lengths {here}, those of the fit {there}"
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """The lengths (n,) of rows, NaN or infinite where an entry is."""
+    lengths: np.ndarray = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return lengths
 
 
 def _evenly(X: np.ndarray, most: int) -> np.ndarray:
