@@ -67,7 +67,7 @@ class Signature:
         U = scaled_to_1(rows)
         mean = U.mean(0)
         rest = _without(U, mean)
-        directions = _largest(rest[::2], number_of_directions(X.shape[1]))
+        directions = largest(rest[::2], number_of_directions(X.shape[1]))
         quantiles = (np.quantile(v, LEVELS) for v in (_shares(rest[1::2], directions), _lengths(rows)))
         return cls(mean, directions, *(values.astype(np.float32) for values in quantiles))
 
@@ -80,6 +80,11 @@ class Signature:
     def typical(self) -> float:
         """The median level of the fit's rows."""
         return float(self._level(self.shares[2]))
+
+    @property
+    def tells(self) -> bool:
+        """Whether the fit's rows stand out from chance, so that other rows can be told from them."""
+        return len(self.directions) > 0 and self.typical > TELLING
 
     @property
     def unit(self) -> bool:
@@ -195,7 +200,7 @@ def recognise(rows: np.ndarray, own: Signature | None, other: Signature | None =
     it has the width of ``own``. Without a signature, and where the fit's own rows hardly stand out from chance (few
     dimensions, noise), the space is unknown.
     """
-    if own is None or not _tells(own):
+    if own is None or not own.tells:
         return Verdict("unknown")
     rows = np.asarray(_evenly(rows, ROWS), np.float32)
     lengths = _lengths(rows)
@@ -205,7 +210,7 @@ def recognise(rows: np.ndarray, own: Signature | None, other: Signature | None =
     U, note = scaled_to_1(rows[usable]), _note(lengths[usable], own)
     here = np.unique(own.levels(U).round(4))  # of repeated rows once
     space = placed(here, own)
-    if space != "own" and other is not None and other.width == own.width and _tells(other):
+    if space != "own" and other is not None and other.width == own.width and other.tells:
         there = np.unique(other.levels(U).round(4))
         space = "other" if placed(there, other) == "own" else space
     return Verdict(space, len(here), float(here.mean()), own.typical, note)
@@ -266,10 +271,6 @@ def number_of_directions(width: int) -> int:
     return min(DIRECTIONS, NUMBERS // width, width // DIMENSIONS_EACH)
 
 
-def _tells(signature: Signature) -> bool:
-    return len(signature.directions) > 0 and signature.typical > TELLING
-
-
 def _note(lengths: np.ndarray, own: Signature) -> str:
     """How the lengths of rows differ from those of the fit, where one has unit rows and the other has not."""
     is_unit = bool(np.abs(lengths - 1).max() < 1e-2)
@@ -304,11 +305,12 @@ def _shares(rest: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _largest(rows: np.ndarray, k: int) -> np.ndarray:
+def largest(rows: np.ndarray, k: int) -> np.ndarray:
     """The orthonormal directions (k, d) along which the rows are largest, by subspace iteration."""
     start = np.random.default_rng(0).standard_normal((rows.shape[1], min(2 * k, rows.shape[1]))).astype(np.float32)
     basis = np.linalg.qr(start)[0]
     for _ in range(ROUNDS):
         basis = np.linalg.qr(rows.T @ (rows @ basis))[0]
-    turn = np.linalg.svd(rows @ basis, full_matrices=False)[2]
-    return np.ascontiguousarray((basis @ turn[:k].T).T, np.float32)
+    inside = rows @ basis
+    turn = np.linalg.eigh(inside.T @ inside)[1][:, ::-1]  # rising
+    return np.ascontiguousarray((basis @ turn[:, :k]).T, np.float32)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from minivec.cli import align, demo, export, report, stores, words  # noqa: F401  their commands join the app
+from minivec.cli import align, demo, doctor, export, report, stores, words  # noqa: F401  their commands join the app
 from minivec.cli.common import app, fail
 
 
