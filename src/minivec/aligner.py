@@ -245,8 +245,13 @@ class MiniVec2VecAligner(MapWeights):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "MiniVec2VecAligner":
-        """The aligner that ``save_pretrained`` wrote; ValueError or OSError for anything else."""
-        return load(folder)
+        """The aligner that ``save_pretrained`` wrote, in a folder or in the hub's repository "owner/name".
+
+        A repository is downloaded by huggingface_hub. Raises ValueError or OSError for anything else.
+        """
+        from minivec.integrations import huggingface
+
+        return load(huggingface.fetched(folder))
 
     def inverse(self) -> "MiniVec2VecAligner":
         """The model from B to A: the map fitted the other way (W^T if orthogonal), its history turned likewise."""

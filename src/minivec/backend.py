@@ -1,7 +1,8 @@
 """The one place that knows which Keras backend computes."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from threading import Lock
 from typing import Any
 
@@ -12,7 +13,7 @@ from keras import ops
 from minivec.frame import TINY
 from minivec.map import NEAR
 
-SHAPES = 32  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
+SHAPES = 12  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,22 +25,22 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import jax
 
-    jitted: Any = jax.jit(function)
-    kept: set[Any] = set()
+    kept: OrderedDict[Any, Any] = OrderedDict()  # by shapes, the one used last at the end
     compiling = Lock()  # threads that want the same shape would each compile it
 
     @wraps(function)
     def call(*tensors: Any) -> Any:
         shapes = tuple(tuple(map(np.shape, t)) if isinstance(t, tuple) else np.shape(t) for t in tensors)
-        if shapes in kept:
-            return jitted(*tensors)
         with compiling:
-            if len(kept) == SHAPES:
-                jitted.clear_cache()
-                kept.clear()
-            result = jitted(*tensors)
-            kept.add(shapes)
-            return result
+            jitted = kept.pop(shapes, None)
+            new = jitted is None
+            if new:
+                jitted = jax.jit(partial(function))  # a function of its own: JAX forgets its code with it
+                result = jitted(*tensors)
+            kept[shapes] = jitted
+            if len(kept) > SHAPES:
+                kept.popitem(last=False)
+        return result if new else jitted(*tensors)
 
     return call
 

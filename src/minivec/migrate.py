@@ -10,7 +10,7 @@ from minivec.stores import open_store, sample
 from minivec.verify import ROWS as VERIFIED
 from minivec.verify import verify
 
-__all__ = ["VERIFIED", "Migration", "fingerprint", "migrate", "sample", "verify"]
+__all__ = ["VERIFIED", "Migration", "migrate", "sample", "verify"]
 
 BATCH = 8_192
 
@@ -67,14 +67,7 @@ def migrate(
     bridge = LinearMap.of(aligner).of_lengths(lengths)
     check_trust(bridge.history, min_confidence)
     with open_store(source) as source, open_store(destination) as destination:
-        source.skip_nulls, source.changed_at = skip_nulls, changed_at
+        source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
-        job = Job(
-            source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, any_vectors, progress, tell
-        )
+        job = Job(source, destination, bridge, batch, workers, allow_changes, any_vectors, progress, tell)
         return job.rehearse() if dry_run else job.run(verify)
-
-
-def fingerprint(bridge: LinearMap) -> str:
-    """A hash of the map, by which a migration knows that it goes on with the same one."""
-    return bridge.fingerprint

@@ -15,9 +15,9 @@ PARAMETERS += ("write_consistency_factor", "on_disk_payload")
 
 
 class Refused(Exception):
-    def __init__(self, status, message):
+    def __init__(self, status, message, headers=None):
         super().__init__(message)
-        self.status = status
+        self.status, self.headers = status, headers or {}
 
 
 class Server:
@@ -158,12 +158,14 @@ def qdrant_server():
         protocol_version = "HTTP/1.1"
 
         def handle_any(self):
+            headers = {}
             try:
                 status, answer = 200, server.answer(
                     self.command, self.path.partition("?")[0], self.headers, self.rfile.read
                 )  # fmt: skip
             except Refused as refused:
                 status, answer = refused.status, {"status": {"error": str(refused)}, "time": 0.0}
+                headers = refused.headers
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
                 return
@@ -171,6 +173,8 @@ def qdrant_server():
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

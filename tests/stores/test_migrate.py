@@ -23,7 +23,7 @@ import supervised
 from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
 from minivec import LinearMap
 from minivec.files import map_rows, open_rows
-from minivec.migrate import fingerprint, migrate, verify
+from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
 X = databases.vectors(90)
@@ -139,6 +139,71 @@ def test_verify_finds_a_changed_row(tmp_path):
     table.delete("id = 17")
     with pytest.raises(ValueError, match="89 rows, but .* has 90"):
         verify(database.url("docs"), database.url("new"), ADAPTER)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lance", "postgres", "qdrant"])
+def test_a_column_that_the_first_run_named_need_not_be_named_again(kind, tmp_path):
+    database = MAKERS[kind](tmp_path)
+    database.fill("docs", X)
+    named = database.url("new") + ("&" if kind == "postgres" else "?") + "column=w"
+    with pytest.raises(Killed):
+        migrate(source(database), named, ADAPTER, batch=20, progress=interrupted_after(2))
+    result = migrate(source(database), database.url("new"), ADAPTER, batch=20, verify="all")
+    assert (result.written, result.verified) == (50, 90)
+    assert verify(source(database), database.url("new"), ADAPTER, "all") == 90
+    assert migrate(source(database), named, ADAPTER).written == 0
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lance"])
+def test_other_vectors_beside_the_mapped_ones(kind, tmp_path):
+    """The destination knows which of its columns are the mapped vectors, in the run that makes it too."""
+    database = MAKERS[kind](tmp_path)
+    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    if kind == "lance":
+        database.db.create_table("docs", rows)
+    else:
+        (tmp_path / "docs").mkdir()
+        pq.write_table(rows, tmp_path / "docs" / "a.parquet")
+    for written in (90, 0):
+        result = migrate(database.url("docs?column=v"), database.url("new"), ADAPTER, batch=40, verify="all")
+        assert (result.written, result.verified) == (written, 90)
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def renamed(database):
+    """The migrated table or collection under another name."""
+    if isinstance(database, Parquet):
+        (database.root / "new").rename(database.root / "moved")
+    elif isinstance(database, Lance):
+        (database.root / "new.lance").rename(database.root / "moved.lance")
+    elif isinstance(database, Postgres):
+        database.run("ALTER TABLE new RENAME TO moved")
+    elif isinstance(database, Chroma):
+        database.client.get_collection("new", embedding_function=None).modify(name="moved")
+    else:
+        pytest.skip("Qdrant's collections keep their names")
+
+
+def between(source_name, target_name, seed=0):
+    """A square map between spaces of these names."""
+    return bridge(6, 6, seed, databases.RELIABLE | {"spaces": {"source": source_name, "target": target_name}})
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_source_that_a_migration_has_made_is_recognised(database, rename):
+    """Under another name too. The same map and a map from another space are refused; a chain of maps is told."""
+    first = between("ada", "small")
+    migrate(source(database), database.url("new"), first)
+    if rename:
+        renamed(database)
+    made = database.url("moved" if rename else "new") + "?column=v" * isinstance(database, Qdrant)
+    with pytest.raises(ValueError, match="this aligner has mapped its vectors already, from .*docs"):
+        migrate(made, database.url("twice"), first)
+    with pytest.raises(ValueError, match="to the space 'small' already, from .*docs.*; this aligner leads from 'ada'"):
+        migrate(made, database.url("twice"), between("ada", "large", 1))
+    for second in (between("small", "large", 1), bridge(6, 6, 2)):
+        result = migrate(made, database.url("next"), second, dry_run=True)
+        assert "another aligner has mapped its vectors to the space 'small', from" in " ".join(result.notes)
 
 
 def test_files_of_arrays(tmp_path):
@@ -285,6 +350,34 @@ def test_parquet_files_with_null_vectors(tmp_path):
     assert sample(database.url("docs"), 90).shape == (89, 6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_row_without_a_vector_becomes(kind, tmp_path):
+    """As the table of the docs has it: Chroma alone leaves it out."""
+    database, rows = MAKERS[kind](tmp_path), X.copy()
+    rows[7] = 0
+    database.fill("docs", rows)
+    key = databases.table(X)["id"][7].as_py()
+    result = migrate(source(database), database.url("new"), ADAPTER, skip_bad_rows=True, verify="all")
+    assert result.skipped == 1
+    if kind == "qdrant":
+        (point,) = database.client.retrieve("new", [key], with_vectors=True)
+        assert "v" not in point.vector and "other" in point.vector
+        return
+    made = database.read("new")
+    assert key not in made if kind == "chroma" else made[key][1] is None
+
+
+def test_columns_and_metadata_of_parquet_files(tmp_path):
+    """They come along."""
+    (tmp_path / "docs").mkdir()
+    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    pq.write_table(rows.replace_schema_metadata({"about": "texts"}), tmp_path / "docs" / "a.parquet")
+    migrate(f"{tmp_path}/docs?column=v", tmp_path / "new", ADAPTER, batch=40, verify="all")
+    made = pq.read_table(tmp_path / "new")
+    assert made.column_names == rows.column_names and made["other"].to_pylist() == rows["other"].to_pylist()
+    assert made.schema.metadata == {b"about": b"texts"}
+
+
 def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
     for language in ("en", "fr"):
         (tmp_path / "docs" / f"lang={language}").mkdir(parents=True)
@@ -294,7 +387,7 @@ def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
 
 
 def test_fingerprints():
-    assert fingerprint(bridge()) == fingerprint(bridge(history={})) != fingerprint(bridge(seed=1))
+    assert bridge().fingerprint == bridge(history={}).fingerprint != bridge(seed=1).fingerprint
 
 
 # The command line.
@@ -334,6 +427,20 @@ def test_commands(tmp_path, monkeypatch, run):
     ):
         code, out, err = run(*arguments)
         assert code == 2 and out == "" and what in err and err.count("\n") == 1
+
+
+def test_changes_that_are_not_caught_have_an_exit_code_of_their_own(tmp_path, run):
+    """LanceDB tells what has changed, and files that are written cannot be changed."""
+    lance, parquet = Lance(tmp_path), Parquet(tmp_path)
+    lance.fill("docs", X)
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    words = "migrate", lance.url("docs"), parquet.url("new"), "-a", tmp_path / "bridge.safetensors"
+    assert run(*words)[0] == 0
+    lance.db.open_table("docs").update(where="id = 17", values={"text": "another"})
+    code, out, err = run(*words, "--json")
+    assert code == 4 and json.loads(out)["uncaught"] == 2  # the new row, and the old one
+    assert err.splitlines()[-1].startswith("minivec: NOT UP TO DATE: ") and "rows that are written cannot" in err
+    assert run(*words)[0] == 4
 
 
 def test_align_takes_stores(tmp_path, monkeypatch, run):

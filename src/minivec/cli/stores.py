@@ -23,10 +23,12 @@ from minivec.cli.common import (
     check_space,
     check_whole,
     check_width,
+    fail,
     open_all,
     open_directed,
     open_turned,
     print_facts,
+    say,
 )
 from minivec.files import check_output, checked, replacing
 
@@ -56,6 +58,7 @@ ChangedAt = Annotated[str | None, typer.Option(help="A column of SOURCE that tel
 WithoutTriggers = Annotated[
     bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
 ]
+UNCAUGHT = 4  # the exit code of a migration that is whole but for rows that changed meanwhile
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
 
 
@@ -65,8 +68,11 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write.")],
     rows: Annotated[int, typer.Option(min=1, help="How many, or all if there are fewer.")] = 50_000,
     seed: Seed = 0,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that are zero, constant, NaN or infinite.")
+    ] = False,
 ) -> None:
-    """Take a uniform random sample of a store's vectors."""
+    """Take a uniform random sample of a store's vectors; rows without a vector are left out, counted and named."""
     check_output(output, (".npy",))
     import numpy as np
 
@@ -74,7 +80,7 @@ def sample(
     from minivec.stores import sample as take
 
     with open_store(store) as opened:
-        X = take(opened, rows, seed)
+        X = take(opened, rows, seed, skip_bad_rows=skip_bad_rows, tell=say)
     with replacing(output) as temporary:
         np.save(temporary, X)
     print(f"{output}: {X.shape[0]:,} rows of {X.shape[1]} dimensions from {opened}")
@@ -139,6 +145,9 @@ def migrate(
         print_facts(asdict(result), as_json)
     else:
         _print_migration(result, spaces.described(bridge.history, result.widths), "" if verify_all else "random ")
+    if result.uncaught:
+        rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
+        fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
 
 
 @contextmanager

@@ -126,6 +126,7 @@ class FileStore(Store):
         state = self._begin(source, width, checkpoint)
         with files.replacing(self._state) as temporary:
             temporary.write_text(state.to_json())
+        self.resume(state)
         return state
 
     def lock(self) -> None:

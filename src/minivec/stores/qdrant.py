@@ -15,7 +15,7 @@ from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.qdrant_notes import Notes
 from minivec.stores.qdrant_points import alike, as_points, rows_of
-from minivec.stores.requests import Requests, page
+from minivec.stores.requests import Patient, Requests, page
 from minivec.stores.seen import Seen
 
 IDS = 10_000  # ids asked for, or removed, at a time
@@ -79,7 +79,7 @@ class QdrantStore(Store):
             port = self.address.port or 6333
             options = {"https": tls, "api_key": key, "timeout": self._timeout, "check_compatibility": False}
             with warnings.catch_warnings(action="ignore"):  # of a key without TLS
-                return qdrant.QdrantClient(host=self.address.host, port=port, **options)
+                return Patient(qdrant.QdrantClient(host=self.address.host, port=port, **options))
 
     @property
     def tells_changes(self) -> bool:  # type: ignore[override]
