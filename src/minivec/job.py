@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from minivec import spaces
 from minivec.map import LinearMap
+from minivec.signature import ROWS, refuse_wrong
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.stores.blocks import kept, without_vector
 from minivec.verify import check_counts, compare
@@ -62,6 +64,7 @@ class Job:
     batch: int
     workers: int
     allow_changes: bool
+    any_vectors: bool
     progress: Callable[[int, int], None] | None
     tell: Callable[[str], None] | None
     count: int = 0
@@ -116,10 +119,18 @@ class Job:
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
+        for block in islice(source.blocks(ROWS, payload=False), 1):
+            self._check_space(block)
         if state is not None:
             self._check_same(state)
             source.pin(state.version)
         return state
+
+    def _check_space(self, block: Block) -> None:
+        """Refuse rows that look like vectors of another space than the map leads from."""
+        if not self.any_vectors:
+            where = f"{self.source}: rows {block.keys[0]} to {block.keys[-1]}"
+            refuse_wrong(block.vectors, self.bridge.signatures, where)
 
     def _check_same(self, state: Checkpoint) -> None:
         """Refuse to go on with what was begun with something else."""
@@ -254,7 +265,8 @@ class Job:
         if X.shape[1] != self.bridge.shape[0]:
             raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
         missing = without_vector(block, source)
-        Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
+        self._check_space(block)
+        Y = self.bridge.apply(np.where(missing[:, None], 0, X) if missing.any() else X)
         Y[missing] = 0
         return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
 

@@ -29,6 +29,7 @@ def migrate(
     allow_changes: bool = False,
     skip_nulls: bool = False,
     skip_bad_rows: bool = False,
+    any_vectors: bool = False,
     changed_at: str | None = None,
     without_triggers: bool = False,
     lengths: str = "target",
@@ -51,6 +52,7 @@ def migrate(
     - ``allow_changes``: go on although a source that cannot tell what has changed has another number of rows
     - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them
     - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
+    - ``any_vectors``: go on with rows that look like vectors of another space than the aligner leads from
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
     - ``lengths`` of the mapped rows: "target" (as long as the target's rows were in the fit) or "unit"
@@ -59,8 +61,9 @@ def migrate(
     - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
     Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
-    the aligner is not reliable, or the destination was begun with another source or aligner. StoreError (an OSError)
-    where a database refuses or goes away.
+    where the first rows look like vectors of another space, where the aligner is not reliable, or where the destination
+    was begun with another source or aligner. Later rows of another space end the run with a ValueError. Raises
+    StoreError (an OSError) where a database refuses or goes away.
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)
@@ -70,7 +73,7 @@ def migrate(
         source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
         changes = allow_changes or follow is not None
-        job = Job(source, destination, bridge, batch, workers, changes, progress, tell)
+        job = Job(source, destination, bridge, batch, workers, changes, any_vectors, progress, tell)
         if follow is not None:
             follow.check(source)
         return job.rehearse() if dry_run else job.run(verify, follow)

@@ -86,7 +86,7 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
         there = set(new.keys)
         missing = [key for key in old.keys if key not in there]
         raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
-    mapped = bridge(old.vectors)
+    mapped = bridge.apply(old.vectors)
     lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new.vectors, axis=1)
     cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(lengths, 1e-12)
     wrong = np.where(empty, ~without_vector(new, destination), ~(cosine >= SAME))

@@ -11,6 +11,7 @@ from minivec.cli import (  # noqa: F401  their commands join the app
     align,
     cutover,
     demo,
+    doctor,
     embed,
     export,
     probe,

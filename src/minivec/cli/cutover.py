@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from minivec.cli.common import Aligner, AsJson, From, Inverse, app, open_turned, print_facts, say
+from minivec.cli.common import Aligner, AnyVectors, AsJson, From, Inverse, app, open_turned, print_facts, say
 from minivec.cli.stores import STORE, ChangedAt, SkipBadRows, SkipNulls
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would happen, and change nothing.")]
@@ -23,6 +23,7 @@ def cutover(
     dry_run: DryRun = False,
     skip_nulls: SkipNulls = False,
     skip_bad_rows: SkipBadRows = False,
+    any_vectors: AnyVectors = False,
     changed_at: ChangedAt = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,6 +38,7 @@ def cutover(
         dry_run=dry_run,
         skip_nulls=skip_nulls,
         skip_bad_rows=skip_bad_rows,
+        any_vectors=any_vectors,
         changed_at=changed_at,
     )
     for note in done.notes:

@@ -14,12 +14,14 @@ import typer
 from minivec import spaces
 from minivec.cli.common import (
     Aligner,
+    AnyVectors,
     AsJson,
     From,
     Inverse,
     Lengths,
     Seed,
     app,
+    check_space,
     check_whole,
     check_width,
     fail,
@@ -109,6 +111,7 @@ def migrate(
     allow_changes: AllowChanges = False,
     skip_nulls: SkipNulls = False,
     skip_bad_rows: SkipBadRows = False,
+    any_vectors: AnyVectors = False,
     changed_at: ChangedAt = None,
     without_triggers: WithoutTriggers = False,
     lengths: Lengths = "target",
@@ -134,6 +137,7 @@ def migrate(
             allow_changes=allow_changes,
             skip_nulls=skip_nulls,
             skip_bad_rows=skip_bad_rows,
+            any_vectors=any_vectors,
             changed_at=changed_at,
             without_triggers=without_triggers,
             lengths=lengths,
@@ -225,6 +229,7 @@ def adapt(
     aligner: Aligner,
     space: From = None,
     inverse: Inverse = False,
+    any_vectors: AnyVectors = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .npy file, instead of lines of JSON.")
     ] = None,
@@ -242,7 +247,10 @@ def adapt(
     bridge = open_directed(aligner, inverse, space, inputs[0])
     for rows in inputs[1:]:
         check_width(rows, bridge, aligner)
-    mapped = np.concatenate([bridge(rows.array()) for rows in inputs])
+    given = [rows.array() for rows in inputs]
+    for rows, vectors in zip(inputs, given, strict=True):
+        check_space(vectors, bridge, rows, any_vectors)
+    mapped = np.concatenate([bridge.apply(vectors) for vectors in given])
     if output is None:
         for row in mapped.tolist():
             print(json.dumps(row))

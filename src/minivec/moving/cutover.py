@@ -46,6 +46,7 @@ def cutover(
     dry_run: bool = False,
     skip_nulls: bool = False,
     skip_bad_rows: bool = False,
+    any_vectors: bool = False,
     changed_at: str | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> CutOver:
@@ -57,7 +58,7 @@ def cutover(
     - ``source``, ``destination``, ``aligner``: those of the migration
     - ``verify``: so many random rows are compared before the names are swapped; 0 compares none
     - ``dry_run``: only say what would happen
-    - ``skip_nulls``, ``skip_bad_rows``, ``changed_at``: as for ``migrate``
+    - ``skip_nulls``, ``skip_bad_rows``, ``any_vectors``, ``changed_at``: as for ``migrate``
     - ``tell`` is called with each step before anything changes
 
     Raises ValueError, with nothing changed, where the migration is not finished, rows differ, or something stands in
@@ -74,7 +75,7 @@ def cutover(
             return CutOver(*names, (), 0, 0, already=True, dry_run=dry_run)
         begun = destination.checkpoint()
         bridge = bridge if begun is None else bridge.of_lengths(begun.length)
-        job = Job(source, destination, bridge, BATCH, 1, source.remembers, None, tell)
+        job = Job(source, destination, bridge, BATCH, 1, source.remembers, any_vectors, None, tell)
         state = job.prepare()
         _check_finished(source, destination, state)
         steps = tuple(destination.swap_steps(source))
