@@ -41,7 +41,7 @@ def migrate(
 
     Both are stores, URLs or paths (``open_store``). ``aligner`` is an aligned model or a ``LinearMap`` from the
     source's space. The destination is a new column, table, collection or file. The same call goes on with a run that
-    was killed or that failed, and catches up with rows that have come, changed or gone since, where the source can tell.
+    was killed or failed, and catches up with rows that have come, changed or gone since, where the source can tell.
 
     - ``batch`` rows are read, mapped and committed together
     - ``workers`` threads map while the databases work; memory holds ``workers + 2`` batches

@@ -59,8 +59,8 @@ class _App(typer.Typer):
 
 app = _App(
     cls=_Group,
-    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence or --min-retention or doctor "
-    "found a problem, 4 migrated without rows that changed meanwhile, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence or --min-retention, or "
+    "doctor found a problem, 4 migrated without rows that changed meanwhile, 130 interrupted.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
