@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -141,6 +142,49 @@ np.save("back.npy", again.inverse()(B))
     np.testing.assert_allclose(back(B), saved.inverse()(B), atol=1e-5)
 
 
+EXPORTED = """
+from pathlib import Path
+import minivec
+model = minivec.load("aligner.keras")
+model.export("exported")  # not called before
+assert list(Path("exported").iterdir())
+"""
+PROMISES = """
+import keras, minivec, numpy as np
+A, B = np.load("A.npy"), np.load("B.npy")
+model = minivec.load("aligner.keras")
+expected = np.load("mapped.npy")
+assert np.sum(model(A) * B, axis=1).shape == (len(A),)
+copy = keras.models.clone_model(model)
+copy.set_weights(model.get_weights())
+blank = minivec.MiniVec2VecAligner(16)
+blank.set_weights(model.get_weights())
+model.save_weights("map.weights.h5")
+loaded = minivec.MiniVec2VecAligner(16)  # no target_dim
+loaded.load_weights("map.weights.h5")
+for again in (copy, blank, loaded):
+    np.testing.assert_allclose(again.predict(A, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(again(A), expected, atol=1e-5)
+"""
+BACKENDS = [
+    pytest.param("jax", marks=pytest.mark.skipif(not find_spec("jax"), reason="needs jax")),
+    pytest.param("torch", marks=pytest.mark.skipif(not find_spec("torch"), reason="needs torch")),
+    pytest.param("tensorflow", marks=pytest.mark.tensorflow),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_keras_users_do_works_on_every_backend(saved, tmp_path, backend):
+    run(PROMISES, tmp_path, backend=backend)
+
+
+@pytest.mark.tensorflow
+def test_a_loaded_model_can_be_exported_without_a_call(saved, tmp_path):
+    """Keras writes its own format through TensorFlow only."""
+    pytest.importorskip("tensorflow")
+    run(EXPORTED, tmp_path, backend="tensorflow")
+
+
 def test_a_new_process_without_any_choice_loads_it(saved, tmp_path):
     (tmp_path / "keras.json").write_text(json.dumps(KERAS_DEFAULT))
     code = """
@@ -175,7 +219,7 @@ print(minivec.evaluate_alignment(aligner, test_A, test_B)["top1_accuracy"])
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiles nothing")
-def test_compiled_functions_are_kept_for_so_many_shapes_only():
+def test_compiled_functions_are_kept_for_the_shapes_that_were_used_last():
     traced = []
 
     @backend.compiled
@@ -183,9 +227,47 @@ def test_compiled_functions_are_kept_for_so_many_shapes_only():
         traced.append(x.shape)
         return 2 * x
 
-    for n in (*range(1, backend.SHAPES + 1), 1, 2):
+    def call(n):
         np.testing.assert_array_equal(double(np.ones(n, np.float32)), np.full(n, 2, np.float32))
+
+    for n in (*range(1, backend.SHAPES + 1), 1, 2):
+        call(n)
     assert len(traced) == backend.SHAPES
-    double(np.ones(backend.SHAPES + 1, np.float32))
-    double(np.ones(1, np.float32))
-    assert len(traced) == backend.SHAPES + 2  # the first was forgotten
+    call(backend.SHAPES + 1)  # the third was not used for longest, and is forgotten
+    call(1)
+    assert len(traced) == backend.SHAPES + 1
+    call(3)
+    assert len(traced) == backend.SHAPES + 2
+
+
+GROWTH = """
+import gc
+import numpy as np
+from minivec import MiniVec2VecAligner, backend
+from minivec.algorithm.refinement.sinkhorn import _plan_of
+
+def memory():
+    gc.collect()
+    status = open("/proc/self/status").read()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024, sum(1 for _ in open("/proc/self/maps"))
+
+def plan(n):
+    a, b, A = (np.ones(shape, np.float32) for shape in ((4, n, 8), (n + 50, 8), (4, 8, 6)))
+    _plan_of(A, A, np.float32(14), a, b)
+
+for n in range(20, 20 + backend.SHAPES + 3):
+    plan(n)
+before, maps = memory()
+for n in range(100, 112):
+    plan(n)
+after, more = memory()
+print((after - before) / 12, more - maps)
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiles nothing")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads what Linux says of the process")
+def test_memory_does_not_grow_with_every_new_shape(tmp_path):
+    """Compiled code of a shape is some 2.5 MB, in 55 areas of memory: it must go when the shape is forgotten."""
+    megabytes, areas = map(float, run(GROWTH, tmp_path, backend="jax").split())
+    assert megabytes < 1 and areas < 55

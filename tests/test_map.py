@@ -58,25 +58,53 @@ def by_onnx(bridge, rows, folder):
     return session.run(None, {"x": rows})[0]
 
 
+def directions(rows):
+    """Rows at length 1, or zero where no entry is above 1e-30."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(abs(rows).max(1, keepdims=True) >= 1e-30, rows / np.maximum(lengths, 1e-300), 0)
+
+
 def formula(bridge, rows):
     """The map as the documentation of ``LinearMap`` writes it, in double precision."""
     w = {name: np.asarray(value, np.float64) for name, value in bridge.weights.items()}
-    v = unit((rows.astype(np.float64) - w["source_mean"]) @ w["W"])
+    rows = rows.astype(np.float64)
+    z = ((directions(rows) if w["unit"] else rows) - w["source_mean"]) @ w["W"]
+    lengths = np.linalg.norm(z, axis=1, keepdims=True)
+    v = np.where(lengths > 1e-5 * np.linalg.norm(w["source_mean"]), z / np.maximum(lengths, 1e-300), 0)
     along = (v @ w["target_mean"])[:, None]
-    reach = np.sqrt(along**2 + w["target_norm"] ** 2 - w["target_mean"] @ w["target_mean"]) - along
+    norm = 1 if w["unit"] else w["target_norm"]
+    reach = np.sqrt(along**2 + norm**2 - w["target_mean"] @ w["target_mean"]) - along
     return unit(w["expected_cosine"] * w["target_mean"] + reach * v)
+
+
+def of_raw_rows(bridge):
+    """A map of the same sizes as version 0.1.0 fitted them: the means are of rows of any length."""
+    means = {name: 2 * bridge.weights[name] + 0.1 for name in ("source_mean", "target_mean")}
+    return LinearMap({**bridge.weights, **means, "target_norm": 3.0, "unit": 0.0})
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("share", [0.6, 1.0])
-def test_one_formula(widths, share, tmp_path):
+@pytest.mark.parametrize("make", [lambda bridge: bridge, of_raw_rows], ids=["unit", "raw"])
+def test_one_formula(widths, share, make, tmp_path):
     aligner, rows = fitted(widths)
-    bridge = LinearMap({**aligner.map.weights, "expected_cosine": share})
+    bridge = make(LinearMap({**aligner.map.weights, "expected_cosine": share}))
+    rows = np.vstack([rows[:50], bridge.weights["source_mean"], np.zeros(widths[0]), rows[:5] * 1e-37]).astype("f4")
+    rows = np.vstack([rows, *(rows[:3] * np.float32(scale) for scale in (1e20, 1e37, 1e-12, 1e-20))])
     expected = formula(bridge, rows)
-    np.testing.assert_allclose(bridge(rows), expected, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(bridge(rows), expected, atol=2e-6)
     for implementation in (by_keras, by_single_rows, by_torch, by_onnx):
         found = implementation(bridge, rows, tmp_path)
-        np.testing.assert_allclose(found, bridge(rows), atol=1e-6, err_msg=implementation.__name__)
+        np.testing.assert_allclose(found, expected, atol=2e-6, err_msg=implementation.__name__)
+
+
+def test_lengths_do_not_matter():
+    aligner, rows = fitted()
+    scales = np.exp(np.random.default_rng(0).normal(size=(len(rows), 1)) * 5)
+    mapped = aligner.map(rows)
+    np.testing.assert_allclose(aligner.map((rows * scales).astype("f4")), mapped, atol=1e-6)
+    np.testing.assert_array_equal(aligner.map(rows * 4), mapped)
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
@@ -93,8 +121,8 @@ def test_files_of_version_0_1_map_back_as_they_did(path):
     np.testing.assert_allclose(open_map(path, inverse=True)(ROWS["B"]), ROWS["mapped_back"], atol=1e-6)
     model = minivec.load(path)
     assert isinstance(model, MiniVec2VecAligner)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(ROWS["A"])), ROWS["mapped"])
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.inverse()(ROWS["B"])), ROWS["mapped_back"])
+    np.testing.assert_allclose(model(ROWS["A"]), ROWS["mapped"], atol=5e-7)
+    np.testing.assert_allclose(model.inverse()(ROWS["B"]), ROWS["mapped_back"], atol=5e-7)
 
 
 def test_other_doors_to_the_same_files():
@@ -258,3 +286,30 @@ def test_info_shows_what_it_can(path, run):
     assert ("source norm" in out) == (path != KEPT[1])
     assert ("A to B" in out) == (path == KEPT[1])
     assert ("unknown" in facts["date"]) == (path != KEPT[0])
+
+
+def test_mapped_rows_can_be_as_long_as_the_target_s():
+    aligner, rows = fitted()
+    B = 3 * supervised.spaces(16, 24)[1]
+    bridge = aligner.map
+    long = bridge.of_lengths("target")
+    assert long.length == pytest.approx(np.exp(np.log(np.linalg.norm(B, axis=1)).mean()), rel=1e-5)
+    np.testing.assert_allclose(long(rows), bridge(rows) * long.length, rtol=1e-6)
+    np.testing.assert_array_equal(long(rows[0]), bridge(rows[0]) * np.float32(long.length))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(long))(rows), long(rows))
+    assert long.fingerprint != bridge.fingerprint and long.of_lengths("unit").fingerprint == bridge.fingerprint
+    assert long.inverse().length == bridge.inverse().length == 1
+    with pytest.raises(ValueError, match="lengths must be unit or target; got 'raw'"):
+        bridge.of_lengths("raw")
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_lengths_of_1_stay_1(path):
+    bridge = open_map(path)  # migrations that version 0.1.0 began go on
+    assert bridge.of_lengths("target") is bridge
+    A, B = supervised.spaces(16, 24)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        supervised.install(monkeypatch)
+        aligner = MiniVec2VecAligner(16)
+        aligner.align(A, unit(B))
+    assert aligner.map.of_lengths("target").length == 1

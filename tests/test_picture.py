@@ -22,6 +22,16 @@ def test_a_legible_png_whatever_the_widths_and_numbers(tmp_path, width, n):
     assert image.shape[0] > 500 and image.shape[1] > 900 and image.std() > 0.01
 
 
+def test_neither_side_is_painted_over_the_other(tmp_path):
+    """Where all rows of both sides lie in the same places, both colours are to be seen, as if rows took turns."""
+    same = np.repeat(B, 4, axis=0)
+    before_after(lambda X: X, same, same, tmp_path / "picture.png", ["text"] * len(same))
+    pixels = imread(tmp_path / "picture.png")[..., :3].reshape(-1, 3)
+    red, _, blue = pixels.T
+    bluish, reddish = (blue - red > 0.15).sum(), (red - blue > 0.15).sum()
+    assert 1 / 3 < bluish / reddish < 3
+
+
 def test_too_few_pairs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 4 pairs, got 3"):
         before_after(lambda X: X, B[:3], B[:3], tmp_path / "picture.png", ["text"] * 3)

@@ -41,8 +41,9 @@ class MiniVec2VecAligner(MapWeights):
 
     ``embedding_dim`` is A's width dA; B's width dB is ``target_dim`` or, without one, read from XB by
     ``align``. The weights are float32, not trainable, and saved with the model: ``source_mean`` (dA,),
-    ``target_mean`` (dB,), ``source_norm`` and ``target_norm`` (root mean square lengths of raw rows), ``W``
-    (dA, dB), ``inverse_W`` (dB, dA), ``expected_cosine`` (of a mapped row with its partner, in the frame).
+    ``target_mean`` (dB,), ``source_norm`` and ``target_norm`` (typical lengths of raw rows), ``W``
+    (dA, dB), ``inverse_W`` (dB, dA), ``expected_cosine`` (of a mapped row with its partner, in the frame) and
+    ``unit`` (see ``LinearMap``).
 
     ``history`` is what ``align`` returned without the maps, with versions, sizes and hashes of the data: JSON that is
     saved with the model. It is empty before. ``map`` is the fitted map as a ``LinearMap``, which needs no Keras.
@@ -95,8 +96,8 @@ class MiniVec2VecAligner(MapWeights):
     def call(self, inputs: Any) -> Any:
         """The map itself, on a tensor of the Keras backend."""
         self._check_aligned()  # again: Keras's compiled ``predict`` comes straight here
-        weights = self.source_mean, self.W, self.target_mean, self.target_norm, self.expected_cosine
-        return map_rows(inputs, *(weight.value for weight in weights))
+        weights = self.source_mean, self.W, self.target_mean, self.target_norm, self.expected_cosine, self.unit
+        return map_rows(inputs, tuple(weight.value for weight in weights))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         """The shape of ``self(inputs)``."""
@@ -242,8 +243,13 @@ class MiniVec2VecAligner(MapWeights):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "MiniVec2VecAligner":
-        """The aligner that ``save_pretrained`` wrote; ValueError or OSError for anything else."""
-        return load(folder)
+        """The aligner that ``save_pretrained`` wrote, in a folder or in the hub's repository "owner/name".
+
+        A repository is downloaded by huggingface_hub. Raises ValueError or OSError for anything else.
+        """
+        from minivec.integrations import huggingface
+
+        return load(huggingface.fetched(folder))
 
     def inverse(self) -> "MiniVec2VecAligner":
         """The model from B to A: the map fitted the other way (W^T if orthogonal), its history turned likewise."""
@@ -268,10 +274,9 @@ class MiniVec2VecAligner(MapWeights):
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
 
     def get_config(self) -> dict[str, Any]:
-        """What ``from_config`` needs; the width of B is in it once known."""
+        """What ``from_config`` needs; the width of B is in it once known. The history is saved beside the weights."""
         target_dim = self._width if self.aligned else self.target_dim
-        own = {"embedding_dim": self.embedding_dim, "target_dim": target_dim, "history": self.history}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "embedding_dim": self.embedding_dim, "target_dim": target_dim}
 
 
 def load(path: str | Path) -> MiniVec2VecAligner:

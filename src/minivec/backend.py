@@ -1,7 +1,8 @@
 """The one place that knows which Keras backend computes."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from threading import Lock
 from typing import Any
 
@@ -9,7 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-SHAPES = 32  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
+from minivec.frame import TINY
+from minivec.map import NEAR
+
+SHAPES = 12  # most shapes that a compiled function is kept for; JAX itself would keep thousands (docs/tuning.md)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,34 +25,41 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import jax
 
-    jitted: Any = jax.jit(function)
-    kept: set[Any] = set()
+    kept: OrderedDict[Any, Any] = OrderedDict()  # by shapes, the one used last at the end
     compiling = Lock()  # threads that want the same shape would each compile it
 
     @wraps(function)
     def call(*tensors: Any) -> Any:
         shapes = tuple(tuple(map(np.shape, t)) if isinstance(t, tuple) else np.shape(t) for t in tensors)
-        if shapes in kept:
-            return jitted(*tensors)
         with compiling:
-            if len(kept) == SHAPES:
-                jitted.clear_cache()
-                kept.clear()
-            result = jitted(*tensors)
-            kept.add(shapes)
-            return result
+            jitted = kept.pop(shapes, None)
+            new = jitted is None
+            if new:
+                jitted = jax.jit(partial(function))  # a function of its own: JAX forgets its code with it
+                result = jitted(*tensors)
+            kept[shapes] = jitted
+            if len(kept) > SHAPES:
+                kept.popitem(last=False)
+        return result if new else jitted(*tensors)
 
     return call
 
 
 @compiled
-def map_rows(x: Any, source_mean: Any, W: Any, target_mean: Any, target_norm: Any, expected_cosine: Any) -> Any:
+def map_rows(x: Any, weights: tuple[Any, ...]) -> Any:
     """``LinearMap`` in Keras operations: raw rows of A (n, dA) to unit rows (n, dB)."""
-    z = ops.matmul(x - source_mean, W)
-    v = z / ops.maximum(ops.norm(z, axis=-1, keepdims=True), 1e-12)
+    source_mean, W, target_mean, target_norm, expected_cosine, unit = weights
+    largest = ops.max(ops.abs(x), axis=-1, keepdims=True)
+    tamed = x / ops.maximum(largest, TINY)  # float32 cannot square 1e20
+    rows = tamed / ops.maximum(ops.norm(tamed, axis=-1, keepdims=True), 1.0)
+    shrunk = 1.0 / ops.maximum(largest / 1e15, 1.0)  # for maps that were fitted to rows of any length
+    shrunk = ops.where(unit > 0, ops.ones_like(shrunk), shrunk)
+    z = ops.matmul(ops.where(unit > 0, rows, x * shrunk) - shrunk * source_mean, W)
+    size = ops.norm(z, axis=-1, keepdims=True)
+    there = size <= NEAR * ops.norm(source_mean) * shrunk
+    v = ops.where(there, ops.zeros_like(z), z / ops.maximum(size, 1e-30))
     along = ops.expand_dims(ops.matmul(v, target_mean), -1)
-    mean = ops.sum(target_mean**2)
-    reach = ops.sqrt(ops.maximum(along**2 + target_norm**2 - mean, 0.0)) - along
-    share = expected_cosine
-    length = ops.sqrt(share**2 * mean + 2 * share * reach * along + reach**2)
-    return (share * target_mean + reach * v) / ops.maximum(length, 1e-12)
+    norm = ops.where(unit > 0, ops.ones_like(target_norm), target_norm)
+    reach = ops.sqrt(ops.maximum(along**2 + norm**2 - ops.sum(target_mean**2), 0.0)) - along
+    row = expected_cosine * target_mean + reach * v
+    return row / ops.maximum(ops.norm(row, axis=-1, keepdims=True), 1e-12)

@@ -17,7 +17,7 @@ import ray.data
 
 from minivec.algorithm.confidence import warn_of_failed
 from minivec.files import SUFFIXES, checked, float_lists, open_rows
-from minivec.frame import Frame, unit
+from minivec.frame import Frame, sums, unit
 from minivec.map import LinearMap
 from minivec.record import Record
 from minivec.validation import Streamed
@@ -107,8 +107,7 @@ class Shards(Streamed):
     def frame(self) -> Frame:
         """The frame of all rows, from the sums of each shard."""
         total = np.sum([total for _, total, _ in self._parts], axis=0)
-        square = sum(square for _, _, square in self._parts)
-        return Frame((total / len(self)).astype(np.float32), float(np.sqrt(square / len(self))))
+        return Frame.of_sums(len(self), total, sum(logs for *_, logs in self._parts))
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """The rows of a slice, or of rising numbers (m,), from whichever shards have them."""
@@ -201,14 +200,8 @@ def _cause(error: Exception) -> Exception:
 
 @ray.remote
 def _summary(path: Path, column: str | None) -> tuple[int, np.ndarray, float]:
-    """How many rows a file has, their sum (d,), and the sum of their squares."""
-    rows = open_rows(path, column)
-    total, square = np.zeros(rows.shape[1]), 0.0
-    for block in rows.blocks(BLOCK):
-        block = block.astype(np.float64)
-        total += block.sum(0)
-        square += float(np.vdot(block, block))
-    return rows.shape[0], total, square
+    """How many rows a file has, and their ``frame.sums``."""
+    return sums(open_rows(path, column).blocks(BLOCK))
 
 
 @ray.remote

@@ -1,8 +1,11 @@
-"""The frame that maps are fitted and applied in: centred by the mean, scaled to the unit sphere."""
+"""The frame that maps are fitted and applied in: rows of length 1, centred by their mean, at length 1 again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+TINY = 1e-30  # entries of a row below it count as zero
 
 
 def unit(X: np.ndarray) -> np.ndarray:
@@ -10,9 +13,21 @@ def unit(X: np.ndarray) -> np.ndarray:
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
 
 
+def directions(X: np.ndarray) -> np.ndarray:
+    """Raw rows (n, d), finite and of any length, scaled to length 1; a row with no entry above ``TINY`` fades to zero.
+
+    The largest entry is divided out first, because float32 cannot square 1e20.
+    """
+    X = X / np.maximum(np.abs(X).max(1, keepdims=True), TINY)
+    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1)
+
+
 @dataclass(frozen=True)
 class Frame:
-    """Where one space's raw rows lie: their mean (d,) and the root mean square of their norms."""
+    """Where one space's raw rows lie: the mean (d,) of their directions, and the geometric mean of their lengths.
+
+    Cosine knows directions only. The mean is therefore that of the rows at length 1, which no long row rules.
+    """
 
     mean: np.ndarray
     norm: float
@@ -20,16 +35,26 @@ class Frame:
     @classmethod
     def of(cls, X: np.ndarray, block: int = 65536) -> "Frame":
         """The frame of raw rows ``X`` (n, d), read in blocks (a memory map is never loaded whole)."""
-        total, square = np.zeros(X.shape[1]), 0.0
-        for start in range(0, len(X), block):
-            rows = np.asarray(X[start : start + block], np.float64)
-            total += rows.sum(0)
-            square += float(np.vdot(rows, rows))
-        return cls((total / len(X)).astype(np.float32), float(np.sqrt(square / len(X))))
+        return cls.of_sums(*sums(X[start : start + block] for start in range(0, len(X), block)))
+
+    @classmethod
+    def of_sums(cls, n: int, total: np.ndarray, logs: float) -> "Frame":
+        """The frame of n rows, from the ``sums`` of all their blocks."""
+        return cls((total / n).astype(np.float32), float(np.exp(logs / n)))
 
     def apply(self, X: np.ndarray) -> np.ndarray:
         """Raw rows (n, d) to unit rows around the mean, float32."""
-        return unit(np.asarray(X, np.float32) - self.mean)
+        return unit(directions(np.asarray(X, np.float32)) - self.mean)
+
+
+def sums(blocks: Iterable[np.ndarray]) -> tuple[int, np.ndarray, float]:
+    """What a frame is made of: the number of raw rows, the sum (d,) of their directions, that of their log lengths."""
+    n, total, logs = 0, np.zeros(1), 0.0
+    for block in blocks:
+        X = np.asarray(block, np.float64)
+        lengths = np.maximum(np.linalg.norm(X, axis=1), TINY)
+        n, total, logs = n + len(X), total + (X / lengths[:, None]).sum(0), logs + float(np.log(lengths).sum())
+    return n, total, logs
 
 
 @dataclass(frozen=True)

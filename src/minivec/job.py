@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from minivec import spaces
 from minivec.map import LinearMap
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
-from minivec.validation import constant, not_finite
-from minivec.verify import check_counts, compare, kept
+from minivec.stores.blocks import kept, without_vector
+from minivec.verify import check_counts, compare
 
 CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
 REHEARSED = 256  # rows that a dry run tries to write
@@ -30,6 +31,7 @@ class Migration:
     - ``verified``: rows that were compared with their source
     - ``caught_up``: rows that were inserted, changed or deleted meanwhile, and are so at the destination now
     - ``skipped``: rows without a vector that can be mapped; ``skipped_keys`` are the first of them
+    - ``uncaught``: rows that are known to have changed, and are at the destination as they were
     - ``notes``: what is not carried over, and what was not caught, a sentence each
     """
 
@@ -44,6 +46,7 @@ class Migration:
     verified: int
     dry_run: bool
     caught_up: int = 0
+    uncaught: int = 0
     skipped: int = 0
     skipped_keys: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
@@ -59,13 +62,13 @@ class Job:
     batch: int
     workers: int
     allow_changes: bool
-    skip_bad_rows: bool
     progress: Callable[[int, int], None] | None
     tell: Callable[[str], None] | None
     count: int = 0
     rows: int = 0
     mapping: float = 0.0
     caught_up: int = 0
+    uncaught: int = 0
     skipped: int = 0
     skipped_keys: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -87,7 +90,7 @@ class Job:
             gone_on = f"{error}; {self.rows:,} of {self.count:,} rows were done, the same command goes on"
             raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
         if not (source.tells_changes or self.allow_changes):
-            check_counts(source, destination, state.left_out)
+            check_counts(source, destination, state)
         verified = compare(source, destination, self.bridge, verify) if verify else 0
         return self.report(state.rows, state.rows - before, verified=verified)
 
@@ -104,7 +107,7 @@ class Job:
             raise ValueError(f"{source}: it is empty")
         if schema.width != width:
             raise ValueError(f"{source}: {schema.width} dimensions where the aligner takes {width}")
-        _check_not_mapped(source, self.bridge)
+        self.notes += _check_not_mapped(source, self.bridge)
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
@@ -130,7 +133,7 @@ class Job:
         """Read and map all rows that are left, and try at the destination with the first what can be taken back."""
         state = self.prepare()
         tried = state is not None
-        for block, seconds in self._ahead(self.source.blocks(self.batch, None if state is None else state.position)):
+        for block, _, seconds in self._ahead(self.source.blocks(self.batch, None if state is None else state.position)):
             self.mapping += seconds
             noted = self._noted(block)
             if not tried:
@@ -155,6 +158,7 @@ class Job:
             count=self.count,
             version=source.pin(),
             column=source.column,
+            space=spaces.names(self.bridge.history)[1],
         )
         self.notes += destination.losses(source)
         return destination.create(source, self.bridge.shape[1], state)
@@ -162,11 +166,12 @@ class Job:
     def write(self, state: Checkpoint) -> Checkpoint:
         """Write every row of the source behind the state's position."""
         self.rows = state.rows
-        for block, seconds in self._ahead(self.source.blocks(self.batch, state.position, not state.in_place)):
+        for block, nulls, seconds in self._ahead(self.source.blocks(self.batch, state.position, not state.in_place)):
             self.mapping += seconds
             noted = self._noted(block)
-            left_out = state.left_out + len(block.keys) - len(noted.keys)
-            state = state.but(rows=state.rows + len(block.keys), left_out=left_out, position=block.position)
+            left_out = len(block.missing) - nulls if state.in_place else len(block.keys) - len(noted.keys)
+            rows, left_out = state.rows + len(block.keys), state.left_out + left_out
+            state = state.but(rows=rows, left_out=left_out, position=block.position)
             self.destination.write(noted, state)
             self.rows = state.rows
             if self.progress is not None:
@@ -186,14 +191,13 @@ class Job:
             try:
                 state = self._apply(changes, state)
             except Refused as error:
-                self.notes.append(
-                    f"{len(changes.written) + len(changes.deleted):,} changed rows were not caught: {error}"
-                )
+                self.uncaught = len(changes.written) + len(changes.deleted)
+                self.notes.append(f"{self.uncaught:,} changed rows were not caught: {error}")
                 return state
         left = source.changes(state.version)
-        rows = len(left.written) + len(left.deleted) if left else 0
-        if rows:
-            self.notes.append(f"{rows:,} rows have changed again since: the same command catches up with them")
+        self.uncaught = len(left.written) + len(left.deleted) if left else 0
+        if self.uncaught:
+            self.notes.append(f"{self.uncaught:,} rows have changed again since: the same command catches up with them")
         return state
 
     def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
@@ -211,30 +215,32 @@ class Job:
         self.caught_up += len(deleted)
         return state
 
-    def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, float]]:
-        """The blocks with their vectors mapped, in order, and the seconds it took; the workers are ahead."""
+    def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, int, float]]:
+        """The blocks with their vectors mapped, in order, by workers that are ahead.
+
+        With each come the number of its rows that the source has no vector of, and the seconds it took.
+        """
+        waiting: deque[tuple[int, Future[tuple[Block, float]]]] = deque()
+
+        def first() -> tuple[Block, int, float]:
+            nulls, future = waiting.popleft()
+            mapped, seconds = future.result()
+            return mapped, nulls, seconds
+
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[tuple[Block, float]]] = deque()
             for block in blocks:
-                waiting.append(pool.submit(self._mapped, block))
+                waiting.append((len(block.missing), pool.submit(self._mapped, block)))
                 if len(waiting) > self.workers:
-                    yield waiting.popleft().result()
+                    yield first()
             while waiting:
-                yield waiting.popleft().result()
+                yield first()
 
     def _mapped(self, block: Block) -> tuple[Block, float]:
         """A block with its vectors mapped and its rows without a vector marked, and the seconds it took."""
         start, X, source = time.perf_counter(), block.vectors, self.source
         if X.shape[1] != self.bridge.shape[0]:
             raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
-        missing = np.zeros(len(X), bool)
-        missing[np.asarray(block.missing, int)] = True
-        for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
-            rows = find(X).astype(int)
-            rows = rows[~missing[rows]]
-            if not self.skip_bad_rows:
-                source.refuse(what, rows, block.keys)
-            missing[rows] = True
+        missing = without_vector(block, source)
         Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
         Y[missing] = 0
         return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
@@ -265,6 +271,7 @@ class Job:
             verified=verified,
             dry_run=dry_run,
             caught_up=self.caught_up,
+            uncaught=self.uncaught,
             skipped=self.skipped,
             skipped_keys=tuple(self.skipped_keys),
             notes=(*self.notes, *self.destination.notes),
@@ -294,11 +301,21 @@ def _is_same_source(noted: str, source: Store) -> bool:
         return False
 
 
-def _check_not_mapped(source: Store, bridge: LinearMap) -> None:
-    """Refuse a source that this map has made: its vectors are those of the target space already."""
-    try:
-        made = source.checkpoint()
-    except Refused:  # there is something, and no migration has made it
-        return
-    if made is not None and made.aligner == bridge.fingerprint and made.new_column == source.schema().column:
+def _check_not_mapped(source: Store, bridge: LinearMap) -> list[str]:
+    """Refuse a source whose vectors a migration has moved to a space that this map does not lead from.
+
+    Returns a note where another map has made them.
+    """
+    made = source.origin()
+    if made is None:
+        return []
+    if made.aligner == bridge.fingerprint:
         raise ValueError(f"{source}: this aligner has mapped its vectors already, from {made.source}")
+    space, name = made.space, spaces.names(bridge.history)[0]
+    if space and name and space != name:
+        there = f"another aligner has mapped its vectors to the space {space!r} already, from {made.source}"
+        raise ValueError(f"{source}: {there}; this aligner leads from {name!r}: give one that leads from {space!r}")
+    there = f" to the space {space!r}" if space else ""
+    return [
+        f"{source}: another aligner has mapped its vectors{there}, from {made.source}; this one maps them once more"
+    ]

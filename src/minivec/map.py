@@ -10,56 +10,75 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minivec.frame import Frame
+from minivec.frame import Frame, directions
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner, read_tensors, write_tensors
 from minivec.spaces import inverted
 
 TOGETHER = 512  # rows that stay in the processor's cache from one operation to the next
+SQUARES = (1e-20, 1e30)  # squared lengths of rows between which float32 is exact enough
+LENGTHS = ("unit", "target")  # of mapped rows
+NEAR = 1e-5  # of the mean's length: rows that are as near to the mean differ from it by rounding only
 
 
 class LinearMap:
-    """Maps raw vectors of space A to unit vectors that can be compared by cosine with raw vectors of space B.
+    """Maps raw vectors of space A to vectors that can be compared by cosine with raw vectors of space B.
+
+    The mapped rows have length 1, unless ``of_lengths`` has made a map whose rows are as long as B's.
 
     >>> bridge = open_map("aligner.keras")
     >>> bridge(query)  # (dA,) to (dB,), or (n, dA) to (n, dB), float32
 
     ``weights`` are float32 arrays by name:
 
-    - ``source_mean`` (dA,) and ``target_mean`` (dB,): the means of the raw rows of A and of B
-    - ``source_norm`` and ``target_norm``: the root mean square lengths of the raw rows
+    - ``source_mean`` (dA,) and ``target_mean`` (dB,): the means of the rows of A and of B
+    - ``source_norm`` and ``target_norm``: the typical lengths of their raw rows
     - ``W`` (dA, dB), and ``inverse_W`` (dB, dA), the fit the other way
     - ``expected_cosine``: of a mapped row with its partner, both less B's mean, from 0 to 1
+    - ``unit``: 1 where the means are those of rows of length 1, and the typical lengths geometric means. It is 0 in
+      older maps, whose means are those of raw rows, and whose typical lengths are root mean squares
 
     ``source_norm`` and ``inverse_W`` are there together or not at all: without them there is no ``inverse()``.
     ``history`` is what the fit recorded. A map and its arrays are read-only, and it can be pickled.
 
-    A raw row x becomes z = (x - source_mean) W, v = z / |z|, a = v . target_mean and
-    r = sqrt(max(a^2 + beyond, 0)) - a; the result is share * target_mean + r v, scaled to length 1. With
-    beyond = target_norm^2 - |target_mean|^2, target_mean + r v has the length target_norm. ``share`` is
-    the expected cosine. Where it is below 1, a whole mean would draw mapped rows to those rows of B that are like
-    the mean.
+    A raw row x becomes u = x / |x| (in older maps u = x), z = (u - source_mean) W, v = z / |z|,
+    a = v . target_mean and r = sqrt(max(a^2 + beyond, 0)) - a; the result is share * target_mean + r v, scaled to
+    length 1. With beyond = 1 - |target_mean|^2 (in older maps target_norm^2 - |target_mean|^2),
+    target_mean + r v has the length of B's rows. ``share`` is the expected cosine. Where it is below 1, a whole mean
+    would draw mapped rows to those rows of B that are like the mean.
+
+    Two kinds of rows have no direction. In a row of zeros u is 0; rows with no entry above 1e-30 fade to it. In a row
+    at the mean (|z| at most 1e-5 of the mean's length) v is 0, and the result is the direction of target_mean.
     """
 
     weights: Mapping[str, np.ndarray]
     history: dict[str, Any]
+    length: float
     share: float
+    scaled: bool
     beyond: float
+    near: float
     _W: np.ndarray
     _target_mean: np.ndarray
     _offset: np.ndarray
     _part: np.ndarray
     _mean2: float
 
-    def __init__(self, weights: Mapping[str, Any], history: Mapping[str, Any] | None = None):
-        """Copy the arrays; ValueError for one that is missing, not finite or of a shape that does not fit."""
+    def __init__(self, weights: Mapping[str, Any], history: Mapping[str, Any] | None = None, length: float = 1.0):
+        """Copy the arrays; ValueError for one that is missing, not finite or of a shape that does not fit.
+
+        ``length`` is that of mapped rows.
+        """
         arrays = _checked(weights)
         W, mean = np.asfortranarray(arrays["W"]), arrays["target_mean"]  # a single vector maps faster this way
-        share, mean2 = float(arrays["expected_cosine"]), float(mean @ mean)
+        share, mean2, scaled = float(arrays["expected_cosine"]), float(mean @ mean), bool(arrays["unit"])
         vars(self).update(
             weights=MappingProxyType(arrays),
             history=dict(history or {}),
+            length=length,
             share=share,
-            beyond=float(arrays["target_norm"]) ** 2 - mean2,
+            scaled=scaled,
+            beyond=(1.0 if scaled else float(arrays["target_norm"]) ** 2) - mean2,
+            near=NEAR * float(np.linalg.norm(arrays["source_mean"])),
             _W=W,
             _target_mean=mean,
             _offset=arrays["source_mean"] @ W,
@@ -71,7 +90,7 @@ class LinearMap:
         raise AttributeError(f"a LinearMap is read-only: make a new one to change {name}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.weights), self.history)
+        return type(self), (dict(self.weights), self.history, self.length)
 
     @classmethod
     def of(cls, aligner: Any) -> "LinearMap":
@@ -95,6 +114,7 @@ class LinearMap:
             "target_mean": target.mean,
             "source_norm": source.norm,
             "target_norm": target.norm,
+            "unit": 1.0,
         }
         return cls({**frames, "W": W, "inverse_W": inverse_W, "expected_cosine": expected_cosine}, history)
 
@@ -112,9 +132,24 @@ class LinearMap:
     def fingerprint(self) -> str:
         """A hash of what determines the mapped rows: two maps with one fingerprint map alike."""
         digest = blake2b(digest_size=16)
-        for name in sorted(FORWARD):
+        for name in sorted(FORWARD if self.scaled else set(FORWARD) - {"unit"}):  # as version 0.1.0 did
             digest.update(self.weights[name].tobytes())
+        if self.length != 1:
+            digest.update(np.float64(self.length).tobytes())
         return digest.hexdigest()
+
+    def of_lengths(self, lengths: str = "target") -> "LinearMap":
+        """The same map, with mapped rows of length 1 ("unit") or as long as B's raw rows ("target").
+
+        B's rows are taken to be as long as their typical length; within a thousandth of 1 that is 1. Only a search that
+        does not go by cosine sees a difference. Maps of version 0.1.0 give length 1 in either case. ValueError for
+        other words.
+        """
+        if lengths not in LENGTHS:
+            raise ValueError(f"lengths must be {' or '.join(LENGTHS)}; got {lengths!r}")
+        norm = float(self.weights["target_norm"])
+        length = norm if lengths == "target" and self.scaled and abs(norm - 1) > 1e-3 else 1.0
+        return self if length == self.length else LinearMap(self.weights, self.history, length)
 
     def inverse(self) -> "LinearMap":
         """The map from B to A; ValueError where the weights hold one direction only.
@@ -134,32 +169,68 @@ class LinearMap:
             "W": weights["inverse_W"],
             "inverse_W": weights["W"],
         }
-        return LinearMap({**turned, "expected_cosine": weights["expected_cosine"]}, inverted(self.history))
+        return LinearMap({**weights, **turned}, inverted(self.history))
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
-        """Raw vectors (dA,) or (n, dA) of A to unit vectors (dB,) or (n, dB), float32; ValueError for other shapes."""
+        """Raw vectors (dA,) or (n, dA) of A to vectors (dB,) or (n, dB), float32; ValueError for other shapes."""
         x = np.asarray(x, np.float32)
         if x.ndim not in (1, 2) or x.shape[-1] != len(self._W):
             raise ValueError(f"expected ({len(self._W)},) or (n, {len(self._W)}); got shape {x.shape}")
         if x.ndim == 1:
-            return self._finish(x @ self._W)
+            return self._row(x) if self.length == 1 else self._row(x) * np.float32(self.length)
         mapped = np.empty((len(x), self._W.shape[1]), np.float32)
         for start in range(0, len(x), TOGETHER):
             rows = slice(start, start + TOGETHER)
-            self._finish(np.matmul(x[rows], self._W, out=mapped[rows]))
+            self._rows(x[rows], mapped[rows])
+        if self.length != 1:
+            mapped *= np.float32(self.length)
         return mapped
 
-    def _finish(self, z: np.ndarray) -> np.ndarray:
-        """What follows the product with W, in place: a row (dB,) or rows (n, dB)."""
-        z -= self._offset
-        if z.ndim == 1:  # plain numbers are faster than arrays of one
-            scale, size = self._scales(max(math.sqrt(z @ z), 1e-12), float(z @ self._target_mean), max, math.sqrt)
-        else:
-            length = np.maximum(np.sqrt(np.einsum("ij,ij->i", z, z))[:, None], 1e-12)
-            scale, size = self._scales(length, z @ self._target_mean[:, None], np.maximum, np.sqrt)
+    def _row(self, x: np.ndarray) -> np.ndarray:
+        """A raw row (dA,) to its mapped row (dB,): ``_rows`` in plain numbers, which are faster than arrays of one."""
+        square = float(np.einsum("i,i", x, x))  # silent where it overflows
+        if SQUARES[0] < square < SQUARES[1]:
+            z = x @ self._W
+            if self.scaled:
+                z *= 1 / math.sqrt(square)
+            z -= self._offset
+            length = math.sqrt(z @ z)
+            if length > self.near:
+                scale, size = self._scales(length, float(z @ self._target_mean), max, math.sqrt)
+                z *= scale
+                z += self._part / size
+                return z
+        return self._rows(x[None], np.empty((1, self._W.shape[1]), np.float32))[0]
+
+    def _rows(self, x: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Raw rows (n, dA) to mapped rows (n, dB), written to ``out``."""
+        square = np.einsum("ij,ij->i", x, x)
+        odd = ~((square > SQUARES[0]) & (square < SQUARES[1]))
+        shrunk: Any = 1
+        if odd.any():
+            x, shrunk = self._tamed(x, odd)
+        z = np.matmul(x, self._W, out=out)
+        if self.scaled:
+            z /= np.where(odd, 1, np.sqrt(square))[:, None]
+        z -= shrunk * self._offset
+        length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None]
+        at_mean = length <= self.near * shrunk
+        scale, size = self._scales(np.maximum(length, 1e-30), z @ self._target_mean[:, None], np.maximum, np.sqrt)
+        if at_mean.any():
+            scale[at_mean], size[at_mean] = 0, max(self.share * math.sqrt(self._mean2), 1e-12)
         z *= scale
         z += self._part / size
         return z
+
+    def _tamed(self, x: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n, dA) whose ``odd`` ones float32 can square now, and the factors (n, 1) of the mean."""
+        x, shrunk = x.copy(), np.ones((len(x), 1), np.float32)
+        if self.scaled:
+            x[odd] = directions(x[odd])
+        else:
+            shrunk[odd] = 1 / np.maximum(np.abs(x[odd]).max(1, keepdims=True), 1)
+            x *= shrunk
+        return x, shrunk
 
     def _scales(self, length: Any, along: Any, maximum: Any, sqrt: Any) -> tuple[Any, Any]:
         """The factor of z, and the length that the row has before it is scaled to 1: numbers, or columns (n, 1)."""
@@ -200,6 +271,7 @@ def open_map(path: str | Path, inverse: bool = False) -> LinearMap:
 def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Read-only float32 copies of the weights; ValueError where they are no map."""
     names = (*FORWARD, *BACKWARD) if any(name in weights for name in BACKWARD) else FORWARD
+    weights = {"unit": 0.0, **weights}  # which maps of version 0.1.0 do not have
     missing = sorted(set(names) - set(weights))
     if missing:
         raise ValueError(f"no weight {missing[0]!r}")

@@ -10,7 +10,7 @@ from minivec.stores import open_store, sample
 from minivec.verify import ROWS as VERIFIED
 from minivec.verify import verify
 
-__all__ = ["VERIFIED", "Migration", "fingerprint", "migrate", "sample", "verify"]
+__all__ = ["VERIFIED", "Migration", "migrate", "sample", "verify"]
 
 BATCH = 8_192
 
@@ -30,6 +30,7 @@ def migrate(
     skip_bad_rows: bool = False,
     changed_at: str | None = None,
     without_triggers: bool = False,
+    lengths: str = "target",
     progress: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Migration:
@@ -50,6 +51,7 @@ def migrate(
     - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
+    - ``lengths`` of the mapped rows: "target" (as long as the target's rows were in the fit) or "unit"
     - ``progress`` is called with the rows done and their total
     - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
@@ -59,15 +61,10 @@ def migrate(
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)
-    bridge = LinearMap.of(aligner)
+    bridge = LinearMap.of(aligner).of_lengths(lengths)
     check_trust(bridge.history, min_confidence)
     with open_store(source) as source, open_store(destination) as destination:
-        source.skip_nulls, source.changed_at = skip_nulls, changed_at
+        source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
-        job = Job(source, destination, bridge, batch, workers, allow_changes, skip_bad_rows, progress, tell)
+        job = Job(source, destination, bridge, batch, workers, allow_changes, progress, tell)
         return job.rehearse() if dry_run else job.run(verify)
-
-
-def fingerprint(bridge: LinearMap) -> str:
-    """A hash of the map, by which a migration knows that it goes on with the same one."""
-    return bridge.fingerprint

@@ -1,7 +1,7 @@
 """Aligners' files, which need not be trusted: nothing in them is run, and all of it is checked.
 
 Keras's own loader makes whatever objects a file asks for. An aligner is known to consist of two widths, a history in
-JSON and at most eight float32 arrays. Only those are read, and the size of each is known before.
+JSON and at most nine float32 arrays. Only those are read, and the size of each is known before.
 """
 
 import io
@@ -17,12 +17,24 @@ import numpy as np
 
 from minivec.files import replacing
 
-FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine")  # what maps A to B
+FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine", "unit")  # what maps A to B
 BACKWARD = ("source_norm", "inverse_W")  # what the way back needs beside them
 TENSORS = "model.safetensors"  # in a folder that save_pretrained wrote
 
 CONFIG, METADATA, H5 = "config.json", "metadata.json", "model.weights.h5"  # in a .keras archive
-IN_H5 = ("source_mean", "target_mean", "source_norm", "target_norm", "W", "inverse_W", "expected_cosine", "aligned")
+HISTORY_FILE = "history.json"
+ASSETS = (f"assets/{HISTORY_FILE}",)  # in archives since 0.2.0; before, the history was in the configuration
+IN_H5 = (
+    "source_mean",
+    "target_mean",
+    "source_norm",
+    "target_norm",
+    "W",
+    "inverse_W",
+    "expected_cosine",
+    "aligned",
+    "unit",
+)
 LARGEST_JSON = 16 << 20  # bytes; a history of 100,000 steps has some 10 million
 LARGEST_H5_FRAME = 1 << 20  # bytes that HDF5 may need beside the arrays; it needs some 8,000
 # What the libraries that read a file raise where it is damaged.
@@ -75,8 +87,9 @@ def read_aligner(path: str | Path, make: Callable[[Stored], T]) -> T:
         except zipfile.BadZipFile as error:
             raise ValueError("not a .keras file, or a truncated one") from error
         config = _config(members)
-        weights, history = _weights(members[H5], config), checked_history(config["history"])
-        return make(Stored(weights, history, {"name": config["name"], "dtype": config["dtype"]}))
+        history = config["history"] if "history" in config else json.loads(members.get(ASSETS[0], b"{}"))
+        options = {"name": config["name"], "dtype": config["dtype"]}
+        return make(Stored(_weights(members[H5], config), checked_history(history), options))
 
 
 def read_tensors(path: str | Path, make: Callable[[Stored], T]) -> T:
@@ -86,7 +99,7 @@ def read_tensors(path: str | Path, make: Callable[[Stored], T]) -> T:
     _check_readable(Path(path))
     with _named(path, "not a map that minivec exported", SafetensorError), safe_open(path, "numpy") as file:
         present = set(file.keys())
-        missing = sorted(set(FORWARD) - present)
+        missing = sorted(set(FORWARD) - present - {"unit"})
         if missing:
             raise ValueError(f"no tensor {missing[0]!r}")
         names = [name for name in (*FORWARD, *BACKWARD) if name in present]
@@ -163,10 +176,10 @@ def _named(path: str | Path, what: str, *errors: type[Exception]) -> Iterator[No
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """The three members of a .keras archive, as Keras writes them: uncompressed, none larger than the file."""
+    """The members of a .keras archive, as Keras writes them: uncompressed, none larger than the file."""
     with zipfile.ZipFile(path) as archive:
         listed = {member.filename: member for member in archive.infolist()}
-        if set(listed) != {CONFIG, METADATA, H5}:
+        if set(listed) - set(ASSETS) != {CONFIG, METADATA, H5}:
             raise ValueError(f"its members are {sorted(listed)[:5]}, not {CONFIG}, {METADATA} and {H5}")
         for name, member in listed.items():
             if member.compress_type != zipfile.ZIP_STORED:
@@ -179,14 +192,14 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _config(members: dict[str, bytes]) -> dict[str, Any]:
-    """Name, dtype, history and widths out of config.json; ValueError where another class or object is asked for."""
+    """Name, dtype, widths and an older file's history; ValueError where another class or object is asked for."""
     outer = json.loads(members[CONFIG])
     if not isinstance(outer, dict) or outer.get("registered_name") != "minivec>MiniVec2VecAligner":
         asked = outer.get("class_name") if isinstance(outer, dict) else outer
         raise ValueError(f"it holds a {str(asked)[:80]}, not a MiniVec2VecAligner")
     config = outer.get("config")
-    expected = {"name", "trainable", "dtype", "embedding_dim", "target_dim", "history"}
-    if not isinstance(config, dict) or set(config) != expected:
+    expected = {"name", "trainable", "dtype", "embedding_dim", "target_dim"}
+    if not isinstance(config, dict) or set(config) - {"history"} != expected:
         raise ValueError(f"its config is not one of {sorted(expected)}")
     policy = config["dtype"]
     if isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy":
@@ -212,6 +225,8 @@ def _weights(data: bytes, config: dict[str, Any]) -> dict[str, np.ndarray]:
     with h5py.File(io.BytesIO(data), "r") as file:
         variables = _own(file, "vars", h5py.Group)
         for i, name in enumerate(IN_H5):
+            if name == "unit" and str(i) not in variables:  # of version 0.1.0
+                continue
             array = _own(variables, str(i), h5py.Dataset)
             shape = shapes.get(name, ())
             if array.shape != shape or array.dtype != np.float32:

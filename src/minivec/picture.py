@@ -12,6 +12,7 @@ from minivec.validation import as_array
 
 PAIRS = 40  # joined by lines
 LABELS = 6  # of them with their text
+SLICES = 8  # of each side's points, drawn in turns
 BLUE, ORANGE, INK = "#0072b2", "#d55e00", "#333333"  # told apart with any colour vision (Okabe and Ito)
 
 
@@ -84,10 +85,18 @@ def _short(text: str) -> str:
 
 def _draw(axes: Any, P: np.ndarray, Q: np.ndarray, drawn: np.ndarray, numbered: np.ndarray) -> None:
     """Points P (n, 2) of A and Q of B: some 1,000 faintly, the ``drawn`` pairs joined, a few ``numbered``."""
+    for i in range(SLICES):  # the sides take turns: neither is painted over the other
+        for points, color, marker in ((P, BLUE, "o"), (Q, ORANGE, "s")):
+            few = points[:: len(points) // 1000 + 1]
+            axes.scatter(*few[i::SLICES].T, s=8, c=color, marker=marker, alpha=0.2, lw=0)
     for points, color, marker, name in ((P, BLUE, "o", "space A"), (Q, ORANGE, "s", "space B")):
-        axes.scatter(*points[:: len(points) // 1000 + 1].T, s=8, c=color, marker=marker, alpha=0.2, lw=0)
-        axes.scatter(*points[drawn].T, s=36, c=color, marker=marker, ec="white", lw=0.6, zorder=3, label=name)
-        axes.scatter(*points[numbered].T, s=150, c=color, marker=marker, ec="white", lw=0.8, zorder=4)
+        axes.scatter([], [], s=36, c=color, marker=marker, label=name)
+        for first in (0, 1):  # of every other pair this side is on top
+            top = 0.5 * (first == (marker == "s"))
+            for rows, size, order in ((drawn, 36, 3), (numbered, 150, 4)):
+                axes.scatter(
+                    *points[rows[first::2]].T, s=size, c=color, marker=marker, ec="white", lw=0.7, zorder=order + top
+                )
         for i, row in enumerate(numbered, 1):
             axes.annotate(str(i), points[row], color="white", size=8, weight="bold", ha="center", va="center", zorder=5)
     lines = axes.plot(*np.stack([P[drawn], Q[drawn]]).transpose(2, 0, 1), c=INK, lw=1, alpha=0.7, zorder=2)

@@ -32,6 +32,7 @@ class Streamed(ABC):
 
 # Rows looked at together: small enough for a memory map of any length, and to stay in the processor's cache.
 BLOCK = 4096
+PARALLEL = 1e-6  # variance of rows of length 1 that float32 cannot tell from none
 
 
 def as_array(a: Any, name: str) -> np.ndarray:
@@ -91,19 +92,11 @@ def as_rows(a: Any, name: str, width: int | None = None, min_rows: int = 1) -> n
 
 
 def frame_of(rows: np.ndarray, name: str) -> Frame:
-    """The frame of rows that ``as_rows`` returned; ValueError where it is meaningless for some of them."""
+    """The frame of rows that ``as_rows`` returned; ValueError where centring would leave them without a direction."""
     frame = rows.frame() if isinstance(rows, Streamed) else Frame.of(rows)
-    if not 1e-9 < frame.norm < 1e15:
-        raise ValueError(f"{name} has rows of length {frame.norm:.3g}; rescale them, to about 1, for float32")
-    if isinstance(rows, Streamed):
-        return frame
-    near = 1e-6 * frame.norm
-
-    def at_mean(block: np.ndarray) -> np.ndarray:
-        some = np.flatnonzero(np.abs(block[:, 0] - frame.mean[0]) <= near)
-        return some[np.linalg.norm(block[some] - frame.mean, axis=1) <= near]
-
-    _refuse(rows, name, at_mean, "has rows equal to the mean of all rows, which centring makes zero,")
+    spread = 1 - float(np.linalg.norm(frame.mean.astype(np.float64))) ** 2
+    if spread < PARALLEL:
+        raise ValueError(f"{name} has {len(rows)} rows that all point in one direction, to within rounding")
     return frame
 
 

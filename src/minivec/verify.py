@@ -1,15 +1,15 @@
 """Compare a migrated store with its source, row by row."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from minivec.map import LinearMap
 from minivec.settings import whole_number
-from minivec.stores import Block, Store, open_store
-from minivec.validation import constant, not_finite
+from minivec.stores import Block, Checkpoint, Store, open_store
+from minivec.stores.blocks import kept, without_vector
 
 ROWS = 1_000  # that a verification compares where it does not compare all
 BATCH = 4_096
@@ -28,24 +28,30 @@ def verify(source: Any, destination: Any, aligner: Any, rows: int | str = ROWS, 
         state = destination.checkpoint()
         if state is None:
             raise ValueError(f"{destination}: there is nothing to verify")
-        source.column, source.skip_nulls = source.column or state.column, True
+        source.column = source.column or state.column
+        source.skip_nulls = source.skip_bad_rows = True
         destination.resume(state)
         if not source.tells_changes:
             source.pin(state.version)
-        check_counts(source, destination, state.left_out)
+        check_counts(source, destination, state)
         return compare(source, destination, bridge, rows, seed)
 
 
-def check_counts(source: Store, destination: Store, left_out: int) -> None:
-    """ValueError where the destination has another number of rows than the source, less those that were left out."""
+def check_counts(source: Store, destination: Store, state: Checkpoint) -> None:
+    """ValueError where the destination has another number of rows than the source, less those that were left out.
+
+    Rows of the source's own may have got a vector since.
+    """
     there, here = source.count(), destination.count()
-    if here != there - left_out:
+    least = there - state.left_out
+    if not least <= here <= (there if state.in_place else least):
         raise ValueError(f"{destination}: {here} rows, but {source} has {there}: some came or went meanwhile")
 
 
 def compare(source: Store, destination: Store, bridge: LinearMap, rows: int | str, seed: int = 0) -> int:
     """Map ``rows`` random rows, or "all", again and look for them in the destination; the number compared."""
-    compared, destination.skip_nulls = 0, True
+    compared = 0
+    destination.skip_nulls = destination.skip_bad_rows = True
     for old in _chosen(source, rows, seed):
         _compare_block(source, destination, bridge, old)
         compared += len(old.keys)
@@ -67,7 +73,7 @@ def _chosen(source: Store, rows: int | str, seed: int) -> Iterator[Block]:
 
 def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Block) -> None:
     """ValueError where the destination has the rows of one block otherwise, or not at all."""
-    empty = without_vector(old)
+    empty = without_vector(old, source)
     if not destination.keeps_nulls:
         old, empty = kept(old, ~empty), np.zeros(int((~empty).sum()), bool)
     new = destination.fetch(old.keys)
@@ -76,36 +82,15 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
         missing = [key for key in old.keys if key not in there]
         raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
     mapped = bridge(old.vectors)
-    lengths = np.linalg.norm(new.vectors, axis=1)
+    lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new.vectors, axis=1)
     cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(lengths, 1e-12)
-    wrong = np.where(empty, ~without_vector(new), ~(cosine >= SAME))
+    wrong = np.where(empty, ~without_vector(new, destination), ~(cosine >= SAME))
     destination.refuse("another vector than the aligner's", np.flatnonzero(wrong), old.keys)
     payload = source.schema().payload
     if payload and payload == destination.schema().payload:
         pairs = zip(source.comparable(old.payload), destination.comparable(new.payload), strict=True)
         differ = [i for i, (a, b) in enumerate(pairs) if _plain(a) != _plain(b) and not source.alike(a, b)]
         destination.refuse("other payload than the source's", differ, old.keys)
-
-
-def without_vector(block: Block) -> np.ndarray:
-    """Which rows (m,) of a block have no vector that can be mapped: none at all, NaN, or one repeated value."""
-    empty = np.zeros(len(block.keys), bool)
-    for rows in (block.missing, not_finite(block.vectors), constant(block.vectors)):
-        empty[np.asarray(rows, int)] = True
-    return empty
-
-
-def kept(block: Block, mask: np.ndarray) -> Block:
-    """The rows of a block where ``mask`` (m,) is true, with its position."""
-    if mask.all():
-        return block
-    rows: Sequence[int] = np.flatnonzero(mask).tolist()
-    payload = block.payload
-    if payload is not None:
-        payload = payload.take(rows) if hasattr(payload, "take") else [payload[i] for i in rows]
-    without = set(block.missing)
-    missing = [i for i, row in enumerate(rows) if row in without]
-    return Block([block.keys[i] for i in rows], block.vectors[rows], payload, block.position, missing)
 
 
 def _plain(row: Any) -> str:

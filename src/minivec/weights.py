@@ -1,10 +1,14 @@
 """The map as the weights of a Keras model: how they are made, filled and loaded."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from minivec.map import LinearMap
+from minivec.persistence import HISTORY_FILE, checked_history
 
 
 class MapWeights(keras.Model):
@@ -47,6 +51,7 @@ class MapWeights(keras.Model):
         self.inverse_W = self._weight("inverse_W", dB, dA)
         self.expected_cosine = self._weight("expected_cosine")
         self._aligned = self._weight("aligned")
+        self.unit = self._weight("unit")
 
     def _weight(self, name: str, *shape: int) -> keras.Variable:
         return self.add_weight(name=name, shape=shape, initializer="zeros", dtype="float32", trainable=False)
@@ -77,6 +82,8 @@ class MapWeights(keras.Model):
         """Load the weights, and whether they are a map: compiled calls cannot ask."""
         if "1" in store:  # the mean of B
             self._make_weights(store["1"].shape[0])
+        if "7" in store and "8" not in store:  # a file of version 0.1.0, whose maps know no ``unit``
+            store = {**{name: store[name] for name in store.keys()}, "8": np.zeros((), np.float32)}
         super().load_own_variables(store)
         self._is_aligned = self.built and bool(self._aligned.value)
 
@@ -86,3 +93,11 @@ class MapWeights(keras.Model):
             self._make_weights(len(weights[1]))
         super().set_weights(weights)
         self._is_aligned = self.built and bool(self._aligned.value)
+
+    def save_assets(self, dir_path: str) -> None:
+        """Put the history beside the weights: in the configuration, Keras would print it whole with its errors."""
+        (Path(dir_path) / HISTORY_FILE).write_text(json.dumps(self.history), "utf-8")
+
+    def load_assets(self, dir_path: str) -> None:
+        """Take over the history that ``save_assets`` wrote."""
+        self.history = checked_history(json.loads((Path(dir_path) / HISTORY_FILE).read_text("utf-8")))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import supervised
-from minivec import MiniVec2VecAligner, __version__, datasets, evaluate_alignment
+from minivec import LinearMap, MiniVec2VecAligner, __version__, datasets, evaluate_alignment, open_map
 from minivec.algorithm.confidence import Verdict
 
 A, B = supervised.spaces(8, 6, rows=400)
@@ -106,10 +106,21 @@ def test_transform_maps_as_the_model_does(folder, fitted, run):
     model = keras.models.load_model(fitted)
     code, out, err = run("transform", "a.npy", "-a", fitted, "-o", "out.npy", "--block-size", 150)
     assert code == 0 and "400 rows" in out and err == ""
-    np.testing.assert_allclose(np.load("out.npy"), np.asarray(model(A)), atol=1e-6)
+    np.testing.assert_allclose(np.load("out.npy"), model.map.of_lengths("target")(A), rtol=1e-5, atol=1e-6)
     code, _, _ = run("transform", "b.npy", "-a", fitted, "-o", "back.npz", "--inverse")
     assert code == 0
-    np.testing.assert_allclose(np.load("back.npz")["embedding"], np.asarray(model.inverse()(B)), atol=1e-6)
+    back = model.inverse().map.of_lengths("target")(B)
+    np.testing.assert_allclose(np.load("back.npz")["embedding"], back, rtol=1e-5, atol=1e-6)
+
+
+def test_transform_gives_the_lengths_of_the_target(folder, fitted, run):
+    bridge = open_map(fitted)
+    LinearMap({**bridge.weights, "target_norm": 7.5}, bridge.history).save("raw.safetensors")
+    for options, length in (([], 7.5), (["--lengths", "unit"], 1), (["--lengths", "target"], 7.5)):
+        assert run("transform", "a.npy", "-a", "raw.safetensors", "-o", "out.npy", *options)[0] == 0
+        np.testing.assert_allclose(np.linalg.norm(np.load("out.npy"), axis=1), length, rtol=1e-5)
+    code, _, err = run("transform", "a.npy", "-a", "raw.safetensors", "-o", "out.npy", "--lengths", "raw")
+    assert code == 2 and "lengths must be unit or target; got 'raw'" in err
 
 
 def test_transform_of_parquet_keeps_the_other_columns(folder, fitted, run):

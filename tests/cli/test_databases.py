@@ -118,3 +118,45 @@ def test_rows_of_a_store_know_whether_they_are_all(folder, monkeypatch):
     monkeypatch.setattr(minivec.stores, "FIT_ROWS", 100)
     rows = StoreRows("lance://./db/docs")
     assert not rows.whole and (rows.count, rows.shape) == (400, (100, 8)) and rows.array().shape == (100, 8)
+
+
+def holes(name):
+    """A table in which row 3 is NULL, row 5 zero and row 7 NaN; its URL."""
+    rows = [*A]
+    rows[3], rows[5], rows[7] = None, np.zeros(8), np.full(8, np.nan)
+    lancedb.connect("db").create_table(name, pa.table({"v": pa.array(rows, pa.list_(pa.float32(), 8))}))
+    return f"lance://./db/{name}"
+
+
+def test_a_sample_counts_and_names_the_rows_that_it_leaves_out(folder, run):
+    url = holes("old")
+    code, out, err = run("sample", url, "-o", "x.npy")
+    assert code == 2 and out == "" and "NaN or infinity in row 7" in err
+    code, out, err = run("sample", url, "-o", "x.npy", "--skip-bad-rows")
+    assert code == 0 and "397 rows" in out and "no embeddings in 3 of 400 rows (3, 5, 7), which are skipped" in err
+    np.testing.assert_array_equal(np.load("x.npy"), np.delete(A, [3, 5, 7], axis=0))
+    rows = A.copy()
+    rows[5] = 0
+    np.save("holes.npy", rows)
+    code, out, err = run("sample", "holes.npy", "-o", "x.npy", "--skip-bad-rows")
+    assert code == 0 and "no embeddings in 1 of 400 rows (5), which are skipped" in err
+
+
+def test_align_leaves_the_same_rows_out_of_databases_and_files(folder, run, monkeypatch):
+    supervised.install(monkeypatch)
+    rows = B.copy()
+    rows[5] = 0
+    np.save("holes.npy", rows)
+    url = holes("old")
+    code, _, err = run("align", url, "holes.npy", "-o", "ab.keras", "-q")
+    assert code == 2 and "row 7" in err or "row 5" in err
+    code, _, err = run("align", url, "holes.npy", "-o", "ab.keras", "-q", "--skip-bad-rows")
+    assert code == 0, err
+    assert "no embeddings in 3 of 400 rows (3, 5, 7)" in err and "no embeddings in 1 of 400 rows (5)" in err
+    assert err.count("which are skipped") == 2
+
+
+def test_rows_that_are_compared_one_by_one_are_never_left_out(folder, run, named):
+    """A row less on each side would make pairs of rows that are none."""
+    code, _, err = run("evaluate", holes("old"), fill("new", B), "-a", named / "wide.keras")
+    assert code == 2 and "null" in err and err.count("\n") == 1

@@ -15,6 +15,8 @@ from embedding_server import Server, tiny
 from minivec.embedders import Cached, EmbedderError, cache, open_embedder, streaming
 from minivec.embedders.cache import default_path
 
+pytest.importorskip("httpx", reason="needs httpx")
+
 TEXTS = [f"text number {i}" for i in range(50)]
 
 
@@ -147,15 +149,15 @@ WORK = """
 import sys
 from minivec.embedders import open_embedder
 texts = [f"text number {i}" for i in range(int(sys.argv[3]))]
-made = open_embedder(sys.argv[1] + "#tiny", cache=sys.argv[2])
+made = open_embedder(sys.argv[1] + "#" + sys.argv[4], cache=sys.argv[2])
 made._embedder.most = 10
 print("begun", flush=True)
 assert len(made(texts)) == len(texts)
 """
 
 
-def process(server, path, texts):
-    command = [sys.executable, "-W", "ignore", "-c", WORK, server.url, str(path), str(texts)]
+def process(server, path, texts, model="tiny"):
+    command = [sys.executable, "-W", "ignore", "-c", WORK, server.url, str(path), str(texts), model]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert started.stdout.readline() == "begun\n"
     return started
@@ -175,6 +177,23 @@ def test_two_processes_pay_for_a_text_once(path):
             _, err = one.communicate(timeout=120)
             assert one.returncode == 0, err
         assert len(server.embedded) == len(set(server.embedded)) == 300
+
+
+def test_processes_with_models_of_their_own_write_one_file(path):
+    with Server() as server:
+        running = [process(server, path, 1_000, model) for model in ("one", "other", "third")]
+        for one in running:
+            _, err = one.communicate(timeout=120)
+            assert one.returncode == 0, err
+        assert len(server.embedded) == 3_000
+
+
+def test_a_cache_that_is_removed_is_made_again(path):
+    made = open_embedder(mine := Counting(), cache=path)
+    made(TEXTS)
+    path.unlink()
+    made(TEXTS)
+    assert mine.asked == TEXTS * 2 and path.exists()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])

@@ -117,6 +117,16 @@ def test_all_calls_wait_when_one_is_told_to(server, quick):
     assert len(late) <= 1  # the call that was under way
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Retry-After": "soon"}, {"retry-after-ms": "x"}, {"Retry-After": "-5"}, {"Retry-After": "nan"}]
+)
+def test_a_wait_that_cannot_be_read_is_none(server, quick, headers):
+    server.faults.append(once(429, headers, {}))
+    start = time.monotonic()
+    embedder(server)(TEXTS)
+    assert time.monotonic() - start < 0.9 and len(server.requests) == 2
+
+
 def test_a_long_wait_is_an_error_at_once(server, quick):
     server.faults.append(
         lambda number, texts, good: (429, {"Retry-After": "86400"}, {"error": {"message": "daily limit"}})
@@ -223,7 +233,7 @@ def test_dimensions_that_are_asked_for_must_come(server):
     assert server.requests[0][1]["dimensions"] == 8
 
 
-@pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"", b"[]", b'{"data": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"", b"[]", b'{"data": 3}', b"\xff\xfe", b"[" * 99_999])
 def test_an_answer_that_is_no_json_of_embeddings(server, body):
     server.faults.append(lambda number, texts, good: (200, {}, body))
     refused(server, "not one of /v1/embeddings")
@@ -263,6 +273,14 @@ def test_a_text_that_is_too_long_is_found_and_does_not_make_batches_small(server
     assert made.most == 128
     with pytest.raises(EmbedderError, match="text 5 is too long"):
         made(texts)
+
+
+def test_a_server_that_refuses_every_text_is_not_asked_for_all_of_them(server):
+    server.faults.append(lambda number, texts, good: (400, {}, {"error": "dimensions exceed the maximum"}))
+    made, got = embedder(server, workers=1), []
+    with pytest.raises(EmbedderError, match="400: dimensions exceed the maximum"):
+        made.stream([f"text {i}" for i in range(1_000)], "document", lambda rows, vectors: got.append(rows))
+    assert len(server.requests) < 60
 
 
 KEY = "sk-very-secret-0123456789"
@@ -345,3 +363,15 @@ def test_a_wrong_name_of_a_model(model, part):
     with pytest.raises(ValueError) as caught:
         open_embedder(model, cache=False)
     assert part in str(caught.value) and "very-secret" not in str(caught.value)
+
+
+def test_the_figures_of_the_page():
+    """docs/embedding.md promises these bounds."""
+    from inspect import signature
+
+    from minivec.embedders import http
+    from minivec.moving import embed
+
+    defaults = {name: p.default for name, p in signature(HttpEmbedder).parameters.items()}
+    assert (defaults["most"], defaults["attempts"], defaults["workers"]) == (128, 8, 4)
+    assert (HttpEmbedder.most_bytes, http.LONGEST_WAIT, embed.LONGEST, embed.PAIRS) == (256 << 10, 600, 32_000, 10_000)

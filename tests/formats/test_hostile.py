@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 import supervised
 from minivec import MiniVec2VecAligner, cli, load
 from minivec.files import open_rows
-from minivec.persistence import CONFIG, H5, METADATA
+from minivec.persistence import ASSETS, CONFIG, H5, METADATA
 from minivec.runtime import QueryAdapter
 
 A, B = supervised.spaces(8, 6)
@@ -112,7 +112,7 @@ def config(path, **changes):
 
 def test_an_honest_file_loads_as_keras_loads_it(kept):
     ours, theirs = load(kept / "x.keras"), keras.models.load_model(kept / "x.keras")
-    assert ours.get_config() == theirs.get_config()
+    assert ours.get_config() == theirs.get_config() and ours.history == theirs.history
     for one, other in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -142,6 +142,9 @@ def test_keras_archives_with_foreign_objects(kept, tmp_path, monkeypatch):
         ({"target_dim": None}, "not been aligned"),
     ):
         refused(rezip(honest, path, {CONFIG: config(honest, **changes)}), word)
+    for history in ([lambda_layer], {"data": lambda_layer}, {"causes": [os_system]}, 3, None):
+        refused(rezip(honest, path, {ASSETS[0]: json.dumps(history)}), "history")
+    refused(rezip(honest, path, {ASSETS[0]: "["}), "not a readable model")
     harmless = {**lambda_layer, "registered_name": "minivec>MiniVec2VecAligner"}  # the class's own name is no key
     refused(rezip(honest, path, {CONFIG: json.dumps(harmless)}), "its config")
 
@@ -335,9 +338,8 @@ def test_what_is_no_regular_file(tmp_path, suffix):
 
 
 def test_info_shows_no_control_characters(kept, tmp_path, capsys):
-    history = json.loads(member(kept / "x.keras", CONFIG))["config"]["history"]
-    history["causes"] = ["\x1b]0;owned\x07\x1b[2J"]
-    rezip(kept / "x.keras", tmp_path / "x.keras", {CONFIG: config(kept / "x.keras", history=history)})
+    history = {**json.loads(member(kept / "x.keras", ASSETS[0])), "causes": ["\x1b]0;owned\x07\x1b[2J"]}
+    rezip(kept / "x.keras", tmp_path / "x.keras", {ASSETS[0]: json.dumps(history)})
     with pytest.raises(SystemExit):
         cli.main(["info", str(tmp_path / "x.keras")])
     assert "\x1b" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import keras
 import numpy as np
@@ -34,6 +35,23 @@ def test_onnx(fitted, tmp_path, rows):
     assert json.loads(session.get_modelmeta().custom_metadata_map["minivec"]) == aligner.history
     (found,) = session.run(None, {"x": np.asarray(aligner.source_mean)[None]})  # has no direction
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+
+
+def test_onnx_takes_float32_rows_and_half_precision_and_single_rows_once_converted(fitted, tmp_path):
+    """As docs/integrations.md says it; anything else is onnxruntime's error and no wrong row."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    aligner, A, expected = fitted
+    aligner.export(tmp_path / "bridge.onnx")
+    session = runtime.InferenceSession(tmp_path / "bridge.onnx", providers=["CPUExecutionProvider"])
+    half = A.astype(np.float16)
+    (found,) = session.run(None, {"x": half.astype(np.float32)})
+    np.testing.assert_allclose(found, aligner.map(half), atol=1e-5)
+    (found,) = session.run(None, {"x": A[3][None]})
+    np.testing.assert_allclose(found[0], expected[3], atol=1e-5)
+    for rows in (half, A[3]):
+        with pytest.raises(Exception, match="float16|[Rr]ank"):
+            session.run(None, {"x": rows})
 
 
 def test_export_by_suffix(fitted, tmp_path, monkeypatch):
@@ -100,6 +118,40 @@ def test_huggingface(fitted, tmp_path):
         assert fact in card.text
     with pytest.raises(OSError, match="a folder without model.safetensors"):
         MiniVec2VecAligner.from_pretrained(tmp_path)
+
+
+def test_a_model_card_says_what_the_hub_reads(fitted, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    aligner, *_ = fitted
+    metrics = {"top1_accuracy": 0.9375, "mean_rank": 1.25}
+    names = {"source": "intfloat/e5-small", "target": 'the "USE": encoder'}
+    aligner.save_pretrained(tmp_path / "repo", **names, metrics=metrics, license="mit")
+    data = hub.ModelCard.load(tmp_path / "repo" / "README.md").data
+    assert (data.license, data.base_model) == ("mit", ["intfloat/e5-small"])
+    assert {result.metric_type: result.metric_value for result in data.eval_results} == metrics
+    aligner.save_pretrained(tmp_path / "plain")
+    data = hub.ModelCard.load(tmp_path / "plain" / "README.md").data
+    assert data.license is data.base_model is data.eval_results is None
+
+
+def test_a_repository_of_the_hub_is_downloaded(fitted, tmp_path, monkeypatch):
+    """By the real library, out of its cache: no network is needed."""
+    hub = pytest.importorskip("huggingface_hub")
+    aligner, A, expected = fitted
+    folder, commit = tmp_path / "models--someone--bridge", "0" * 40
+    aligner.save_pretrained(folder / "snapshots" / commit)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    np.testing.assert_array_equal(MiniVec2VecAligner.from_pretrained("someone/bridge")(A), expected)
+    with pytest.raises(OSError, match="someone/else|cached snapshot"):
+        MiniVec2VecAligner.from_pretrained("someone/else")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(FileNotFoundError, match=r"snapshot_download\('someone/bridge'\)"):
+        MiniVec2VecAligner.from_pretrained("someone/bridge")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        MiniVec2VecAligner.from_pretrained(tmp_path / "nothing" / "here")
 
 
 def test_sentence_transformers(fitted, tmp_path):
@@ -186,3 +238,30 @@ def test_llama_index(fitted):
     np.testing.assert_allclose(asyncio.run(aligned.aget_query_embedding("bb")), mapped[1], atol=1e-6)
     index = VectorStoreIndex([TextNode(text=text) for text in texts], embed_model=aligned)
     assert index.as_retriever(similarity_top_k=1).retrieve("ccc")[0].text == "ccc"
+
+
+def test_llama_index_writes_and_reads_it(fitted):
+    pytest.importorskip("llama_index.core")
+    from llama_index.core import MockEmbedding
+    from llama_index.core.embeddings.loading import load_embed_model
+
+    from minivec.integrations.llama_index import AlignedEmbedding
+
+    aligner, *_ = fitted
+    bridge = aligner.map
+    aligned = AlignedEmbedding(MockEmbedding(aligner.embedding_dim), bridge)
+    assert aligned.to_dict()["class_name"] == AlignedEmbedding.class_name() == "AlignedEmbedding"
+    expected = aligned.get_text_embedding("a")
+    text = aligned.to_json()
+    read = [
+        AlignedEmbedding.from_json(text),
+        AlignedEmbedding.from_dict(json.loads(text)),
+        AlignedEmbedding.from_json(text, base=MockEmbedding(aligner.embedding_dim)),
+        load_embed_model(json.loads(text)),
+    ]
+    for again in read:
+        assert again.adapter.fingerprint == bridge.fingerprint and again.adapter.history == bridge.history
+        assert again.get_text_embedding("a") == expected and again.model_name == aligned.model_name
+    unknown = {**json.loads(text), "base": {"class_name": "elsewhere"}}
+    with pytest.raises(ValueError, match="Invalid Embedding name: elsewhere"):
+        AlignedEmbedding.from_dict(unknown)

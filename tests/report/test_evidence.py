@@ -58,7 +58,7 @@ def test_a_map_the_wrong_way_round_is_not_green(backwards):
     for line in (
         "decided by 300 true pairs",
         "called itself reliable. The true pairs overrule this.",
-        "Check the direction",
+        "The direction is wrong: the inverse of this map finds the true partner first for 100.0% of these rows.",
     ):
         assert line in backwards.html
     assert "can be relied on" not in backwards.html
@@ -200,3 +200,16 @@ def test_the_command_that_fits_again_has_the_options_of_align(report, run):
     words_of_it = command.replace("\\\n", "").split()
     help = run("align", "--help")[1]
     assert all(word in help for word in words_of_it if word.startswith("--"))
+
+
+def test_a_map_that_is_wrong_both_ways_does_not_blame_the_direction(report):
+    found = words.advice(report(A=A[::-1], paired=True).facts)
+    assert any(line.startswith("Check the direction.") for line in found) and "The direction is wrong" not in str(found)
+
+
+def test_what_fits_the_map_again_names_the_spaces(report):
+    named = report({"spaces": {"source": "ada-002", "target": "te3 small"}}).facts
+    python, command = words.example(named)
+    assert 'source_name="ada-002", target_name="te3 small"' in python
+    assert "--from ada-002" in command and "--to 'te3 small'" in command
+    assert "--from" not in words.example(report().facts)[1]

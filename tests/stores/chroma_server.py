@@ -3,8 +3,11 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
@@ -29,3 +32,42 @@ def chroma_server(folder):
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def faulty(host, port, before):
+    """A proxy before a server: its host and port. ``before(method, path)`` gives None, or a status to answer with.
+
+    The status 0 closes the connection without an answer.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status = before(self.command, self.path)
+            if status == 0:
+                return
+            text = b"out of order"
+            if status is None:
+                server = HTTPConnection(host, port)
+                server.request(self.command, self.path, body, dict(self.headers))
+                answer = server.getresponse()
+                status, text = answer.status, answer.read()
+                server.close()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer
+
+        def log_message(self, *_):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield "127.0.0.1", httpd.server_port
+    finally:
+        httpd.shutdown()
+        httpd.server_close()

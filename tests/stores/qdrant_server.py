@@ -4,6 +4,7 @@ import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -15,9 +16,9 @@ PARAMETERS += ("write_consistency_factor", "on_disk_payload")
 
 
 class Refused(Exception):
-    def __init__(self, status, message):
+    def __init__(self, status, message, headers=None):
         super().__init__(message)
-        self.status = status
+        self.status, self.headers = status, headers or {}
 
 
 class Server:
@@ -50,13 +51,17 @@ class Server:
             return {"title": "qdrant", "version": "1.20.0"}
         with self._lock:
             try:
-                return {"result": self._dispatch(method, path.strip("/").split("/"), body), "status": "ok", "time": 0.0}
+                return {
+                    "result": self._dispatch(method, [unquote(part) for part in path.strip("/").split("/")], body),
+                    "status": "ok",
+                    "time": 0.0,
+                }
             except ValueError as error:
                 status = 404 if "not found" in str(error) else 409 if "already exists" in str(error) else 400
                 raise Refused(status, str(error)) from None
 
     def _dispatch(self, method, parts, body):
-        name, action = parts[1], "/".join(parts[2:3] + parts[3:])
+        name, action = parts[1], "/".join(parts[2:])
         if action.startswith("vectors/"):
             config = models.DenseVectorNameConfig.model_validate(body)
             return plain(self.local.create_vector_name(name, parts[3], config))
@@ -73,6 +78,7 @@ class Server:
             ("POST", "points/count"): self._count,
             ("POST", "points/delete"): self._delete,
             ("PUT", "points/vectors"): self._vectors,
+            ("POST", "points/vectors/delete"): self._delete_vectors,
         }
         return handlers[method, action](name, body)
 
@@ -123,6 +129,10 @@ class Server:
         points = models.UpdateVectors.model_validate(body).points
         return plain(self.local.update_vectors(name, points))
 
+    def _delete_vectors(self, name, body):
+        asked = models.DeleteVectors.model_validate(body)
+        return plain(self.local.delete_vectors(name, asked.vector, asked.points))
+
     def _retrieve(self, name, body):
         asked = models.PointRequest.model_validate(body)
         return plain(self.local.retrieve(name, asked.ids, asked.with_payload, asked.with_vector))
@@ -158,12 +168,14 @@ def qdrant_server():
         protocol_version = "HTTP/1.1"
 
         def handle_any(self):
+            headers = {}
             try:
                 status, answer = 200, server.answer(
                     self.command, self.path.partition("?")[0], self.headers, self.rfile.read
                 )  # fmt: skip
             except Refused as refused:
                 status, answer = refused.status, {"status": {"error": str(refused)}, "time": 0.0}
+                headers = refused.headers
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
                 return
@@ -171,6 +183,8 @@ def qdrant_server():
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

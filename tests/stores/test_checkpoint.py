@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from databases import bridge
@@ -49,3 +50,16 @@ def test_a_migration_that_version_0_1_0_began_goes_on(absolute, tmp_path, monkey
     result = migrate(source, "new.npy", bridge(), batch=5, verify="all")
     assert (result.rows, result.written, result.verified) == (30, 10, 30)
     np.testing.assert_allclose(np.load("new.npy"), bridge()(np.load("docs.npy")), atol=1e-6)
+
+
+def test_a_migration_of_a_parquet_folder_that_version_0_1_0_began_goes_on(tmp_path, monkeypatch):
+    """It was killed between two of its files."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(OLD / "parquet", tmp_path, dirs_exist_ok=True)
+    for part in Path("docs").iterdir():
+        os.utime(part, (1, 1))  # as the checkpoint knows it
+    result = migrate("docs", "new", bridge(), batch=5, verify="all")
+    assert result.rows == 30 and 0 < result.written < 30 and result.verified == 30
+    old, new = pq.read_table("docs"), pq.read_table("new")
+    assert new.column_names == ["id", "v", "text"] and new["id"] == old["id"] and new["text"] == old["text"]
+    np.testing.assert_allclose(new["v"].to_pylist(), bridge()(np.array(old["v"].to_pylist())), atol=1e-6)

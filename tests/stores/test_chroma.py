@@ -14,11 +14,11 @@ pytest.importorskip("chromadb")
 import chromadb
 from chromadb.api.types import Schema, StringInvertedIndexConfig, VectorIndexConfig
 
-from chroma_server import chroma_server
+from chroma_server import chroma_server, faulty
 from databases import Chroma, bridge, expected, same, vectors
 from minivec.map import LinearMap
 from minivec.migrate import migrate, verify
-from minivec.stores import StoreError, chroma_folder, lease, open_store, sample
+from minivec.stores import StoreError, chroma_folder, lease, open_store, requests, sample
 
 pytestmark = pytest.mark.databases
 
@@ -27,10 +27,8 @@ ADAPTER = bridge()
 
 
 @pytest.fixture
-def database(tmp_path):
-    made = Chroma(tmp_path)
-    made.fill("docs", X)
-    return made
+def kind():
+    return "chroma"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +43,7 @@ def served(tmp_path_factory):
 def server(served, monkeypatch):
     """The server, empty."""
     monkeypatch.setattr(lease, "SETTLED", 0.02)
+    monkeypatch.setattr(requests, "PAUSES", (0.01,) * 4)  # Chroma asks three things before the first
     for collection in served.client.list_collections():
         served.client.delete_collection(collection.name)
     return served
@@ -270,7 +269,29 @@ def broken(request):
     httpd.server_close()
 
 
-def test_every_answer_of_a_server_is_one_line(broken, run, tmp_path):
+@pytest.mark.parametrize("status, tried", [(429, True), (502, True), (503, True), (504, True), (0, True), (500, False)])
+def test_a_request_is_made_again_while_the_server_is_busy(server, status, tried):
+    """The first answer to each path is a fault; what will not change is not tried again."""
+    server.fill("docs", X)
+    seen = []
+
+    def before(method, path):
+        seen.append((method, path))
+        return status if seen.count((method, path)) == 1 else None
+
+    with faulty(*server.address.removeprefix("chroma://").split(":"), before) as (host, port):
+        words = f"chroma://{host}:{port}/docs", f"chroma://{host}:{port}/new", ADAPTER
+        if tried:
+            assert migrate(*words, batch=25, verify="all").verified == 60
+            same(server.read("new"), expected(X, ADAPTER))
+        else:
+            with pytest.raises(StoreError):
+                migrate(*words, batch=25)
+            assert len(seen) == 1
+
+
+def test_every_answer_of_a_server_is_one_line(broken, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(requests, "PAUSES", (0.01, 0.02))
     ADAPTER.save(tmp_path / "bridge.safetensors")
     for words in (
         ("sample", f"{broken}/docs", "-o", tmp_path / "x.npy"),

@@ -20,24 +20,14 @@ from safetensors.numpy import save_file
 
 import databases
 import supervised
-from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from databases import MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from minivec import LinearMap
 from minivec.files import map_rows, open_rows
-from minivec.migrate import fingerprint, migrate, verify
+from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
 X = databases.vectors(90)
 ADAPTER = bridge()
-
-
-@pytest.fixture(params=KINDS)
-def database(request, tmp_path):
-    made = MAKERS[request.param](tmp_path)
-    made.fill("docs", X)
-    return made
-
-
-def source(database):
-    return database.url("docs") + "?column=v" * isinstance(database, Qdrant)
 
 
 class Killed(Exception):
@@ -53,80 +43,6 @@ def interrupted_after(blocks):
     return progress
 
 
-def test_rows_keys_and_payload_are_kept_and_a_second_run_writes_nothing(database):
-    result = migrate(source(database), database.url("new"), ADAPTER, batch=40, workers=2, verify=50)
-    assert (result.total, result.rows, result.written, result.verified) == (90, 90, 90, 50)
-    same(database.read("new"), expected(X, ADAPTER))
-    again = migrate(source(database), database.url("new"), ADAPTER, batch=13, verify=50)
-    assert (again.rows, again.written) == (90, 0)
-    same(database.read("new"), expected(X, ADAPTER))
-    same(database.read("docs"), expected(X, lambda X: X))  # the source is as it was
-    assert verify(source(database), database.url("new"), ADAPTER, 30) == 30
-
-
-def test_an_interrupted_run_goes_on(database):
-    for written in (2, 1):
-        with pytest.raises(Killed):
-            migrate(source(database), database.url("new"), ADAPTER, batch=20, progress=interrupted_after(written))
-    result = migrate(source(database), database.url("new"), ADAPTER, batch=25)
-    assert (result.rows, result.written) == (90, 30)
-    same(database.read("new"), expected(X, ADAPTER))
-
-
-def test_a_block_that_was_written_without_its_checkpoint_is_written_again(database, monkeypatch):
-    """The last moment between rows and checkpoint, in those stores where they are apart."""
-    store = type(open_store(database.url("new")))
-    if not hasattr(store, "_note"):
-        pytest.skip("rows and checkpoint are one there")
-    note, calls = store._note, []
-
-    def fails(self, state):
-        calls.append(state)
-        if state.rows == 60:
-            raise Killed
-        note(self, state)
-
-    monkeypatch.setattr(store, "_note", fails)
-    with pytest.raises(Killed):
-        migrate(source(database), database.url("new"), ADAPTER, batch=20)
-    monkeypatch.undo()
-    assert len(database.read("new")) == 60
-    assert migrate(source(database), database.url("new"), ADAPTER, batch=20).written == 50
-    same(database.read("new"), expected(X, ADAPTER))
-
-
-def test_a_dry_run_writes_nothing(database):
-    result = migrate(source(database), database.url("new"), ADAPTER, dry_run=True)
-    assert result.dry_run and (result.total, result.rows, result.written) == (90, 0, 0)
-    with pytest.raises((ValueError, OSError)):
-        open_store(database.url("new")).schema()
-
-
-def test_it_refuses_what_does_not_fit(database):
-    new = database.url("new")
-
-    def refused(*words, adapter=ADAPTER, destination=new, **options):
-        with pytest.raises(ValueError) as caught:
-            migrate(source(database), destination, adapter, batch=20, **options)
-        assert "\n" not in str(caught.value)
-        for word in words:
-            assert word in str(caught.value), caught.value
-
-    refused("6 dimensions", "takes 4", adapter=bridge(4))
-    refused("doubtful", "0.30", "--min-confidence", adapter=bridge(history={"verdict": "doubtful", "confidence": 0.3}))
-    refused("unknown", adapter=bridge(history={}))
-    refused("0.90, below 0.95", min_confidence=0.95)
-    refused(destination=database.url("docs"))  # never over the old one
-    database.fill("other", X[:5])
-    refused("other", destination=database.url("other"))
-    doubtful = bridge(history={"verdict": "doubtful", "confidence": 0.3})
-    with pytest.raises(Killed):
-        migrate(source(database), new, doubtful, batch=20, min_confidence=0.2, progress=interrupted_after(1))
-    refused("another aligner", adapter=bridge(seed=1))
-    result = migrate(source(database), new, ADAPTER, batch=20)  # the same map, whatever is thought of it
-    assert result.written == 70
-
-
 def test_verify_finds_a_changed_row(tmp_path):
     database = Lance(tmp_path)
     database.fill("docs", X)
@@ -138,6 +54,71 @@ def test_verify_finds_a_changed_row(tmp_path):
     table.delete("id = 17")
     with pytest.raises(ValueError, match="89 rows, but .* has 90"):
         verify(database.url("docs"), database.url("new"), ADAPTER)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lance", "postgres", "qdrant"])
+def test_a_column_that_the_first_run_named_need_not_be_named_again(kind, tmp_path):
+    database = MAKERS[kind](tmp_path)
+    database.fill("docs", X)
+    named = database.url("new") + ("&" if kind == "postgres" else "?") + "column=w"
+    with pytest.raises(Killed):
+        migrate(source(database), named, ADAPTER, batch=20, progress=interrupted_after(2))
+    result = migrate(source(database), database.url("new"), ADAPTER, batch=20, verify="all")
+    assert (result.written, result.verified) == (50, 90)
+    assert verify(source(database), database.url("new"), ADAPTER, "all") == 90
+    assert migrate(source(database), named, ADAPTER).written == 0
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lance"])
+def test_other_vectors_beside_the_mapped_ones(kind, tmp_path):
+    """The destination knows which of its columns are the mapped vectors, in the run that makes it too."""
+    database = MAKERS[kind](tmp_path)
+    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    if kind == "lance":
+        database.db.create_table("docs", rows)
+    else:
+        (tmp_path / "docs").mkdir()
+        pq.write_table(rows, tmp_path / "docs" / "a.parquet")
+    for written in (90, 0):
+        result = migrate(database.url("docs?column=v"), database.url("new"), ADAPTER, batch=40, verify="all")
+        assert (result.written, result.verified) == (written, 90)
+    same(database.read("new"), expected(X, ADAPTER))
+
+
+def renamed(database):
+    """The migrated table or collection under another name."""
+    if isinstance(database, Parquet):
+        (database.root / "new").rename(database.root / "moved")
+    elif isinstance(database, Lance):
+        (database.root / "new.lance").rename(database.root / "moved.lance")
+    elif isinstance(database, Postgres):
+        database.run("ALTER TABLE new RENAME TO moved")
+    elif isinstance(database, Chroma):
+        database.client.get_collection("new", embedding_function=None).modify(name="moved")
+    else:
+        pytest.skip("Qdrant's collections keep their names")
+
+
+def between(source_name, target_name, seed=0):
+    """A square map between spaces of these names."""
+    return bridge(6, 6, seed, databases.RELIABLE | {"spaces": {"source": source_name, "target": target_name}})
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_source_that_a_migration_has_made_is_recognised(database, rename):
+    """Under another name too. The same map and a map from another space are refused; a chain of maps is told."""
+    first = between("ada", "small")
+    migrate(source(database), database.url("new"), first)
+    if rename:
+        renamed(database)
+    made = database.url("moved" if rename else "new") + "?column=v" * isinstance(database, Qdrant)
+    with pytest.raises(ValueError, match="this aligner has mapped its vectors already, from .*docs"):
+        migrate(made, database.url("twice"), first)
+    with pytest.raises(ValueError, match="to the space 'small' already, from .*docs.*; this aligner leads from 'ada'"):
+        migrate(made, database.url("twice"), between("ada", "large", 1))
+    for second in (between("small", "large", 1), bridge(6, 6, 2)):
+        result = migrate(made, database.url("next"), second, dry_run=True)
+        assert "another aligner has mapped its vectors to the space 'small', from" in " ".join(result.notes)
 
 
 def test_files_of_arrays(tmp_path):
@@ -212,18 +193,6 @@ def test_between_parquet_and_lance(tmp_path):
     assert len(parquet.read("back")) == 90
 
 
-def test_two_migrations_at_once(tmp_path):
-    database = Lance(tmp_path)
-    database.fill("docs", X)
-
-    def meanwhile(done, total):
-        with pytest.raises(StoreError, match="another migration is writing"):
-            migrate(database.url("docs"), database.url("new"), ADAPTER)
-
-    migrate(database.url("docs"), database.url("new"), ADAPTER, batch=40, progress=meanwhile)
-    same(database.read("new"), expected(X, ADAPTER))
-
-
 def test_a_lance_source_that_grows_meanwhile(tmp_path):
     database = Lance(tmp_path)
     database.fill("docs", X)
@@ -284,6 +253,34 @@ def test_parquet_files_with_null_vectors(tmp_path):
     assert sample(database.url("docs"), 90).shape == (89, 6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_row_without_a_vector_becomes(kind, tmp_path):
+    """As the table of the docs has it: Chroma alone leaves it out."""
+    database, rows = MAKERS[kind](tmp_path), X.copy()
+    rows[7] = 0
+    database.fill("docs", rows)
+    key = databases.table(X)["id"][7].as_py()
+    result = migrate(source(database), database.url("new"), ADAPTER, skip_bad_rows=True, verify="all")
+    assert result.skipped == 1
+    if kind == "qdrant":
+        (point,) = database.client.retrieve("new", [key], with_vectors=True)
+        assert "v" not in point.vector and "other" in point.vector
+        return
+    made = database.read("new")
+    assert key not in made if kind == "chroma" else made[key][1] is None
+
+
+def test_columns_and_metadata_of_parquet_files(tmp_path):
+    """They come along."""
+    (tmp_path / "docs").mkdir()
+    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    pq.write_table(rows.replace_schema_metadata({"about": "texts"}), tmp_path / "docs" / "a.parquet")
+    migrate(f"{tmp_path}/docs?column=v", tmp_path / "new", ADAPTER, batch=40, verify="all")
+    made = pq.read_table(tmp_path / "new")
+    assert made.column_names == rows.column_names and made["other"].to_pylist() == rows["other"].to_pylist()
+    assert made.schema.metadata == {b"about": b"texts"}
+
+
 def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
     for language in ("en", "fr"):
         (tmp_path / "docs" / f"lang={language}").mkdir(parents=True)
@@ -293,7 +290,7 @@ def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
 
 
 def test_fingerprints():
-    assert fingerprint(bridge()) == fingerprint(bridge(history={})) != fingerprint(bridge(seed=1))
+    assert bridge().fingerprint == bridge(history={}).fingerprint != bridge(seed=1).fingerprint
 
 
 # The command line.
@@ -333,6 +330,20 @@ def test_commands(tmp_path, monkeypatch, run):
     ):
         code, out, err = run(*arguments)
         assert code == 2 and out == "" and what in err and err.count("\n") == 1
+
+
+def test_changes_that_are_not_caught_have_an_exit_code_of_their_own(tmp_path, run):
+    """LanceDB tells what has changed, and files that are written cannot be changed."""
+    lance, parquet = Lance(tmp_path), Parquet(tmp_path)
+    lance.fill("docs", X)
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    words = "migrate", lance.url("docs"), parquet.url("new"), "-a", tmp_path / "bridge.safetensors"
+    assert run(*words)[0] == 0
+    lance.db.open_table("docs").update(where="id = 17", values={"text": "another"})
+    code, out, err = run(*words, "--json")
+    assert code == 4 and json.loads(out)["uncaught"] == 2  # the new row, and the old one
+    assert err.splitlines()[-1].startswith("minivec: NOT UP TO DATE: ") and "rows that are written cannot" in err
+    assert run(*words)[0] == 4
 
 
 def test_align_takes_stores(tmp_path, monkeypatch, run):
@@ -641,3 +652,16 @@ def test_a_full_disk(kind, tmp_path):
         if server is not None:
             server.stop()
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_mapped_rows_have_the_lengths_of_the_target(tmp_path):
+    made = Parquet(tmp_path)
+    made.fill("docs", X)
+    raw = LinearMap({**ADAPTER.weights, "target_norm": 3.0, "unit": 1.0}, ADAPTER.history)
+    migrate(made.url("docs"), made.url("long"), raw, verify="all")
+    migrate(made.url("docs"), made.url("short"), raw, lengths="unit", verify="all")
+    for name, length in (("long", 3), ("short", 1)):
+        for _, vector in made.read(name).values():
+            assert np.linalg.norm(vector) == pytest.approx(length, rel=1e-4)
+    with pytest.raises(ValueError, match="begun with another aligner"):  # one destination has one length
+        migrate(made.url("docs"), made.url("long"), raw, lengths="unit")

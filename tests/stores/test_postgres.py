@@ -301,6 +301,39 @@ def test_a_new_table_in_another_database_is_like_the_old_one(database):
         verify(database.url("docs"), other.url("new"), ADAPTER, "all")
 
 
+def test_constraints_that_wait_for_the_end_of_a_transaction(database):
+    """Deferred keys, foreign keys to rows of the same table that come later, and triggers."""
+    database.run(
+        "CREATE TABLE docs (id int, v vector(6), parent int, PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED, "
+        "later int UNIQUE)"
+    )
+    for i, x in enumerate(X):
+        database.run("INSERT INTO docs VALUES (%s, %s, %s, %s)", None, (i, str(x.tolist()), 89 - i, 89 - i))
+    database.run("ALTER TABLE docs ADD FOREIGN KEY (parent) REFERENCES docs (later) DEFERRABLE INITIALLY DEFERRED")
+    database.run("CREATE TABLE tree (id int PRIMARY KEY, v vector(6), parent int REFERENCES tree DEFERRABLE)")
+    database.run("INSERT INTO tree SELECT id, v, NULL FROM docs")
+    database.run("UPDATE tree SET parent = 89 - id")
+    for options in ({"dry_run": True}, {"verify": "all"}):
+        result = migrate(database.url("tree"), database.url("new"), ADAPTER, batch=20, **options)
+        assert result.notes == ()
+    assert database.run(
+        "SELECT convalidated FROM pg_constraint WHERE conrelid = 'new'::regclass AND contype = 'f'"
+    ) == [(True,)]
+    migrate(database.url("docs"), database.url("copy"), ADAPTER, batch=20, verify="all")
+    database.run("UPDATE docs SET v = v WHERE id = 3")
+    assert migrate(database.url("docs"), database.url("copy"), ADAPTER, verify="all").caught_up == 1
+    database.run("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no way'; END$$")
+    database.run(
+        "CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON docs DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION no()"
+    )
+    with pytest.raises(StoreError, match="no way") as caught:
+        migrate(database.url("docs&column=v"), database.url("docs&column=w"), ADAPTER, batch=20)
+    assert "\n" not in str(caught.value)
+    words = database.url("docs&column=v"), database.url("docs&column=w"), ADAPTER
+    assert migrate(*words, batch=20, without_triggers=True, verify="all").verified == 90
+
+
 def test_a_foreign_key_whose_rows_go_meanwhile_does_not_stop_the_run(database):
     """The snapshot has rows whose author is gone when they are written; the catching up removes them."""
     rich(database)

@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 from databases import bridge, vectors
 from minivec.map import LinearMap
 from minivec.migrate import migrate, verify
-from minivec.stores import StoreError, lease, open_store, sample
+from minivec.stores import StoreError, lease, open_store, requests, sample
 from qdrant_server import LIMIT, Refused, qdrant_server
 
 pytestmark = pytest.mark.databases
@@ -24,6 +24,7 @@ ADAPTER = bridge()
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(lease, "SETTLED", 0.02)
+    monkeypatch.setattr(requests, "PAUSES", (0.01, 0.02))
     with qdrant_server() as (server, address):
         server.url = f"qdrant://{address}"
         server.client = QdrantClient(url=f"http://{address}", check_compatibility=False)
@@ -216,7 +217,7 @@ def test_a_holder_that_crashed_does_not_block(server, host, monkeypatch):
 
 def failing(status, message="out of order", headers=None):
     def before(method, path, body):
-        raise Refused(status, message)
+        raise Refused(status, message, headers)
 
     return before
 
@@ -249,6 +250,54 @@ def test_every_answer_of_a_server_is_one_line(server, before, run, tmp_path):
     code, out, err = run(*words)
     assert code == 0, err
     mapped(server.client, "new")
+
+
+def reset(method, path, body):
+    raise ConnectionResetError
+
+
+@pytest.mark.parametrize(
+    "before, tried",
+    [
+        *((failing(status), True) for status in (429, 502, 503, 504)),
+        (failing(429, headers={"Retry-After": "0"}), True),
+        (reset, True),
+        (hangs, True),
+        *((failing(status), False) for status in (400, 401, 403, 404, 500)),
+    ],
+)
+def test_a_request_is_made_again_while_the_server_is_busy(server, before, tried):
+    """Every third request succeeds, and twice it is tried again. What will not change is not tried again."""
+    fill(server.client, "docs")
+    failed = {}
+
+    def often(method, path, body):
+        if path.endswith("/points"):
+            failed[path] = failed.get(path, 0) + 1
+            if failed[path] % (2 if before is hangs else 3):
+                before(method, path, body)
+
+    server.before = often
+    slow = "?timeout=1" * (before is hangs)
+    words = f"{server.url}/docs{slow}", f"{server.url}/new{slow}", ADAPTER
+    if not tried:
+        with pytest.raises(StoreError):
+            migrate(*words, batch=30)
+        assert max(failed.values()) == 1
+        return
+    migrate(*words, batch=30)
+    mapped(server.client, "new")
+    assert failed["/collections/new/points"] == (4 if before is hangs else 6)
+
+
+def test_a_busy_server_says_how_long_to_wait(server, monkeypatch):
+    fill(server.client, "docs")
+    slept = []
+    monkeypatch.setattr(requests.time, "sleep", slept.append)
+    server.before = failing(429, headers={"Retry-After": "7"})
+    with pytest.raises(StoreError):
+        sample(f"{server.url}/docs", 5)
+    assert slept == [7.0, 7.0]
 
 
 def test_a_key_that_is_wrong_is_not_told(server, run, tmp_path):

@@ -16,6 +16,7 @@ from minivec.cli.common import (
     File,
     From,
     Inverse,
+    Lengths,
     Seed,
     SkipBadRows,
     align_quietly,
@@ -206,6 +207,7 @@ def transform(
     inverse: Inverse = False,
     column: Columns = None,
     skip_bad_rows: SkipBadRows = False,
+    lengths: Lengths = "target",
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
     engine: Annotated[
         str, typer.Option(help="local, or ray: from a Parquet file or a folder of them, to a new folder.")
@@ -225,7 +227,7 @@ def transform(
     if engine == "local":
         check_output(output, SUFFIXES, Path(input))
     (rows,) = open_all([input if engine == "local" else _parquet_part(Path(input))], column, skip_bad_rows)
-    bridge = open_directed(aligner, inverse, space, rows)
+    bridge = open_directed(aligner, inverse, space, rows).of_lengths(lengths)
     start, n = time.perf_counter(), rows.shape[0]
     if engine == "local":
         _map_here(bridge, rows, output, block_size)

@@ -56,8 +56,8 @@ class _App(typer.Typer):
 
 app = _App(
     cls=_Group,
-    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence or "
-    "--min-retention, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence or --min-retention, "
+    "4 migrated without rows that changed meanwhile, 130 interrupted.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -90,12 +90,15 @@ Columns = Annotated[
         "for the first and the second.",
     ),
 ]
+Lengths = Annotated[
+    str, typer.Option(help="Of mapped rows: target (as long as the target's rows were in the fit), or unit (1).")
+]
 SkipBadRows = Annotated[
     bool,
     typer.Option(
         "--skip-bad-rows",
-        help="Leave out the rows of files that are no embeddings (nulls, NaN, zeros or one repeated value, as of empty "
-        "texts), and say which. A Parquet output keeps them, with null for a vector.",
+        help="Leave out the rows that are no embeddings (nulls, NaN, zeros or one repeated value, as of empty texts), "
+        "and say which. A Parquet output keeps them, with null for a vector.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -137,7 +140,7 @@ def fail(message: str, code: int = 2) -> NoReturn:
 def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = False) -> list[Any]:
     """Open the inputs, files or stores' URLs, giving each file that can have one its --column.
 
-    ``skip_bad_rows`` leaves out the rows of files that are no embeddings, and says which.
+    ``skip_bad_rows`` leaves out the rows that are no embeddings, and says which.
     """
     columns = columns or []
     named = [path for path in paths if not is_url(path) and takes_column(path)]
@@ -149,7 +152,10 @@ def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = 
     opened: list[Any] = []
     for path in paths:
         name = next(chosen, None) if path in named else None
-        opened.append(StoreRows(path) if is_url(path) else open_rows(path, name, skip_bad_rows=skip_bad_rows))
+        if is_url(path):
+            opened.append(StoreRows(path, skip_bad_rows, say))
+        else:
+            opened.append(open_rows(path, name, skip_bad_rows=skip_bad_rows))
     for rows in opened:
         if isinstance(rows, GoodRows) and len(rows.bad):
             say(f"{rows}: no embeddings in {rows.skipped()}, which are skipped")
@@ -157,8 +163,13 @@ def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = 
 
 
 def check_whole(what: str, *inputs: Any) -> None:
-    """Refuse (ValueError) inputs of which only a sample is read, where ``what`` counts all rows."""
+    """Refuse (ValueError) inputs of which only a sample is read, where ``what`` counts all rows.
+
+    From now on rows without a vector are refused too.
+    """
     for rows in inputs:
+        if isinstance(rows, StoreRows):
+            rows.skip_nulls = False
         if isinstance(rows, StoreRows) and not rows.whole:
             raise ValueError(
                 f"{rows}: {what} needs all of its {rows.count:,} rows, and of a database at most {rows.shape[0]:,} are "
@@ -171,6 +182,7 @@ def check_paired(A: Any, B: Any) -> None:
     if not (isinstance(A, StoreRows) and isinstance(B, StoreRows)):
         check_whole("a comparison row by row", A, B)
         return
+    A.skip_nulls = B.skip_nulls = False
     if A.count != B.count:
         raise ValueError(f"{A} has {A.count:,} rows and {B} has {B.count:,}: row by row they are no pairs")
     keys, others = A.keys(), B.keys()
@@ -242,7 +254,10 @@ def open_turned(aligner: Path, inverse: bool, space: str | None, widths: Sequenc
     else:
         known = " and ".join(repr(name) for name in names if name) or "unknown; use --inverse to map the other way"
         raise ValueError(f"--from {space!r}: the names of the spaces of {aligner} are {known}")
-    return open_map(aligner, inverse=True) if turn else bridge
+    try:
+        return bridge.inverse() if turn else bridge
+    except ValueError as error:
+        raise ValueError(f"{aligner}: {error}") from None
 
 
 def check_width(rows: Any, bridge: LinearMap, aligner: Path, side: int = 0) -> None:

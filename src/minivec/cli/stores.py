@@ -16,14 +16,17 @@ from minivec.cli.common import (
     AsJson,
     From,
     Inverse,
+    Lengths,
     Seed,
     app,
     check_whole,
     check_width,
+    fail,
     open_all,
     open_directed,
     open_turned,
     print_facts,
+    say,
 )
 from minivec.files import check_output, checked, replacing
 
@@ -53,6 +56,7 @@ ChangedAt = Annotated[str | None, typer.Option(help="A column of SOURCE that tel
 WithoutTriggers = Annotated[
     bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
 ]
+UNCAUGHT = 4  # the exit code of a migration that is whole but for rows that changed meanwhile
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
 
 
@@ -62,8 +66,11 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write.")],
     rows: Annotated[int, typer.Option(min=1, help="How many, or all if there are fewer.")] = 50_000,
     seed: Seed = 0,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that are zero, constant, NaN or infinite.")
+    ] = False,
 ) -> None:
-    """Take a uniform random sample of a store's vectors."""
+    """Take a uniform random sample of a store's vectors; rows without a vector are left out, counted and named."""
     check_output(output, (".npy",))
     import numpy as np
 
@@ -71,7 +78,7 @@ def sample(
     from minivec.stores import sample as take
 
     with open_store(store) as opened:
-        X = take(opened, rows, seed)
+        X = take(opened, rows, seed, skip_bad_rows=skip_bad_rows, tell=say)
     with replacing(output) as temporary:
         np.save(temporary, X)
     print(f"{output}: {X.shape[0]:,} rows of {X.shape[1]} dimensions from {opened}")
@@ -98,6 +105,7 @@ def migrate(
     skip_bad_rows: SkipBadRows = False,
     changed_at: ChangedAt = None,
     without_triggers: WithoutTriggers = False,
+    lengths: Lengths = "target",
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
@@ -120,6 +128,7 @@ def migrate(
             skip_bad_rows=skip_bad_rows,
             changed_at=changed_at,
             without_triggers=without_triggers,
+            lengths=lengths,
             progress=show,
             tell=told,
         )
@@ -132,6 +141,9 @@ def migrate(
         print_facts(asdict(result), as_json)
     else:
         _print_migration(result, spaces.described(bridge.history, result.widths), "" if verify_all else "random ")
+    if result.uncaught:
+        rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
+        fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
 
 
 @contextmanager

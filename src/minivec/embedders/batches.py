@@ -13,6 +13,8 @@ from minivec.embedders.base import Embedder, EmbedderError, TooLarge, check_kind
 # Gets the numbers of some texts and their vectors (m, width), or None for a text that is too long for the model.
 Done = Callable[[Sequence[int], np.ndarray | None], None]
 
+HOPELESS = 20  # texts refused as too long, before any is answered: then the texts are not what is wrong
+
 
 class Streaming(ABC):
     """An embedder that hands its vectors on as they come, so that an interruption loses none of them.
@@ -63,6 +65,7 @@ class Batched(Streaming):
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self._streaming, self._telling = threading.Lock(), threading.Lock()
+        self._refused, self._answered = 0, False
 
     def ready(self) -> AbstractContextManager[None]:
         """What calls need that is let go of behind the last of them."""
@@ -109,6 +112,9 @@ class Batched(Streaming):
         except TooLarge:
             if len(rows) == 1:
                 with self._telling:
+                    self._refused += 1
+                    if self._refused > HOPELESS and not self._answered:
+                        raise
                     done(rows, None)
                 return False
             half = len(rows) // 2
@@ -118,7 +124,7 @@ class Batched(Streaming):
             return False
         with self._telling:
             vectors = verified(vectors, len(rows), self.width, self.name)
-            self.width = vectors.shape[1]
+            self.width, self._answered = vectors.shape[1], True
             done(rows, vectors)
         return True
 

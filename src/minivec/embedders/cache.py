@@ -21,7 +21,7 @@ CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, width IN
 CREATE TABLE vectors (model INTEGER NOT NULL, text BLOB NOT NULL, vector BLOB NOT NULL, UNIQUE (model, text));
 """
 ASKED = 500  # texts that one query asks for
-GROUP = 1_024  # texts that are embedded before another process gets its turn
+GROUP = 4_096  # texts that are embedded before another process gets its turn
 POLL = 0.05  # seconds between two looks at a lock that another process holds
 
 
@@ -41,7 +41,6 @@ class Cached(Streaming):
         self._embedder = embedder
         self.name, self.symmetric = embedder.name, embedder.symmetric
         self.path = default_path() if path is None else Path(path).expanduser()
-        self._models: dict[str, int] = {}
         self.found = 0  # texts whose vector was in the file
 
     @property
@@ -75,13 +74,12 @@ class Cached(Streaming):
         """Embed a group of texts, and keep their vectors before they are handed on."""
 
         def keep(numbers: Sequence[int], vectors: np.ndarray | None) -> None:
+            rows = [row for number in numbers for row in group[number][1]]
             if vectors is None:
-                for number in numbers:
-                    done(group[number][1], None)
+                done(rows, None)
                 return
             self._save(model, [group[number][0] for number in numbers], vectors)
-            for number, vector in zip(numbers, vectors, strict=True):
-                done(group[number][1], np.tile(vector, (len(group[number][1]), 1)))
+            done(rows, np.repeat(vectors, [len(group[number][1]) for number in numbers], axis=0))
 
         if group:
             self._embedder.stream([texts[rows[0]] for _, rows in group], kind, keep)
@@ -117,6 +115,9 @@ class Cached(Streaming):
         """Keep vectors; EmbedderError where earlier ones of the model are of another width."""
         width = vectors.shape[1]
         with self._open() as connection:
+            connection.execute(
+                "BEGIN IMMEDIATE"
+            )  # to wait for another writer, and not fail between reading and writing
             (known,) = connection.execute("SELECT width FROM models WHERE id = ?", (model,)).fetchone()
             if known not in (None, width):
                 raise EmbedderError(f"{self.name}: vectors of {width} dimensions; {self.path} has its {known}")
@@ -128,14 +129,13 @@ class Cached(Streaming):
     def _model(self, kind: str) -> int:
         """The number of the model, with this kind of texts, in the file."""
         name = self.name if self.symmetric else f"{self.name} ({kind})"
-        if name not in self._models:
-            with self._open() as connection:
-                connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
-                query = "SELECT id, width FROM models WHERE name = ?"
-                self._models[name], width = connection.execute(query, (name,)).fetchone()
-            if self._embedder.width is None:
-                self._embedder.width = width
-        return self._models[name]
+        with self._open() as connection:
+            connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
+            query = "SELECT id, width FROM models WHERE name = ?"
+            number, width = connection.execute(query, (name,)).fetchone()
+        if self._embedder.width is None:
+            self._embedder.width = width
+        return int(number)
 
     @contextmanager
     def _alone(self, model: int) -> Iterator[None]:

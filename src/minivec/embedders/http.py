@@ -148,7 +148,7 @@ class HttpEmbedder(Batched):
             items = answer["data"]
             places = [item.get("index") for item in items]
             rows = [_decoded(item["embedding"]) for item in items]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._error(f"its answer is not one of /v1/embeddings: {type(error).__name__}: {error}") from None
         if len(rows) != texts:
             raise self._error(f"{texts} texts were sent, and {len(rows)} vectors came back")
@@ -198,7 +198,7 @@ def _asked_wait(headers: Mapping[str, str]) -> float:
             seconds = float(headers.get("retry-after", 0))
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
+            seconds = parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time()
         except (ValueError, TypeError):
             return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0

@@ -1,6 +1,7 @@
 """A folder in Hugging Face's layout: config.json, model.safetensors and a model card about the fit."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from minivec.history import MEANINGLESS
 from minivec.map import LinearMap
 from minivec.persistence import TENSORS
 
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name" on Hugging Face's hub
 CARD = """\
 ---
 library_name: minivec
@@ -16,7 +18,7 @@ tags:
 - embeddings
 - alignment
 - mini-vec2vec
----
+{metadata}---
 
 # {source} to {target}
 
@@ -45,11 +47,14 @@ def save(
     source: str = "space A",
     target: str = "space B",
     metrics: dict[str, float] | None = None,
+    license: str | None = None,
 ) -> None:
     """Write a ``LinearMap`` or an aligned model to ``folder``, for ``minivec.open_map`` and ``minivec.load``.
 
-    ``source`` and ``target`` name the encoders in the card, ``metrics`` are figures for it, as ``evaluate_alignment``
-    returns them. Raises NotAlignedError for a model without a map. Push the folder with Hugging Face's own tools.
+    ``source`` and ``target`` name the encoders in the card; those of the form "owner/name" are its ``base_model``.
+    ``metrics`` are figures for it, as ``evaluate_alignment`` returns them, also among its results (``model-index``).
+    ``license`` is the licence of the map, as the hub names it ("mit"). Raises NotAlignedError for a model without a
+    map. Push the folder with Hugging Face's own tools.
     """
     bridge = LinearMap.of(aligner)
     history, (dA, dB) = bridge.history, bridge.shape
@@ -65,10 +70,44 @@ def save(
         dB=dB,
         how=f"from {known:,} known pairs" if known else "without a single known pair",
         facts=_table(_facts(history, metrics or {})),
+        metadata=_metadata(source, target, metrics or {}, license),
     )
     for name, text in (("config.json", json.dumps(config, indent=2) + "\n"), ("README.md", card)):
         with replacing(folder / name) as temporary:
             temporary.write_text(text)
+
+
+def fetched(name: str | Path) -> str | Path:
+    """The folder ``name`` or, where it is none and has the form "owner/name", that repository from Hugging Face's hub.
+
+    Raises FileNotFoundError that says ``snapshot_download`` where huggingface_hub is not installed, and OSError as
+    ``snapshot_download`` does where the hub has no such repository or cannot be reached.
+    """
+    if Path(name).exists() or not REPOSITORY.fullmatch(str(name)):
+        return name
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise FileNotFoundError(
+            f"{name}: no such folder. If it is a repository on Hugging Face's hub: pip install huggingface_hub, and "
+            f"this downloads it, or give the folder that huggingface_hub.snapshot_download({str(name)!r}) returns"
+        ) from error
+    return snapshot_download(str(name))
+
+
+def _metadata(source: str, target: str, metrics: dict[str, float], license: str | None) -> str:
+    """The lines of the card's head that the hub reads: JSON is YAML too."""
+    fields: dict[str, Any] = {"license": license} if license else {}
+    if models := [model for model in (source, target) if REPOSITORY.fullmatch(model)]:
+        fields["base_model"] = models
+    if metrics:
+        results = {
+            "task": {"type": "sentence-similarity"},
+            "dataset": {"name": "true pairs", "type": "true-pairs"},
+            "metrics": [{"type": metric, "value": float(value)} for metric, value in metrics.items()],
+        }
+        fields["model-index"] = [{"name": f"{source} to {target}", "results": [results]}]
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
 def _facts(history: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minivec.extras import missing
 from minivec.files import replacing
+from minivec.frame import TINY
 from minivec.map import LinearMap
 
 OPSET, IR = 17, 8  # understood by onnxruntime 1.13 and newer
@@ -30,11 +32,23 @@ def save(adapter: LinearMap, path: str | Path) -> None:
         "target_mean": mean[:, None],
         "beyond": np.float32(adapter.beyond),
         "part": share * mean,
+        "near": np.float32(adapter.near),
+        "zero": np.float32(0),
+        "tiny": np.float32(TINY),
+        "one": np.float32(1),
+        "large": np.float32(1e15),
     }
     nodes = [
-        helper.make_node("Sub", ["x", "source_mean"], ["centred"]),
+        helper.make_node("Abs", ["x"], ["size"]),
+        helper.make_node("ReduceMax", ["size"], ["largest"], axes=[-1]),
+        *(_of_unit_rows(helper) if adapter.scaled else _of_raw_rows(helper)),
+        helper.make_node("Sub", ["rows", "shrunk_mean"], ["centred"]),
         helper.make_node("MatMul", ["centred", "W"], ["z"]),
-        helper.make_node("LpNormalization", ["z"], ["v"], axis=-1, p=2),
+        helper.make_node("ReduceL2", ["z"], ["length"], axes=[-1]),
+        helper.make_node("Greater", ["length", "shrunk_near"], ["apart"]),
+        helper.make_node("Where", ["apart", "z", "zero"], ["directed"]),
+        helper.make_node("Max", ["length", "tiny"], ["divisor"]),
+        helper.make_node("Div", ["directed", "divisor"], ["v"]),
         helper.make_node("MatMul", ["v", "target_mean"], ["along"]),
         helper.make_node("Mul", ["along", "along"], ["along2"]),
         helper.make_node("Add", ["along2", "beyond"], ["reach2"]),
@@ -59,3 +73,27 @@ def save(adapter: LinearMap, path: str | Path) -> None:
     checker.check_model(model)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def _of_unit_rows(helper: Any) -> list[Any]:
+    """Raw rows to rows of length 1, with the mean and the threshold to be compared with them."""
+    return [
+        helper.make_node("Max", ["largest", "tiny"], ["scale"]),
+        helper.make_node("Div", ["x", "scale"], ["tamed"]),
+        helper.make_node("ReduceL2", ["tamed"], ["tamed_length"], axes=[-1]),
+        helper.make_node("Max", ["tamed_length", "one"], ["tamed_divisor"]),
+        helper.make_node("Div", ["tamed", "tamed_divisor"], ["rows"]),
+        helper.make_node("Identity", ["source_mean"], ["shrunk_mean"]),
+        helper.make_node("Identity", ["near"], ["shrunk_near"]),
+    ]
+
+
+def _of_raw_rows(helper: Any) -> list[Any]:
+    """Raw rows to rows that float32 can square, with the mean and the threshold shrunk alike."""
+    return [
+        helper.make_node("Div", ["largest", "large"], ["excess"]),
+        helper.make_node("Max", ["excess", "one"], ["shrink"]),
+        helper.make_node("Div", ["x", "shrink"], ["rows"]),
+        helper.make_node("Div", ["source_mean", "shrink"], ["shrunk_mean"]),
+        helper.make_node("Div", ["near", "shrink"], ["shrunk_near"]),
+    ]

@@ -16,18 +16,27 @@ class TorchAdapter(torch.nn.Module):
     target_mean: torch.Tensor
     expected_cosine: torch.Tensor
     W: torch.Tensor
+    unit: torch.Tensor
     beyond: torch.Tensor
+    near: torch.Tensor
 
     def __init__(self, adapter: LinearMap):
         super().__init__()
         for name in FORWARD:
             self.register_buffer(name, torch.tensor(adapter.weights[name]))
         self.register_buffer("beyond", torch.tensor(adapter.beyond))
+        self.register_buffer("near", torch.tensor(adapter.near))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The map; ``x`` is cast to the weights' dtype."""
-        z = torch.matmul(x.to(self.W.dtype) - self.source_mean, self.W)
-        v = torch.nn.functional.normalize(z, dim=-1)
+        x = x.to(self.W.dtype)
+        largest = torch.amax(x.abs(), dim=-1, keepdim=True)
+        tamed = x / largest.clamp(min=1e-30)
+        rows = tamed / torch.linalg.vector_norm(tamed, dim=-1, keepdim=True).clamp(min=1.0)
+        shrunk = torch.where(self.unit > 0, torch.ones_like(largest), 1.0 / (largest / 1e15).clamp(min=1.0))
+        z = torch.matmul(torch.where(self.unit > 0, rows, x * shrunk) - shrunk * self.source_mean, self.W)
+        size = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+        v = torch.where(size <= self.near * shrunk, torch.zeros_like(z), z / size.clamp(min=1e-30))
         along = torch.matmul(v, self.target_mean).unsqueeze(-1)
         reach = torch.sqrt(torch.clamp(along * along + self.beyond, min=0.0)) - along
         return torch.nn.functional.normalize(self.expected_cosine * self.target_mean + reach * v, dim=-1)

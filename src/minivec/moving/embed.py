@@ -13,7 +13,8 @@ from minivec.embedders.base import check_kind
 from minivec.formats.base import listed
 from minivec.moving.texts import Texts, texts_of, unsendable, values
 from minivec.settings import FIT_ROWS, whole_number
-from minivec.stores import Store, drawn, open_store, there
+from minivec.stores import Store, drawn, open_store
+from minivec.stores.blocks import without_vector
 
 LONGEST = 32_000  # characters of a text that is sent: about the 8,192 tokens that most models take
 PAIRS = 10_000  # rows that are drawn and embedded for a fit
@@ -207,7 +208,7 @@ def _drawn(store: Store, column: str | None, rows: int, seed: int) -> tuple[np.n
     texts: list[str | None] = []
     for start in range(0, len(chosen), store.fetched):
         block = store.fetch([keys[int(i)] for i in chosen[start : start + store.fetched]])
-        has = there(store, block)
+        has = ~without_vector(block, store)
         first = sum(map(len, vectors))
         vectors.append(block.vectors[has])
         places = first + np.cumsum(has) - 1

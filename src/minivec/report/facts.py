@@ -84,6 +84,7 @@ class Facts:
     rank: np.ndarray | None  # (n,) of the true partner
     partner_cosine: np.ndarray | None
     metrics: dict[str, float] | None
+    turned_top1: float | None  # of the inverse map, where true pairs say that the map is wrong
     occurrences: np.ndarray  # (m,) how often a row of B is among the NEIGHBORS nearest of a row of A
     random_cosine: np.ndarray  # (n,) with a random row of B
     clusters: list[Cluster]

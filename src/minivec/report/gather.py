@@ -13,6 +13,7 @@ from minivec.map import LinearMap
 from minivec.metrics import partner_ranks, retrieval_metrics
 from minivec.picture import agreeing_view, leading_view, raw_views
 from minivec.report.clusters import clusters_of
+from minivec.report.decision import RELIABLE
 from minivec.report.facts import Direction, Facts, Side, Stage
 from minivec.search import csls_top_k, top_k
 from minivec.validation import as_rows
@@ -77,6 +78,7 @@ def gather(
         source=source,
         target=target,
         **matches,
+        turned_top1=_turned_top1(bridge, A, V) if paired and matches["metrics"]["top1_accuracy"] < RELIABLE else None,
         random_cosine=np.einsum("ij,ij->i", U, V[rng.integers(len(V), size=len(U))]),
         clusters=clusters_of((source, target), centroids, (Z, Y), cosine=matches["cosine"][:, 0], success=found),
         directions=_directions(source, X, Y, weights["W"], pairs),
@@ -99,6 +101,13 @@ def _matches(U: np.ndarray, V: np.ndarray, paired: bool) -> dict[str, Any]:
         "metrics": retrieval_metrics(*ranks) if ranks else None,
         "occurrences": np.bincount(near.ravel(), minlength=len(V)),
     }
+
+
+def _turned_top1(bridge: LinearMap, A: np.ndarray, V: np.ndarray) -> float | None:
+    """The top-1 of the inverse map on true pairs ``A`` and ``V`` (n, d): high where only the direction was wrong."""
+    if not bridge.invertible or bridge.shape[0] != bridge.shape[1]:
+        return None
+    return retrieval_metrics(*partner_ranks(unit(bridge.inverse()(A)), V))["top1_accuracy"]
 
 
 def _shown(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,13 +7,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from minivec.picture import BLUE, INK, ORANGE
+from minivec.picture import BLUE, INK, ORANGE, SLICES
 from minivec.report import words
 from minivec.report.facts import Facts, Side
 
 GREY = "#737f89"
 TONES = {"reliable": "#1a7a48", "doubtful": "#8a5a00", "failed": "#b3261e"}  # as the page's
-SLICES = 8
 
 
 def draw(facts: Facts, kind: str) -> bytes:

@@ -1,9 +1,11 @@
 """The report's sentences: what the numbers say."""
 
 import json
+import shlex
 from typing import Any
 
 from minivec import history as fit
+from minivec.report.decision import RELIABLE
 from minivec.report.facts import Facts
 
 PAIRED = {
@@ -11,6 +13,7 @@ PAIRED = {
     "doubtful": "This map is doubtful: only {} of rows find their true partner first.",
     "failed": "This map does not work: {} of rows find their true partner first.",
 }
+SIDES = {"source": "from", "target": "to"}  # the options of minivec align that name the spaces
 HALVES = {"reliable": "agree", "doubtful": "agree only in part", "failed": "do not agree"}
 FEW_PAIRS = 200  # among so few rows a partner is easy to find
 NOT_SHOWN = (
@@ -80,6 +83,13 @@ def advice(facts: Facts) -> list[str]:
         return fit.advice(facts.history)
     if facts.decision.verdict == "reliable":
         return ["Use this map. Before you do, look at the clusters and directions in which it is weak."]
+    turned = facts.turned_top1
+    if turned is not None and turned >= RELIABLE:
+        return [
+            "The direction is wrong: the inverse of this map finds the true partner first for "
+            f"{turned:.1%} of these rows. Use aligner.inverse() in Python, or exchange --source and --target on the "
+            "command line."
+        ]
     return [
         "Check that row i of A and row i of B are the same item.",
         "Check the direction. If this map leads from B to A, use aligner.inverse() in Python, or exchange --source and "
@@ -183,12 +193,16 @@ def example(facts: Facts) -> list[str]:
     """What fits the map again: the Python and, where the command line can do it too, the command."""
     history = facts.history
     settings = {name: value for name, value in history["settings"].items() if value is not None}
+    spaces = {side: name for side, name in (history.get("spaces") or {}).items() if name}
+    names = {f"{side}_name": name for side, name in spaces.items()}
     width = history["data"]["XA"]["shape"][1]
     if settings["preset"] == "pairs":
-        given = f"mapping={json.dumps(settings['mapping'])}, seed={settings['seed']}"
+        chosen = {name: settings[name] for name in ("mapping", "seed")} | names
+        given = ", ".join(f"{name}={json.dumps(value)}" for name, value in chosen.items())
         return [f"from minivec import MiniVec2VecAligner\n\naligner = MiniVec2VecAligner.from_pairs(XA, XB, {given})"]
-    given = ", ".join(f"{name}={json.dumps(value)}" for name, value in settings.items())
+    given = ", ".join(f"{name}={json.dumps(value)}" for name, value in (settings | names).items())
     options = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
+    options += [f"--{option} {shlex.quote(spaces[side])}" for side, option in SIDES.items() if side in spaces]
     options += ["--pairs pairs.csv"] if history["pairs"] else []
     return [
         "from minivec import MiniVec2VecAligner\n\n"

@@ -1,17 +1,18 @@
 """Vector databases and files behind one small protocol: each a short module, its client an extra."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from minivec.formats.base import listed
 from minivec.settings import FIT_ROWS, whole_number
 from minivec.stores.base import Address, Block, Changes, Schema, Store, redact
+from minivec.stores.blocks import without_vector
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
-from minivec.validation import constant, not_finite
 
 __all__ = [
     "Block",
@@ -28,7 +29,6 @@ __all__ = [
     "open_store",
     "redact",
     "sample",
-    "there",
 ]
 
 STORES = {
@@ -74,23 +74,43 @@ def open_store(url: Any, column: str | None = None) -> Store:
     return getattr(import_module(f"minivec.stores.{module}"), name)(address)
 
 
-def sample(store: Any, rows: int, seed: int = 0) -> np.ndarray:
+def sample(
+    store: Any,
+    rows: int,
+    seed: int = 0,
+    *,
+    skip_nulls: bool = True,
+    skip_bad_rows: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> np.ndarray:
     """A uniform random sample of a store's vectors (a Store, a URL or a path), in key order: (m, d) float32.
 
-    m is ``rows``, or all there are, less those drawn that have no vector. The same data, ``rows`` and ``seed`` give the
-    same sample. ValueError names rows with NaN or infinity, and rows of one repeated value.
+    m is ``rows``, or all there are, less those drawn that are left out: rows without a vector, unless ``skip_nulls`` is
+    False, and with ``skip_bad_rows`` rows with NaN or infinity and rows of one repeated value. ``tell`` is called with
+    a sentence that counts them and names the first. The same data, ``rows`` and ``seed`` give the same sample.
+    ValueError names rows that are neither vectors nor left out.
     """
     rows, seed = whole_number("rows", rows, 1), whole_number("seed", seed, 0)
     store = open_store(store)
     store.schema()
-    store.skip_nulls = True
+    store.skip_nulls, store.skip_bad_rows = skip_nulls, skip_bad_rows
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")
     chosen = drawn(len(keys), rows, seed)
-    parts = (chosen[s : s + store.fetched] for s in range(0, len(chosen), store.fetched))
-    blocks = (store.fetch([keys[i] for i in part]) for part in parts)
-    return np.concatenate([block.vectors[there(store, block)] for block in blocks])
+    parts: list[np.ndarray] = []
+    skipped: list[Any] = []
+    for start in range(0, len(chosen), store.fetched):
+        block = store.fetch([keys[i] for i in chosen[start : start + store.fetched]])
+        empty = without_vector(block, store)
+        parts.append(block.vectors[~empty])
+        skipped += [block.keys[i] for i in np.flatnonzero(empty)]
+    if len(skipped) == len(chosen):
+        raise ValueError(f"{store}: none of {len(chosen):,} rows is an embedding")
+    if skipped and tell is not None:
+        told = f"{len(skipped):,} of {len(chosen):,} rows ({listed(skipped)})"
+        tell(f"{store}: no embeddings in {told}, which are skipped")
+    return np.concatenate(parts)
 
 
 def drawn(count: int, rows: int, seed: int) -> np.ndarray:
@@ -100,27 +120,19 @@ def drawn(count: int, rows: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, rows, replace=False))
 
 
-def there(store: Store, block: Block) -> np.ndarray:
-    """Whether (m,) each row of a ``block`` has a vector; ValueError names those that are NaN, infinite or constant."""
-    has = np.ones(len(block.keys), bool)
-    has[np.asarray(block.missing, int)] = False
-    for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
-        bad = find(block.vectors).astype(int)
-        store.refuse(what, bad[has[bad]], block.keys)
-    return has
-
-
 class StoreRows:
     """At most FIT_ROWS random vectors of a store, for where a file's rows (``files.Rows``) would do.
 
-    ``count`` is the number of rows that the store has, ``shape`` that of the sample.
+    ``count`` is the number of rows that the store has, ``shape`` that of the sample. The sample leaves rows out as
+    ``sample`` does, and ``tell`` is called once with those; without ``skip_nulls`` every row must have a vector.
     """
 
-    def __init__(self, url: Any):
+    def __init__(self, url: Any, skip_bad_rows: bool = False, tell: Callable[[str], None] | None = None):
         self._store = open_store(url)
         with self._store as store:
             width, self.count = store.schema().width, store.count()
         self.shape = min(self.count, FIT_ROWS), width
+        self.skip_nulls, self._skip_bad_rows, self._tell = True, skip_bad_rows, tell
 
     def __str__(self) -> str:
         return str(self._store)
@@ -137,5 +149,6 @@ class StoreRows:
 
     def array(self) -> np.ndarray:
         """The sample, (n, d) float32: the same one each time."""
+        tell, self._tell = self._tell, None
         with self._store as store:
-            return sample(store, FIT_ROWS)
+            return sample(store, FIT_ROWS, skip_nulls=self.skip_nulls, skip_bad_rows=self._skip_bad_rows, tell=tell)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -152,6 +151,7 @@ class Store(ABC):
     tells_changes: bool = False  # whether ``changes`` can answer
     column: str | None = None  # of the vectors, where the address names one
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
+    skip_bad_rows: bool = False  # nor are rows with NaN or infinity, or of one repeated value
     notes: Sequence[str] = ()  # as a destination: what it has not carried over, and what it sets off
     without_triggers: bool = False  # as a destination: the database's triggers do not fire for what is written
     changed_at: str | None = None  # a column that tells when a row was last written, for stores without versions
@@ -253,6 +253,14 @@ class Store(ABC):
         ValueError where there is something that no migration has made.
         """
 
+    def origin(self) -> Checkpoint | None:
+        """The state of the migration that made this source's vectors, under whatever name, or None."""
+        try:
+            made = self.checkpoint()
+        except Refused:  # there is something, and no migration has made it
+            return None
+        return made if made is not None and made.new_column in (None, self.schema().column) else None
+
     @abstractmethod
     def create(self, source: "Store", width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Make the column, table or collection for rows of ``source`` with vectors of this width, and note the state.
@@ -330,16 +338,11 @@ class Store(ABC):
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``; StoreError where another process does. It falls with the process."""
-    with open(path, "a") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
+    from filelock import FileLock, Timeout
 
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise StoreError(f"{path}: another migration is writing there") from None
+    try:
+        held = FileLock(path, timeout=0).acquire()
+    except Timeout:
+        raise StoreError(f"{path}: another migration is writing there") from None
+    with held:
         yield

@@ -21,7 +21,8 @@ class Checkpoint:
     - ``version``: the name of the source's state that is read (``Store.pin``), or None
     - ``column`` and ``new_column``: the column of the vectors in the source and in the destination, or None
     - ``rows``: the rows of the source that are done; ``position`` is that of the last block
-    - ``left_out``: how many of them have no vector and could not be kept
+    - ``left_out``: how many of them could not be kept for want of a vector; in place, how many have one that is bad
+    - ``space``: the name of the space of the new vectors, or None
     - ``in_place``: whether the rows are the source's own, and only a column or a named vector is new
     - ``own``: what the destination's store keeps for itself
     """
@@ -35,6 +36,7 @@ class Checkpoint:
     rows: int = 0
     left_out: int = 0
     position: Any = None
+    space: str | None = None
     in_place: bool = False
     own: Mapping[str, Any] = field(default_factory=dict)
 

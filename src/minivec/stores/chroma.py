@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from minivec.stores.chroma_folder import copied, outdated
 from minivec.stores.chroma_settings import function_of, settings_like
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
-from minivec.stores.requests import NUMBER, Requests, page
+from minivec.stores.requests import NUMBER, Patient, Requests, page
 from minivec.stores.seen import Seen
 
 PAGE = 5_000  # ids asked for at a time
@@ -76,7 +76,8 @@ class ChromaStore(Store):
                 return chromadb.PersistentClient(str(self._opened()), **place)
             tls = (self.tls or "").lower() in ("true", "1", "yes")
             port = self.address.port or (443 if tls else 8000)
-            return chromadb.HttpClient(self.address.host, port, ssl=tls, headers=self._headers(), **place)
+            patient = Patient(chromadb, self.client("chromadb.api").ClientAPI, chromadb.Collection)
+            return patient.HttpClient(self.address.host, port, ssl=tls, headers=self._headers(), **place)
 
     def _opened(self) -> Path:
         """The folder, or, of an older Chroma, a copy of it until something is written."""
@@ -210,6 +211,14 @@ class ChromaStore(Store):
             raise Refused(f"{self}: it exists, and no migration has made it; name another collection")
         return state
 
+    def origin(self) -> Checkpoint | None:
+        """By the collection's id, which it keeps under another name."""
+        notes, place = self._find(MIGRATIONS), str(self._collection.id)
+        with self.guard():
+            found = notes.get(where_document={"$contains": place})["documents"] if notes else []
+        made = (Checkpoint.from_json(text, self) for text in found)
+        return next((state for state in made if state.own.get("place") == place), None)
+
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """A collection like the source's."""
         if not isinstance(source, ChromaStore):
@@ -226,18 +235,12 @@ class ChromaStore(Store):
         return state
 
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
-        """Make the collection and write the block in memory."""
-        import chromadb
-
+        """Make the collection and write the block in a folder that is removed again."""
         if isinstance(source, ChromaStore):
-            name = f"minivec-{uuid4().hex}"  # every client in memory has the same collections
-            with self.guard():
-                client = chromadb.EphemeralClient()
-                made = client.create_collection(name, embedding_function=None, **settings_like(source._collection))
-                try:
-                    self._upsert(made, block, slice(None))
-                finally:
-                    client.delete_collection(name)
+            with TemporaryDirectory(prefix="minivec-chroma-", ignore_cleanup_errors=True) as folder, self.guard():
+                client = self.client("chromadb").PersistentClient(folder)
+                made = client.create_collection(self.name, embedding_function=None, **settings_like(source._collection))
+                self._upsert(made, block, slice(None))
         return self.losses(source)
 
     def losses(self, source: Store) -> list[str]:

@@ -126,6 +126,7 @@ class FileStore(Store):
         state = self._begin(source, width, checkpoint)
         with files.replacing(self._state) as temporary:
             temporary.write_text(state.to_json())
+        self.resume(state)
         return state
 
     def lock(self) -> None:
@@ -168,9 +169,11 @@ class ArrayStore(FileStore):
             raise Refused(f"{self}: {source} has more than vectors, which this file cannot keep")
 
     def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:
+        name = self.column or source.schema().column or files.NAME
         with open(self._partial, "wb") as file:
-            HEADERS[self.path.suffix.lower()](file, (state.count, width), source.schema().column or files.NAME)
-            return state.keep(start=file.tell(), row_bytes=4 * width)
+            HEADERS[self.path.suffix.lower()](file, (state.count, width), name)
+            state = state.keep(start=file.tell(), row_bytes=4 * width)
+        return state.but(new_column=name if files.takes_column(self.path) else None)
 
     def _written(self, state: Checkpoint) -> int:
         if self._partial.exists():

@@ -42,6 +42,7 @@ class LanceStore(Store):
         self._version: int | None = None
         self._gone: dict[str, Any] | None = None
         self._tag: str | None = None
+        self._changing = False
         self._held = ExitStack()
 
     @property
@@ -123,7 +124,7 @@ class LanceStore(Store):
         counts = keys.value_counts()
         for name, bad in (("null", keys.null_count), ("duplicate", len(keys) - len(counts))):
             if bad:
-                twice = "" if name == "null" else f", such as {counts.filter(_many(counts))[0]['values'].as_py()!r}"
+                twice = "" if name == "null" else f", such as {counts.sort(by='counts')[-1]['values'].as_py()!r}"
                 raise Refused(f"{self}: key {self.key!r} has {bad} {name} values{twice}")
 
     def pin(self, version: Any = None) -> Any:
@@ -151,12 +152,13 @@ class LanceStore(Store):
         if self._gone is not None:
             return None
         with self.guard():
-            old, new = self._table(self._version), self._table()
-            if old.version == new.version:
+            number = self._table().version
+            old, new = self._table(self._version), self._table(number)
+            if old.version == number:
                 return Changes([], [], since)
-            ids = self._numbers(None)
+            ids = self._numbers(number)
             written, deleted = versions.differences(old, self._numbers(self._version), new, ids)
-            self._version = None
+            self._version = number
             return Changes(written, deleted, versions.named(new, len(ids)))
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
@@ -248,11 +250,13 @@ class LanceStore(Store):
         """The state that the table was made with or that it has caught up with, and the rows that are in it."""
         if not self._exists():
             return None
-        schema = self.arrow_schema()
+        with self.guard():
+            table = self._table(versions.unfinished(self._table()))
+            schema, rows = table.schema, table.count_rows()
         noted = (schema.metadata or {}).get(STATE)
         if noted is None:
             raise Refused(f"{self}: it exists, and no migration has made it; name another table")
-        state, rows = Checkpoint.from_json(noted, self), self.count()
+        state = Checkpoint.from_json(noted, self)
         later = (schema.field(state.new_column).metadata or {}).get(STATE)
         if later is not None:
             state = Checkpoint.from_json(later, self)
@@ -262,6 +266,7 @@ class LanceStore(Store):
         """A table with the source's columns, in their order."""
         state = checkpoint.but(new_column=self._new_column(source))
         self._make(self.folder, source, width, state)
+        self.resume(state)
         return state
 
     def _new_column(self, source: Store) -> str:
@@ -310,27 +315,27 @@ class LanceStore(Store):
             table.add(with_vectors(block, checkpoint.column, str(checkpoint.new_column)))
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
-        """Append rows that were added behind the end of the source; rows that a killed run has appended are there."""
-        before = checkpoint.version["rows"] if isinstance(checkpoint.version, dict) else checkpoint.count
-        if any(key < before for key in block.keys):
-            raise Refused(self._fixed())
-        rows = np.flatnonzero(np.asarray(block.keys) >= self.count()).tolist()
-        if rows:
-            without = set(block.missing)
-            missing = [i for i, row in enumerate(rows) if row in without]
-            block = Block([], block.vectors[rows], block.payload.take(rows), None, missing)
-            with self.guard():
-                self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
+        """Append rows that are new or changed; ``remove`` takes away the old ones."""
+        self._change()
+        with self.guard():
+            self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
 
     def remove(self, keys: Sequence[int], checkpoint: Checkpoint) -> None:
-        """Note the version that the table has caught up with; rows are never removed."""
-        if len(keys):
-            raise Refused(self._fixed())
+        """Delete rows by their numbers before the change, and note the version that the table has caught up with."""
+        self._change()
         with self.guard():
-            versions.note(self._table(), str(checkpoint.new_column), {STATE.decode(): checkpoint.to_json()})
+            table = self._table()
+            versions.deleted(table, versions.row_ids(table.search())[np.asarray(keys, int)])
+            versions.note(table, str(checkpoint.new_column), {STATE.decode(): checkpoint.to_json()})
+            table.tags.delete(versions.CATCHING_UP)
+        self._changing = False
 
-    def _fixed(self) -> str:
-        return f"{self}: rows of LanceDB are migrated as they were when it began; for newer ones name another table"
+    def _change(self) -> None:
+        """Keep the present version until all changes are done: a run that is killed meanwhile begins them anew."""
+        if not self._changing:
+            with self.guard():
+                versions.begin(self._table())
+            self._changing = True
 
     def close(self) -> None:
         """Let go of the lock and the handles."""
@@ -342,9 +347,3 @@ class LanceStore(Store):
 def _without(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
     """A column's metadata without the state of the migration that made it."""
     return {key: value for key, value in (metadata or {}).items() if key != STATE}
-
-
-def _many(counts: Any) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.greater(counts.field("counts"), 1)

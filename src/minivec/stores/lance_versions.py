@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import numpy as np
 
-TOGETHER = 4_096  # rows that are fetched together
+TOGETHER = 4_096  # rows that are fetched, or deleted, together
+CATCHING_UP = "minivec-catching-up"  # the tag of a destination's version before rows were changed
 
 
 def named(table: Any, rows: int, tag: str | None = None) -> dict[str, Any]:
@@ -52,22 +53,49 @@ def taken(table: Any, ids: np.ndarray) -> Any:
     return rows.take(order).drop_columns(["_rowid"])
 
 
+def unfinished(table: Any) -> int | None:
+    """The version before the changes of a run that was killed meanwhile, or None."""
+    return table.tags.get_version(CATCHING_UP) if CATCHING_UP in table.tags.list() else None
+
+
+def begin(table: Any) -> None:
+    """Tag the version before the changes, or go back to it where a run was killed meanwhile."""
+    before = unfinished(table)
+    if before is None:
+        table.tags.create(CATCHING_UP, table.version)
+    else:
+        table.restore(before)
+
+
+def deleted(table: Any, ids: np.ndarray) -> None:
+    """Delete the rows with these ids."""
+    for start in range(0, len(ids), TOGETHER):
+        table.delete(f"_rowid IN ({', '.join(map(str, ids[start : start + TOGETHER]))})")
+
+
 def differences(old: Any, old_ids: np.ndarray, new: Any, new_ids: np.ndarray) -> tuple[list[int], list[int]]:
     """Numbers of the rows that only ``new`` has, and of those that only ``old`` has: tables at two versions.
 
-    A row that has only been moved, as a table is made compact, is in both.
+    LanceDB puts rows that it writes or changes behind the others. So ``old`` without the latter, and the former behind
+    it, is ``new``, row for row. A row that has only been moved, as a table is made compact, is in both.
     """
-    written, deleted = np.flatnonzero(~np.isin(new_ids, old_ids)), np.flatnonzero(~np.isin(old_ids, new_ids))
-    if len(written) and len(deleted):
-        here, there = _digests(new, new_ids[written]), _digests(old, old_ids[deleted])
-        written, deleted = written[~np.isin(here, there)], deleted[~np.isin(there, here)]
-    return written.tolist(), deleted.tolist()
+    moved, came = np.flatnonzero(~np.isin(old_ids, new_ids)), np.flatnonzero(~np.isin(new_ids, old_ids))
+    old_names, new_names = old_ids.astype(object), new_ids.astype(object)
+    if len(moved) and len(came):
+        old_names[moved], new_names[came] = _digests(old, old_ids[moved]), _digests(new, new_ids[came])
+    deleted, start = [], 0
+    for number, name in enumerate(old_names):
+        if start < len(new_names) and name == new_names[start]:
+            start += 1
+        else:
+            deleted.append(number)
+    return list(range(start, len(new_ids))), deleted
 
 
-def _digests(table: Any, ids: np.ndarray) -> np.ndarray:
-    """Numbers that are equal where all columns of two rows are."""
-    found: list[int] = []
-    for start in range(0, len(ids), TOGETHER):
-        for row in taken(table, ids[start : start + TOGETHER]).to_pylist():
-            found.append(int.from_bytes(blake2b(repr(row).encode(), digest_size=8).digest(), "little"))
-    return np.array(found, np.uint64)
+def _digests(table: Any, ids: np.ndarray) -> list[bytes]:
+    """Values that are equal where all columns of two rows are."""
+    return [
+        blake2b(repr(row).encode(), digest_size=8).digest()
+        for start in range(0, len(ids), TOGETHER)
+        for row in taken(table, ids[start : start + TOGETHER]).to_pylist()
+    ]

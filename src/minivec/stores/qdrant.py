@@ -15,7 +15,7 @@ from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.qdrant_notes import Notes
 from minivec.stores.qdrant_points import alike, as_points, rows_of
-from minivec.stores.requests import Requests, page
+from minivec.stores.requests import Patient, Requests, page
 from minivec.stores.seen import Seen
 
 IDS = 10_000  # ids asked for, or removed, at a time
@@ -79,7 +79,7 @@ class QdrantStore(Store):
             port = self.address.port or 6333
             options = {"https": tls, "api_key": key, "timeout": self._timeout, "check_compatibility": False}
             with warnings.catch_warnings(action="ignore"):  # of a key without TLS
-                return qdrant.QdrantClient(host=self.address.host, port=port, **options)
+                return Patient(qdrant.QdrantClient(host=self.address.host, port=port, **options))
 
     @property
     def tells_changes(self) -> bool:  # type: ignore[override]
@@ -231,7 +231,7 @@ class QdrantStore(Store):
         """Whether the payload is equal, and other vectors are but for rounding: Qdrant makes their length 1 again."""
         return alike(one, other)
 
-    @cached_property
+    @property
     def _notes(self) -> Notes:
         return Notes(self._client, self, self.name, self._asked)
 
@@ -335,13 +335,14 @@ class QdrantStore(Store):
             self._lease.check()
         for start in range(0, len(keys), IDS):
             with self.guard():
-                points = self._models.PointIdsList(points=list(keys[start : start + IDS]))
-                self._client.delete(self.name, points, wait=True)
+                self._client.delete(self.name, list(keys[start : start + IDS]), wait=True)
         self._note(checkpoint)
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock, and of the connections to a server."""
         self._held.close()
+        if not self.address.local and (client := vars(self).pop("_client", None)):
+            client.close()
 
 
 def _too_large(error: Exception) -> bool:

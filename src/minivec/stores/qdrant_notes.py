@@ -5,6 +5,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from minivec.stores.base import MIGRATIONS, Store
 from minivec.stores.checkpoint import Checkpoint
+from minivec.stores.errors import Refused
 
 
 class Notes:
@@ -14,11 +15,14 @@ class Notes:
         from qdrant_client import models
 
         self._client, self._store, self._models = client, store, models
-        self._column = column
-        self._state, self._lock, self._whole = (
-            str(uuid5(NAMESPACE_URL, place))
-            for place in (f"{collection}/{column or ''}", f"lock:{collection}/{column or ''}", f"{collection}/")
-        )
+        self._collection, self._column = collection, column
+        self._name(column)
+        self._whole = self._state if column is None else str(uuid5(NAMESPACE_URL, f"{collection}/"))
+
+    def _name(self, column: str | None) -> None:
+        """Note under this name of the vector from now on."""
+        places = f"{self._collection}/{column or ''}", f"lock:{self._collection}/{column or ''}"
+        self._state, self._lock = (str(uuid5(NAMESPACE_URL, place)) for place in places)
 
     def make(self) -> None:
         """The collection, if there is none."""
@@ -38,10 +42,27 @@ class Notes:
         payload = self._read(self._state)
         if payload is not None:
             return Checkpoint.from_json(payload["state"], self._store)
-        if self._column is None or (payload := self._read(self._whole)) is None:
+        if self._column is None:
+            return self._of_a_vector()
+        payload = self._read(self._whole)
+        if payload is None:
             return None
         state = Checkpoint.from_json(payload["state"], self._store)  # made without naming its vector
         return state if state.new_column == self._column else None
+
+    def _of_a_vector(self) -> Checkpoint | None:
+        """The state of the only vector that a migration made which named it; Refused where there are several."""
+        with self._store.guard():
+            vectors = self._client.get_collection(self._collection).config.params.vectors
+        found: dict[str, Checkpoint] = {}
+        for name in vectors if isinstance(vectors, dict) else ():
+            self._name(name)
+            if (payload := self._read(self._state)) is not None:
+                found[name] = Checkpoint.from_json(payload["state"], self._store)
+        self._name(next(iter(found), None))
+        if len(found) > 1:
+            raise Refused(f"{self._store}: migrations have made {', '.join(found)}; name one (column=)")
+        return next(iter(found.values()), None)
 
     def note(self, state: Checkpoint) -> None:
         """Note a state."""

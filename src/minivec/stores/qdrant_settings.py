@@ -84,6 +84,8 @@ def _as(kind: Any, value: Any) -> Any:
 
 def other_lengths(weights: Any) -> str | None:
     """How long the rows were that a map was fitted on, or None where it maps rows of length 1 nearly alike."""
+    if weights["unit"]:  # such a map does not know lengths
+        return None
     mean, norm = float(np.linalg.norm(weights["source_mean"])), float(weights.get("source_norm", np.nan))
     if np.isnan(norm):  # of a file that does not tell it: the mean of rows of length 1 is no longer than they are
         return "of other lengths" if mean > 1 else None

@@ -1,9 +1,14 @@
-"""Rows in requests of a size that a server takes."""
+"""Requests to servers: of a size that they take, and made again while they are busy."""
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 BYTES = 16 << 20  # of a request: servers take 32 MiB or more, unless they are told otherwise
 NUMBER = 24  # bytes of one number in JSON, at most, with the comma behind it
+BUSY = (429, 502, 503, 504)  # answers after which the same request may succeed
+PAUSES, LONGEST = (0.5, 1.0, 2.0, 4.0), 60.0  # seconds before a request is made again, and the most of them
 
 
 def page(rows: int, width: int) -> int:
@@ -40,3 +45,48 @@ class Requests:
         while stop < min(len(sizes), start + most) and total + sizes[stop] <= self._limit:
             total, stop = total + sizes[stop], stop + 1
         return stop
+
+
+class Patient:
+    """A client, or a part of it, whose calls are made again while its server is busy or loses the connection.
+
+    That is for answers of BUSY, for connections that are lost and for time-outs behind the connecting, after each of
+    PAUSES, or as long as the answer asks for (Retry-After), but at most LONGEST. What a call returns is patient too if
+    it is one of the types ``parts``. Every call must do no harm when it is made twice.
+    """
+
+    def __init__(self, wrapped: Any, *parts: type):
+        self._wrapped, self._parts = wrapped, parts
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._wrapped, name)
+        return partial(self._call, found) if callable(found) else found
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        for pause in (*PAUSES, None):
+            try:
+                result = method(*arguments, **options)
+            except Exception as error:
+                asked = _asked(error)
+                if asked is None or pause is None:
+                    raise
+                time.sleep(min(max(asked, pause), LONGEST))
+            else:
+                return Patient(result, *self._parts) if isinstance(result, self._parts) else result
+
+
+def _asked(error: BaseException | None) -> float | None:
+    """The seconds after which a server asks to be tried again, 0 if it says nothing; None where that is of no use."""
+    import httpx  # which the clients of Qdrant and Chroma use
+
+    lost = httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException
+    while error is not None:
+        answer = getattr(error, "response", error)  # Qdrant's exceptions are like answers
+        headers = getattr(answer, "headers", None) or {}
+        after = getattr(error, "retry_after_s", headers.get("Retry-After"))
+        if hasattr(error, "retry_after_s") or getattr(answer, "status_code", None) in BUSY:
+            return float(str(after)) if str(after).isdecimal() else 0.0  # it may be a date
+        if isinstance(error, lost):
+            return None if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) else 0.0
+        error = getattr(error, "source", None) or error.__cause__ or error.__context__
+    return None

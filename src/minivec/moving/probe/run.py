@@ -108,7 +108,7 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
     if width != bridge.shape[0]:
         turned = "; its inverse maps from that width" if width == bridge.shape[1] else ""
         raise ValueError(f"{store}: rows of {width} dimensions, and the map is from {bridge.shape[0]}{turned}")
-    store.skip_nulls = True
+    store.skip_nulls = store.skip_bad_rows = True
     rows = store.count()
     new = None if given.new_documents is None else as_rows(given.new_documents, "new_documents", bridge.shape[1])
     count = rows if given.new_keys is None else len(given.new_keys)

@@ -174,9 +174,13 @@ class Likeness:
                 query = "COMMENT ON CONSTRAINT {name} ON {table} IS {c}"
                 yield self._step(query, f"comment of constraint {name}", name=name, c=self._literal(comment))
 
-    def proofs(self) -> Iterator[Statement]:
-        """The steps that check the foreign keys, in a later transaction, so that other tables are locked briefly."""
-        valid = [name for name, kind, definition, *_ in self._constraints() if kind == "f" and _provable(definition)]
+    def proofs(self, all_rows: bool = True) -> Iterator[Statement]:
+        """The steps that check the foreign keys, in a later transaction, so that other tables are locked briefly.
+
+        Before ``all_rows`` are there, keys that refer to the table itself are left out.
+        """
+        keys = [row for row in self._constraints() if row[1] == "f" and (all_rows or not row[3])]
+        valid = [name for name, _, definition, *_ in keys if _provable(definition)]
         query = "SELECT conname FROM pg_constraint WHERE conrelid = %s AND conname = ANY(%s) AND NOT convalidated"
         for (name,) in self._target._query(query, (self._target._oid(), valid)):
             what = f"foreign key {name} is not valid for all rows"

@@ -88,7 +88,7 @@ class Rehearsal(Writer):
                     lost.append(f"{step.what}: {refusal}")
                 else:
                     likeness.without.remove(name)
-            return lost + self._make(likeness.rest()) + self._make(likeness.proofs())
+            return lost + self._make(likeness.rest()) + self._make(likeness.proofs(all_rows=False))
 
     def _built(self, likeness: Likeness) -> list[str]:
         """Make the new table, and return what it lacks."""

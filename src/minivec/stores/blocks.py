@@ -1,0 +1,38 @@
+"""What is done with the rows of a block, whatever the store: find those without a vector, and leave some out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minivec.stores.base import Block, Store
+from minivec.validation import constant, not_finite
+
+
+def without_vector(block: Block, store: Store) -> np.ndarray:
+    """Which rows (m,) of a block of ``store`` have no vector that can be mapped.
+
+    These are the block's ``missing`` ones and, with ``store.skip_bad_rows``, rows with NaN or infinity and rows of one
+    repeated value. Otherwise Refused names rows of these two kinds.
+    """
+    empty = np.zeros(len(block.keys), bool)
+    empty[np.asarray(block.missing, int)] = True
+    for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
+        rows = find(block.vectors).astype(int)
+        rows = rows[~empty[rows]]
+        if not store.skip_bad_rows:
+            store.refuse(what, rows, block.keys)
+        empty[rows] = True
+    return empty
+
+
+def kept(block: Block, mask: np.ndarray) -> Block:
+    """The rows of a block where ``mask`` (m,) is true, with its position."""
+    if mask.all():
+        return block
+    rows: Sequence[int] = np.flatnonzero(mask).tolist()
+    payload = block.payload
+    if payload is not None:
+        payload = payload.take(rows) if hasattr(payload, "take") else [payload[i] for i in rows]
+    without = set(block.missing)
+    missing = [i for i, row in enumerate(rows) if row in without]
+    return Block([block.keys[i] for i in rows], block.vectors[rows], payload, block.position, missing)
