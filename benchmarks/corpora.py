@@ -54,6 +54,7 @@ PROSE = {  # package: the files in it that hold English text
 }
 PROSE_PER_PACKAGE = 25_000  # so that no package is more than a third of the corpus
 PROSE_WORDS = range(8, 41)
+LONGEST = 250  # characters of a paragraph of documentation
 
 
 def cache() -> Path:
@@ -68,7 +69,8 @@ def texts(corpus: str) -> list[str]:
     """Return a corpus, built on the first call.
 
     "glosses" (some 117,000 rows), "prose" (some 75,000), "french-words" and "english-words" (some 8,000 each: both
-    sides of a dictionary), "emoji-names" (some 1,900).
+    sides of a dictionary), "emoji-names" (some 1,900), "french-documentation" (some 108,000: the beginnings of
+    paragraphs).
     """
     builders = {
         "glosses": lambda: _mixed(synsets()),
@@ -76,6 +78,7 @@ def texts(corpus: str) -> list[str]:
         "french-words": lambda: _mixed(french_english()),
         "english-words": lambda: _mixed(word for words in french_english().values() for word in words),
         "emoji-names": lambda: _mixed(emoji()),
+        "french-documentation": lambda: _mixed(text[:LONGEST] for text in documentation("french")),
     }
     if corpus not in builders:
         raise ValueError(f"corpus must be one of {', '.join(builders)}, not {corpus!r}")

@@ -60,6 +60,7 @@ class MiniVec2VecAligner(MapWeights):
         self.history = dict(history or {})
         self._width = self.target_dim or self.embedding_dim
         self._is_aligned = False
+        self._know(None)
 
     @property
     def history(self) -> dict[str, Any]:
@@ -84,12 +85,13 @@ class MiniVec2VecAligner(MapWeights):
         arrays and lists, gives a NumPy array.
 
         Raises NotAlignedError for a model without a map; symbolic inputs pass, as Keras builds before it
-        loads.
+        loads. Vectors that look like those of another space are a WrongVectorsWarning, once, of the first calls.
         """
         if not isinstance(inputs, keras.KerasTensor):
             self._check_aligned()
             if not ops.is_tensor(inputs):
                 rows = np.asarray(as_array(inputs, "inputs"), np.float32)
+                self._look(rows)
                 return np.asarray(ops.convert_to_numpy(super().__call__(rows, *args, **kwargs)))
         return super().__call__(inputs, *args, **kwargs)
 
@@ -201,7 +203,7 @@ class MiniVec2VecAligner(MapWeights):
         """The map as a NumPy value: a copy. NotAlignedError for a model without one."""
         self._check_aligned()
         weights = {name: ops.convert_to_numpy(getattr(self, name)) for name in (*FORWARD, *BACKWARD)}
-        return LinearMap(weights, self.history)
+        return LinearMap(weights, self.history, signatures=self._signatures)
 
     def _adopt(self, bridge: LinearMap) -> None:
         """Take over the map of a fit; warn the caller of the fit if it is not reliable."""
@@ -269,6 +271,11 @@ class MiniVec2VecAligner(MapWeights):
 
         return Report.of(self.map, A, B, source_texts=source_texts, target_texts=target_texts, paired=paired)
 
+    def _look(self, rows: np.ndarray) -> None:
+        """Warn the caller of the call of vectors of another space, until it is clear of which space they are."""
+        if self._watch is not None and rows.ndim == 2 and rows.shape[1] == self.embedding_dim:
+            object.__setattr__(self, "_watch", self._watch.look(rows, stacklevel=4))
+
     def _check_aligned(self) -> None:
         if not self.aligned:
             raise NotAlignedError(f"{self.name} is not aligned: call align(XA, XB), or load an aligned model")
@@ -288,7 +295,7 @@ def load(path: str | Path) -> MiniVec2VecAligner:
     """
 
     def make(stored: Stored) -> MiniVec2VecAligner:
-        return MiniVec2VecAligner.from_map(LinearMap(stored.weights, stored.history), **stored.options)
+        return MiniVec2VecAligner.from_map(LinearMap.of_stored(stored), **stored.options)
 
     return read_aligner(path, make)
 

@@ -42,7 +42,7 @@ class MapColumn:
         where = f"column {self.column!r}, in a block of {len(table)} rows"
         width, target = self.adapter.shape
         column = table.column(place).combine_chunks()
-        mapped = self.adapter(checked(float_lists(column, width, where), where))
+        mapped = self.adapter.apply(checked(float_lists(column, width, where), where))
         field = table.schema.field(place).with_type(pa.list_(pa.float32(), target))
         return table.set_column(place, field, pa.FixedSizeListArray.from_arrays(pa.array(mapped.ravel()), target))
 

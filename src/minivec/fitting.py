@@ -11,6 +11,7 @@ from minivec.history import recorded_data
 from minivec.map import LinearMap
 from minivec.record import Record
 from minivec.settings import FIT_ROWS, Settings, check_choice, whole_number
+from minivec.signature import Signature, Signatures
 from minivec.validation import as_pairs, as_rows, frame_of
 
 
@@ -36,7 +37,8 @@ def fit_unpaired(
         pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
         source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
         rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
-        X, Y = source.apply(XA[rows_A]), target.apply(XB[rows_B])
+        A, B = XA[rows_A], XB[rows_B]
+        X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
 
     from minivec.algorithm.problem import Problem
     from minivec.algorithm.solver import solve  # loads FAISS and SciPy, which a model that only maps can do without
@@ -49,7 +51,7 @@ def fit_unpaired(
         "versions": versions,
         "spaces": spaces,
     }
-    return _map_of(result, source, target, record, facts), result
+    return _map_of(result, (source, target), signatures, record, facts), result
 
 
 def fit_paired(
@@ -73,7 +75,8 @@ def fit_paired(
             raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
         source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
         rows = _drawn(len(XA), np.random.default_rng(seed))
-        X, Y = source.apply(XA[rows]), target.apply(XB[rows])
+        A, B = XA[rows], XB[rows]
+        X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
     result = paired.fit(X, Y, mapping, seed, record)
     facts = {
         "settings": {"preset": "pairs", "mapping": mapping, "seed": seed, **result.chosen},
@@ -83,7 +86,7 @@ def fit_paired(
         "spaces": spaces,
         "held_out": result.held_out,
     }
-    return _map_of(result, source, target, record, facts)
+    return _map_of(result, (source, target), signatures, record, facts)
 
 
 def recorder(engine: str) -> type[Record]:
@@ -98,7 +101,9 @@ def recorder(engine: str) -> type[Record]:
     return TaskRecord
 
 
-def _map_of(result: Any, source: Frame, target: Frame, record: Record, facts: dict[str, Any]) -> LinearMap:
+def _map_of(
+    result: Any, frames: tuple[Frame, Frame], signatures: Signatures, record: Record, facts: dict[str, Any]
+) -> LinearMap:
     """The map of a fit between its frames. Its history has the verdict, the course of the fit and the ``facts``."""
     history = {
         **asdict(result.verdict),
@@ -109,7 +114,7 @@ def _map_of(result: Any, source: Frame, target: Frame, record: Record, facts: di
         **facts,
     }
     fit = {name: getattr(result, name) for name in ("W", "inverse_W", "expected_cosine")}
-    return LinearMap.between(source, target, **fit, history=history)
+    return LinearMap.between(*frames, **fit, history=history, signatures=signatures)
 
 
 def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:

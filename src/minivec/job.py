@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from minivec import spaces
 from minivec.map import LinearMap
+from minivec.signature import ROWS, refuse_wrong
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.stores.blocks import kept, without_vector
 from minivec.verify import check_counts, compare
@@ -62,6 +64,7 @@ class Job:
     batch: int
     workers: int
     allow_changes: bool
+    any_vectors: bool
     progress: Callable[[int, int], None] | None
     tell: Callable[[str], None] | None
     count: int = 0
@@ -74,8 +77,11 @@ class Job:
     notes: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
-    def run(self, verify: int | str) -> Migration:
-        """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all"."""
+    def run(self, verify: int | str, keep_up: Callable[["Job", Checkpoint], Checkpoint] | None = None) -> Migration:
+        """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all".
+
+        ``keep_up`` goes on with the state when the first catching up is done.
+        """
         source, destination = self.source, self.destination
         state = self.begin(self.prepare())
         if self.tell is not None:
@@ -86,6 +92,8 @@ class Job:
             state = self.write(state)
             destination.finish()
             state = self.catch_up(state)
+            if keep_up is not None:
+                state = keep_up(self, state)
         except OSError as error:
             gone_on = f"{error}; {self.rows:,} of {self.count:,} rows were done, the same command goes on"
             raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None
@@ -111,10 +119,18 @@ class Job:
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
+        for block in islice(source.blocks(ROWS, payload=False), 1):
+            self._check_space(block)
         if state is not None:
             self._check_same(state)
             source.pin(state.version)
         return state
+
+    def _check_space(self, block: Block) -> None:
+        """Refuse rows that look like vectors of another space than the map leads from."""
+        if not self.any_vectors:
+            where = f"{self.source}: rows {block.keys[0]} to {block.keys[-1]}"
+            refuse_wrong(block.vectors, self.bridge.signatures, where)
 
     def _check_same(self, state: Checkpoint) -> None:
         """Refuse to go on with what was begun with something else."""
@@ -123,6 +139,9 @@ class Job:
             raise ValueError(f"{destination}: it was begun with rows of {state.source}, not of {source}")
         if state.aligner != self.bridge.fingerprint:
             raise ValueError(f"{destination}: it was begun with another aligner; name another destination")
+        if not math.isclose(state.length, self.bridge.length, rel_tol=1e-6):
+            begun = f"it was begun with mapped rows of length {state.length:.4g}, not {self.bridge.length:.4g}"
+            raise ValueError(f"{destination}: {begun} (--lengths); name another destination")
         if state.count != self.count and not (self.allow_changes or source.tells_changes):
             raise ValueError(
                 f"{source}: {self.count} rows, {state.count} when the migration began; allow_changes "
@@ -155,6 +174,7 @@ class Job:
         state = Checkpoint(
             source=identity,
             aligner=self.bridge.fingerprint,
+            length=self.bridge.length,
             count=self.count,
             version=source.pin(),
             column=source.column,
@@ -189,7 +209,7 @@ class Job:
             if changes is None or not (len(changes.written) or len(changes.deleted)):
                 return state
             try:
-                state = self._apply(changes, state)
+                state = self.apply(changes, state)
             except Refused as error:
                 self.uncaught = len(changes.written) + len(changes.deleted)
                 self.notes.append(f"{self.uncaught:,} changed rows were not caught: {error}")
@@ -200,20 +220,24 @@ class Job:
             self.notes.append(f"{self.uncaught:,} rows have changed again since: the same command catches up with them")
         return state
 
-    def _apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
+    def apply(self, changes: Changes, state: Checkpoint) -> Checkpoint:
         """Write and remove the changed rows at the destination; its version is the new one when all are done."""
         written, deleted = changes.written, [] if state.in_place else changes.deleted
         for start in range(0, len(written), self.batch):
             block = self.source.fetch(list(written[start : start + self.batch]))
             if len(block.keys):
-                mapped, seconds = self._mapped(block)
-                self.mapping += seconds
-                self.destination.replace(self._noted(mapped), state)
+                self.destination.replace(self.mapped(block), state)
                 self.caught_up += len(block.keys)
         state = state.but(version=changes.version)
         self.destination.remove(deleted, state)
         self.caught_up += len(deleted)
         return state
+
+    def mapped(self, block: Block) -> Block:
+        """A block of the source as the destination takes it."""
+        mapped, seconds = self._mapped(block)
+        self.mapping += seconds
+        return self._noted(mapped)
 
     def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, int, float]]:
         """The blocks with their vectors mapped, in order, by workers that are ahead.
@@ -241,7 +265,8 @@ class Job:
         if X.shape[1] != self.bridge.shape[0]:
             raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
         missing = without_vector(block, source)
-        Y = self.bridge(np.where(missing[:, None], 0, X) if missing.any() else X)
+        self._check_space(block)
+        Y = self.bridge.apply(np.where(missing[:, None], 0, X) if missing.any() else X)
         Y[missing] = 0
         return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from minivec.frame import Frame, directions
 from minivec.persistence import BACKWARD, FORWARD, Stored, read_aligner, read_tensors, write_tensors
+from minivec.signature import Signatures, Watch
 from minivec.spaces import inverted
 
 TOGETHER = 512  # rows that stay in the processor's cache from one operation to the next
@@ -38,7 +39,9 @@ class LinearMap:
       older maps, whose means are those of raw rows, and whose typical lengths are root mean squares
 
     ``source_norm`` and ``inverse_W`` are there together or not at all: without them there is no ``inverse()``.
-    ``history`` is what the fit recorded. A map and its arrays are read-only, and it can be pickled.
+    ``history`` is what the fit recorded. ``signatures`` tell what the rows of both spaces looked like, None in older
+    maps: by them the first calls recognise vectors of another space, and warn once. A map and its arrays are read-only,
+    and it can be pickled.
 
     A raw row x becomes u = x / |x| (in older maps u = x), z = (u - source_mean) W, v = z / |z|,
     a = v . target_mean and r = sqrt(max(a^2 + beyond, 0)) - a; the result is share * target_mean + r v, scaled to
@@ -57,13 +60,21 @@ class LinearMap:
     scaled: bool
     beyond: float
     near: float
+    signatures: Signatures | None
+    _watch: Watch | None
     _W: np.ndarray
     _target_mean: np.ndarray
     _offset: np.ndarray
     _part: np.ndarray
     _mean2: float
 
-    def __init__(self, weights: Mapping[str, Any], history: Mapping[str, Any] | None = None, length: float = 1.0):
+    def __init__(
+        self,
+        weights: Mapping[str, Any],
+        history: Mapping[str, Any] | None = None,
+        length: float = 1.0,
+        signatures: Signatures | None = None,
+    ):
         """Copy the arrays; ValueError for one that is missing, not finite or of a shape that does not fit.
 
         ``length`` is that of mapped rows.
@@ -79,6 +90,8 @@ class LinearMap:
             scaled=scaled,
             beyond=(1.0 if scaled else float(arrays["target_norm"]) ** 2) - mean2,
             near=NEAR * float(np.linalg.norm(arrays["source_mean"])),
+            signatures=signatures,
+            _watch=signatures and Watch(signatures),
             _W=W,
             _target_mean=mean,
             _offset=arrays["source_mean"] @ W,
@@ -90,7 +103,7 @@ class LinearMap:
         raise AttributeError(f"a LinearMap is read-only: make a new one to change {name}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.weights), self.history, self.length)
+        return type(self), (dict(self.weights), self.history, self.length, self.signatures)
 
     @classmethod
     def of(cls, aligner: Any) -> "LinearMap":
@@ -107,6 +120,7 @@ class LinearMap:
         inverse_W: np.ndarray,
         expected_cosine: float,
         history: Mapping[str, Any] | None = None,
+        signatures: Signatures | None = None,
     ) -> "LinearMap":
         """The map ``W`` (dA, dB) from framed rows of one space to framed rows of another, as a fit finds it."""
         frames = {
@@ -116,7 +130,15 @@ class LinearMap:
             "target_norm": target.norm,
             "unit": 1.0,
         }
-        return cls({**frames, "W": W, "inverse_W": inverse_W, "expected_cosine": expected_cosine}, history)
+        weights = {**frames, "W": W, "inverse_W": inverse_W, "expected_cosine": expected_cosine}
+        return cls(weights, history, signatures=signatures)
+
+    @classmethod
+    def of_stored(cls, stored: Stored) -> "LinearMap":
+        """The map that a file holds; ValueError where its arrays are none."""
+        widths = np.size(stored.weights["source_mean"]), np.size(stored.weights["target_mean"])
+        signatures = Signatures.from_arrays(stored.signatures, widths)
+        return cls(stored.weights, stored.history, signatures=signatures)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -130,26 +152,27 @@ class LinearMap:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what determines the mapped rows: two maps with one fingerprint map alike."""
+        """A hash of what determines the mapped rows but their length: two maps with one fingerprint map alike."""
         digest = blake2b(digest_size=16)
         for name in sorted(FORWARD if self.scaled else set(FORWARD) - {"unit"}):  # as version 0.1.0 did
             digest.update(self.weights[name].tobytes())
-        if self.length != 1:
-            digest.update(np.float64(self.length).tobytes())
         return digest.hexdigest()
 
-    def of_lengths(self, lengths: str = "target") -> "LinearMap":
-        """The same map, with mapped rows of length 1 ("unit") or as long as B's raw rows ("target").
+    def of_lengths(self, lengths: str | float = "target") -> "LinearMap":
+        """The same map, with mapped rows of length 1 ("unit"), as long as B's raw rows ("target"), or of this length.
 
         B's rows are taken to be as long as their typical length; within a thousandth of 1 that is 1. Only a search that
         does not go by cosine sees a difference. Maps of version 0.1.0 give length 1 in either case. ValueError for
         other words.
         """
-        if lengths not in LENGTHS:
+        norm, length = float(self.weights["target_norm"]), 1.0
+        if not isinstance(lengths, str):
+            length = float(lengths)
+        elif lengths not in LENGTHS:
             raise ValueError(f"lengths must be {' or '.join(LENGTHS)}; got {lengths!r}")
-        norm = float(self.weights["target_norm"])
-        length = norm if lengths == "target" and self.scaled and abs(norm - 1) > 1e-3 else 1.0
-        return self if length == self.length else LinearMap(self.weights, self.history, length)
+        elif lengths == "target" and self.scaled and abs(norm - 1) > 1e-3:
+            length = norm
+        return self if length == self.length else LinearMap(self.weights, self.history, length, self.signatures)
 
     def inverse(self) -> "LinearMap":
         """The map from B to A; ValueError where the weights hold one direction only.
@@ -169,10 +192,22 @@ class LinearMap:
             "W": weights["inverse_W"],
             "inverse_W": weights["W"],
         }
-        return LinearMap({**weights, **turned}, inverted(self.history))
+        signatures = self.signatures and self.signatures.swapped()
+        return LinearMap({**weights, **turned}, inverted(self.history), signatures=signatures)
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
-        """Raw vectors (dA,) or (n, dA) of A to vectors (dB,) or (n, dB), float32; ValueError for other shapes."""
+        """Raw vectors (dA,) or (n, dA) of A to vectors (dB,) or (n, dB), float32; ValueError for other shapes.
+
+        The first calls warn (WrongVectorsWarning, once) of vectors that look like those of another space.
+        """
+        x = np.asarray(x, np.float32)
+        mapped = self.apply(x)
+        if self._watch is not None:
+            vars(self)["_watch"] = self._watch.look(x)
+        return mapped
+
+    def apply(self, x: ArrayLike) -> np.ndarray:
+        """As a call, without a look at whose vectors they are: for rows that were looked at before."""
         x = np.asarray(x, np.float32)
         if x.ndim not in (1, 2) or x.shape[-1] != len(self._W):
             raise ValueError(f"expected ({len(self._W)},) or (n, {len(self._W)}); got shape {x.shape}")
@@ -242,7 +277,7 @@ class LinearMap:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
-        write_tensors(path, self.weights, self.history)
+        write_tensors(path, {**self.weights, **(self.signatures.arrays() if self.signatures else {})}, self.history)
 
     @classmethod
     def load(cls, path: str | Path) -> "LinearMap":
@@ -250,7 +285,7 @@ class LinearMap:
 
         The file need not be trusted: only tensors and JSON are read, and both are checked.
         """
-        return read_tensors(path, lambda stored: cls(stored.weights, stored.history))
+        return read_tensors(path, cls.of_stored)
 
 
 def open_map(path: str | Path, inverse: bool = False) -> LinearMap:
@@ -262,7 +297,7 @@ def open_map(path: str | Path, inverse: bool = False) -> LinearMap:
     """
 
     def make(stored: Stored) -> LinearMap:
-        bridge = LinearMap(stored.weights, stored.history)
+        bridge = LinearMap.of_stored(stored)
         return bridge.inverse() if inverse else bridge
 
     return read_aligner(path, make)

@@ -5,12 +5,13 @@ from typing import Any
 
 from minivec.job import Job, Migration, check_trust
 from minivec.map import LinearMap
+from minivec.moving.follow import Follow
 from minivec.settings import whole_number
 from minivec.stores import open_store, sample
 from minivec.verify import ROWS as VERIFIED
 from minivec.verify import verify
 
-__all__ = ["VERIFIED", "Migration", "migrate", "sample", "verify"]
+__all__ = ["VERIFIED", "Follow", "Migration", "migrate", "sample", "verify"]
 
 BATCH = 8_192
 
@@ -28,9 +29,11 @@ def migrate(
     allow_changes: bool = False,
     skip_nulls: bool = False,
     skip_bad_rows: bool = False,
+    any_vectors: bool = False,
     changed_at: str | None = None,
     without_triggers: bool = False,
     lengths: str = "target",
+    follow: Follow | None = None,
     progress: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Migration:
@@ -49,14 +52,17 @@ def migrate(
     - ``allow_changes``: go on although a source that cannot tell what has changed has another number of rows
     - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them
     - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
+    - ``any_vectors``: go on with rows that look like vectors of another space than the aligner leads from
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
     - ``lengths`` of the mapped rows: "target" (as long as the target's rows were in the fit) or "unit"
+    - ``follow``: keep up with rows that change, until it is told to stop
     - ``progress`` is called with the rows done and their total
     - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
     Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
-    where the aligner is not reliable, or where the destination was begun with another source or aligner. Raises
+    where the first rows look like vectors of another space, where the aligner is not reliable, or where the destination
+    was begun with another source or aligner. Later rows of another space end the run with a ValueError. Raises
     StoreError (an OSError) where a database refuses or goes away.
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
@@ -66,5 +72,8 @@ def migrate(
     with open_store(source) as source, open_store(destination) as destination:
         source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
-        job = Job(source, destination, bridge, batch, workers, allow_changes, progress, tell)
-        return job.rehearse() if dry_run else job.run(verify)
+        changes = allow_changes or follow is not None
+        job = Job(source, destination, bridge, batch, workers, changes, any_vectors, progress, tell)
+        if follow is not None:
+            follow.check(source)
+        return job.rehearse() if dry_run else job.run(verify, follow)

@@ -19,11 +19,16 @@ from minivec.files import replacing
 
 FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine", "unit")  # what maps A to B
 BACKWARD = ("source_norm", "inverse_W")  # what the way back needs beside them
+SIGNATURES = tuple(  # by which vectors of another space are recognised; maps of version 0.1.0 have none
+    f"{side}_signature_{name}" for side in ("source", "target") for name in ("mean", "directions", "shares", "lengths")
+)
 TENSORS = "model.safetensors"  # in a folder that save_pretrained wrote
 
 CONFIG, METADATA, H5 = "config.json", "metadata.json", "model.weights.h5"  # in a .keras archive
 HISTORY_FILE = "history.json"
-ASSETS = (f"assets/{HISTORY_FILE}",)  # in archives since 0.2.0; before, the history was in the configuration
+SIGNATURE_FILE = "signatures.safetensors"
+# In archives since 0.2.0. Before, the history was in the configuration.
+ASSETS = (f"assets/{HISTORY_FILE}", f"assets/{SIGNATURE_FILE}")
 IN_H5 = (
     "source_mean",
     "target_mean",
@@ -59,11 +64,12 @@ T = TypeVar("T")
 
 
 class Stored(NamedTuple):
-    """What a file holds: arrays by name, the fit's history and, of a .keras file, the model's name and dtype."""
+    """What a file holds: the map's arrays and the signatures' by name, the fit's history, a model's name and dtype."""
 
     weights: dict[str, np.ndarray]
     history: dict[str, Any]
     options: dict[str, str]
+    signatures: dict[str, np.ndarray]
 
 
 def read_aligner(path: str | Path, make: Callable[[Stored], T]) -> T:
@@ -89,7 +95,8 @@ def read_aligner(path: str | Path, make: Callable[[Stored], T]) -> T:
         config = _config(members)
         history = config["history"] if "history" in config else json.loads(members.get(ASSETS[0], b"{}"))
         options = {"name": config["name"], "dtype": config["dtype"]}
-        return make(Stored(_weights(members[H5], config), checked_history(history), options))
+        signatures = signature_tensors(members.get(ASSETS[1]))
+        return make(Stored(_weights(members[H5], config), checked_history(history), options, signatures))
 
 
 def read_tensors(path: str | Path, make: Callable[[Stored], T]) -> T:
@@ -110,7 +117,19 @@ def read_tensors(path: str | Path, make: Callable[[Stored], T]) -> T:
         weights = {name: file.get_tensor(name) for name in names}
         if "source_norm" in weights:
             weights.setdefault("inverse_W", weights["W"].T)  # which write_tensors leaves out
-        return make(Stored(weights, history, {}))
+        signatures = {name: file.get_tensor(name) for name in SIGNATURES if name in present}
+        return make(Stored(weights, history, {}, signatures))
+
+
+def signature_tensors(data: bytes | None) -> dict[str, np.ndarray]:
+    """The arrays of the signatures in the bytes of a safetensors file; ValueError for a damaged one."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return {} if data is None else {name: array for name, array in load(data).items() if name in SIGNATURES}
+    except SafetensorError as error:
+        raise ValueError(f"{SIGNATURE_FILE}: {error}") from None
 
 
 def write_tensors(path: str | Path, weights: Mapping[str, np.ndarray], history: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Compare a migrated store with its source, row by row."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,25 +50,30 @@ def check_counts(source: Store, destination: Store, state: Checkpoint) -> None:
 
 def compare(source: Store, destination: Store, bridge: LinearMap, rows: int | str, seed: int = 0) -> int:
     """Map ``rows`` random rows, or "all", again and look for them in the destination; the number compared."""
-    compared = 0
     destination.skip_nulls = destination.skip_bad_rows = True
-    for old in _chosen(source, rows, seed):
+    if rows != "all":
+        return compare_keys(source, destination, bridge, chosen(source, whole_number("rows", rows, 1), seed))
+    compared = 0
+    for old in source.blocks(BATCH):
         _compare_block(source, destination, bridge, old)
         compared += len(old.keys)
     return compared
 
 
-def _chosen(source: Store, rows: int | str, seed: int) -> Iterator[Block]:
-    """The rows of the source to compare."""
-    if rows == "all":
-        yield from source.blocks(BATCH)
-        return
-    keys, wanted = source.keys(), whole_number("rows", rows, 1)
-    chosen = np.sort(
-        np.random.default_rng(whole_number("seed", seed, 0)).choice(len(keys), min(wanted, len(keys)), replace=False)
-    )
-    for start in range(0, len(chosen), source.fetched):
-        yield source.fetch([keys[i] for i in chosen[start : start + source.fetched]])
+def chosen(source: Store, rows: int, seed: int = 0) -> list[Any]:
+    """The keys of ``rows`` random rows of the source, in order; of all if there are fewer."""
+    keys, rng = source.keys(), np.random.default_rng(whole_number("seed", seed, 0))
+    return [keys[i] for i in np.sort(rng.choice(len(keys), min(rows, len(keys)), replace=False))]
+
+
+def compare_keys(source: Store, destination: Store, bridge: LinearMap, keys: Sequence[Any]) -> int:
+    """Compare the rows of the source that have these keys, without those that are gone; the number compared."""
+    compared = 0
+    for start in range(0, len(keys), source.fetched):
+        old = source.fetch(keys[start : start + source.fetched])
+        _compare_block(source, destination, bridge, old)
+        compared += len(old.keys)
+    return compared
 
 
 def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Block) -> None:
@@ -81,7 +86,7 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
         there = set(new.keys)
         missing = [key for key in old.keys if key not in there]
         raise ValueError(f"{destination}: no rows {', '.join(map(str, missing[:5]))}, which {source} has")
-    mapped = bridge(old.vectors)
+    mapped = bridge.apply(old.vectors)
     lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new.vectors, axis=1)
     cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(lengths, 1e-12)
     wrong = np.where(empty, ~without_vector(new, destination), ~(cosine >= SAME))

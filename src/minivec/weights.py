@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from minivec.map import LinearMap
-from minivec.persistence import HISTORY_FILE, checked_history
+from minivec.persistence import HISTORY_FILE, SIGNATURE_FILE, checked_history, signature_tensors
+from minivec.signature import Signatures, Watch
 
 
 class MapWeights(keras.Model):
@@ -23,6 +24,8 @@ class MapWeights(keras.Model):
     history: dict[str, Any]
     _width: int
     _is_aligned: bool
+    _signatures: Signatures | None
+    _watch: Watch | None
 
     @property
     def aligned(self) -> bool:
@@ -63,6 +66,12 @@ class MapWeights(keras.Model):
             getattr(self, name).assign(value)
         self._aligned.assign(1.0)
         self._is_aligned, self.history = True, bridge.history
+        self._know(bridge.signatures)
+
+    def _know(self, signatures: Signatures | None) -> None:
+        """Take over the signatures of the spaces, past Keras, which would wrap them."""
+        object.__setattr__(self, "_signatures", signatures)
+        object.__setattr__(self, "_watch", signatures and Watch(signatures))
 
     def _make_weights(self, width: int) -> None:
         """Make weights for a B of ``width`` dimensions, unless they are there."""
@@ -85,6 +94,7 @@ class MapWeights(keras.Model):
         if "7" in store and "8" not in store:  # a file of version 0.1.0, whose maps know no ``unit``
             store = {**{name: store[name] for name in store.keys()}, "8": np.zeros((), np.float32)}
         super().load_own_variables(store)
+        self._know(None)  # until load_assets, where there are assets
         self._is_aligned = self.built and bool(self._aligned.value)
 
     def set_weights(self, weights: Any) -> None:
@@ -92,12 +102,23 @@ class MapWeights(keras.Model):
         if len(weights) > 1:
             self._make_weights(len(weights[1]))
         super().set_weights(weights)
+        self._know(None)
         self._is_aligned = self.built and bool(self._aligned.value)
 
     def save_assets(self, dir_path: str) -> None:
-        """Put the history beside the weights: in the configuration, Keras would print it whole with its errors."""
+        """Put the history beside the weights: in the configuration, Keras would print it whole with its errors.
+
+        The signatures of the spaces, where there are any, lie beside it.
+        """
         (Path(dir_path) / HISTORY_FILE).write_text(json.dumps(self.history), "utf-8")
+        if self._signatures is not None:
+            from safetensors.numpy import save
+
+            (Path(dir_path) / SIGNATURE_FILE).write_bytes(save(self._signatures.arrays()))
 
     def load_assets(self, dir_path: str) -> None:
-        """Take over the history that ``save_assets`` wrote."""
+        """Take over the history and the signatures that ``save_assets`` wrote."""
         self.history = checked_history(json.loads((Path(dir_path) / HISTORY_FILE).read_text("utf-8")))
+        path = Path(dir_path) / SIGNATURE_FILE
+        tensors = signature_tensors(path.read_bytes() if path.exists() else None)
+        self._know(Signatures.from_arrays(tensors, (self.embedding_dim, self._width)))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from databases import MAKERS, vectors
+from databases import KINDS, MAKERS, vectors
 from embedders.embedding_server import Server, tiny
 from minivec.moving.embed import Cost, embed, fit_rows
 
@@ -86,7 +86,7 @@ def test_wrong_arguments(cache, texts, options, part):
         embed(texts, Tiny(), cache=cache, **options)
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_for_a_fit_from_a_store_with_texts(kind, tmp_path, cache):
     """The drawn rows are pairs of a vector of the store and one of the new model; the others are there too."""
     database = MAKERS[kind](tmp_path)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from databases import MAKERS, vectors
+from databases import KINDS, MAKERS, vectors
 from minivec.moving.texts import texts_of, unsendable
 from minivec.stores import open_store, sample
 
@@ -129,7 +129,7 @@ def filled(kind, folder, rows, null=None):
     return database, database.url("texts") + "?column=v" * (kind == "qdrant")
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_store_hands_on_its_texts(kind, tmp_path):
     """All of them, also of rows without a vector; and of drawn rows, with their keys."""
     database, url = filled(kind, tmp_path, 1_000, null=5)
@@ -150,7 +150,7 @@ def read_store(url, column):
     return list(found.keys), list(found.texts)
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_column_that_is_not_there_is_named(kind, tmp_path):
     _, url = filled(kind, tmp_path, 10)
     if kind in ("chroma", "qdrant"):  # where rows have any fields: nobody has this one

@@ -26,6 +26,13 @@ def bridge(dA=6, dB=8, seed=0, history=RELIABLE):
     return QueryAdapter(weights, history)
 
 
+def both_ways(**options):
+    """The same map with a way back."""
+    weights = dict(bridge(**options).weights)
+    weights |= {"source_norm": 1, "inverse_W": weights["W"].T, "expected_cosine": 1}
+    return QueryAdapter(weights, RELIABLE)
+
+
 def vectors(rows, width=6, seed=0):
     X = np.random.default_rng(seed).standard_normal((rows, width))
     return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
@@ -563,6 +570,7 @@ class QdrantVector(QdrantServer):
         return "docs", self.column if name == "docs" else name
 
 
+KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")  # one of each kind of store that keeps texts
 SLOW = ("chroma server", "qdrant")  # kinds whose like is among the others, and that take seconds a test
 MAKERS = {
     "parquet": Parquet,

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 import databases
 import supervised
-from databases import MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
 from minivec import LinearMap
 from minivec.files import map_rows, open_rows
 from minivec.migrate import migrate, verify
@@ -62,11 +62,11 @@ def test_a_column_that_the_first_run_named_need_not_be_named_again(kind, tmp_pat
     database.fill("docs", X)
     named = database.url("new") + ("&" if kind == "postgres" else "?") + "column=w"
     with pytest.raises(Killed):
-        migrate(source(database), named, ADAPTER, batch=20, progress=interrupted_after(2))
-    result = migrate(source(database), database.url("new"), ADAPTER, batch=20, verify="all")
+        migrate(database.source(), named, ADAPTER, batch=20, progress=interrupted_after(2))
+    result = migrate(database.source(), database.url("new"), ADAPTER, batch=20, verify="all")
     assert (result.written, result.verified) == (50, 90)
-    assert verify(source(database), database.url("new"), ADAPTER, "all") == 90
-    assert migrate(source(database), named, ADAPTER).written == 0
+    assert verify(database.source(), database.url("new"), ADAPTER, "all") == 90
+    assert migrate(database.source(), named, ADAPTER).written == 0
 
 
 @pytest.mark.parametrize("kind", ["parquet", "lance"])
@@ -105,10 +105,11 @@ def between(source_name, target_name, seed=0):
 
 
 @pytest.mark.parametrize("rename", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_source_that_a_migration_has_made_is_recognised(database, rename):
     """Under another name too. The same map and a map from another space are refused; a chain of maps is told."""
     first = between("ada", "small")
-    migrate(source(database), database.url("new"), first)
+    migrate(database.source(), database.url("new"), first)
     if rename:
         renamed(database)
     made = database.url("moved" if rename else "new") + "?column=v" * isinstance(database, Qdrant)
@@ -260,7 +261,7 @@ def test_what_a_row_without_a_vector_becomes(kind, tmp_path):
     rows[7] = 0
     database.fill("docs", rows)
     key = databases.table(X)["id"][7].as_py()
-    result = migrate(source(database), database.url("new"), ADAPTER, skip_bad_rows=True, verify="all")
+    result = migrate(database.source(), database.url("new"), ADAPTER, skip_bad_rows=True, verify="all")
     assert result.skipped == 1
     if kind == "qdrant":
         (point,) = database.client.retrieve("new", [key], with_vectors=True)
@@ -663,5 +664,5 @@ def test_mapped_rows_have_the_lengths_of_the_target(tmp_path):
     for name, length in (("long", 3), ("short", 1)):
         for _, vector in made.read(name).values():
             assert np.linalg.norm(vector) == pytest.approx(length, rel=1e-4)
-    with pytest.raises(ValueError, match="begun with another aligner"):  # one destination has one length
+    with pytest.raises(ValueError, match="begun with mapped rows of length 3, not 1"):
         migrate(made.url("docs"), made.url("long"), raw, lengths="unit")

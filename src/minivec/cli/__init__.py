@@ -7,7 +7,19 @@ from typing import Any, NoReturn
 
 import typer
 
-from minivec.cli import align, demo, embed, export, probe, report, stores, words  # noqa: F401  their commands join
+from minivec.cli import (  # noqa: F401  their commands join the app
+    align,
+    cutover,
+    demo,
+    doctor,
+    embed,
+    export,
+    probe,
+    report,
+    status,
+    stores,
+    words,
+)
 from minivec.cli.common import app, fail
 
 

@@ -11,6 +11,7 @@ from minivec.cli.common import (
     EMBEDDINGS,
     ROWS,
     Aligner,
+    AnyVectors,
     AsJson,
     Columns,
     File,
@@ -22,6 +23,7 @@ from minivec.cli.common import (
     align_quietly,
     app,
     check_paired,
+    check_space,
     check_whole,
     fail,
     open_all,
@@ -42,6 +44,7 @@ from minivec.history import MEANINGLESS
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
 from minivec.settings import Hyperparameter, with_hyperparameters
+from minivec.signature import ROWS as ROWS_SEEN
 from minivec.stores import is_url
 
 if TYPE_CHECKING:
@@ -207,6 +210,7 @@ def transform(
     inverse: Inverse = False,
     column: Columns = None,
     skip_bad_rows: SkipBadRows = False,
+    any_vectors: AnyVectors = False,
     lengths: Lengths = "target",
     block_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 16384,
     engine: Annotated[
@@ -229,8 +233,9 @@ def transform(
     (rows,) = open_all([input if engine == "local" else _parquet_part(Path(input))], column, skip_bad_rows)
     bridge = open_directed(aligner, inverse, space, rows).of_lengths(lengths)
     start, n = time.perf_counter(), rows.shape[0]
+    check_space(next(rows.blocks(ROWS_SEEN)), bridge, rows, any_vectors)
     if engine == "local":
-        _map_here(bridge, rows, output, block_size)
+        _map_here(bridge, rows, output, block_size, any_vectors)
     else:
         try:
             from minivec import distributed
@@ -250,7 +255,7 @@ def _parquet_part(path: Path) -> Path:
     return files[0]
 
 
-def _map_here(bridge: LinearMap, rows: Rows, output: Path, block_size: int) -> None:
+def _map_here(bridge: LinearMap, rows: Rows, output: Path, block_size: int, any_vectors: bool) -> None:
     """Map the rows in this process, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
@@ -260,8 +265,9 @@ def _map_here(bridge: LinearMap, rows: Rows, output: Path, block_size: int) -> N
         task = progress.add_task("transform", total=rows.shape[0])
 
         def mapped(block: Any) -> Any:
+            check_space(block, bridge, rows, any_vectors)
             progress.advance(task, len(block))
-            return bridge(block)
+            return bridge.apply(block)
 
         map_rows(mapped, rows, output, block_size)
 

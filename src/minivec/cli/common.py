@@ -17,10 +17,13 @@ from minivec.algorithm.confidence import AlignmentWarning
 from minivec.files import SUFFIXES, GoodRows, open_rows, read_words, replacing, takes_column
 from minivec.history import headline
 from minivec.map import LinearMap, open_map
+from minivec.signature import refuse_wrong
 from minivec.stores import StoreRows, is_url, redact
 from minivec.version import __version__
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from minivec.aligner import MiniVec2VecAligner
     from minivec.lexicon import Lexicon
 
@@ -56,8 +59,8 @@ class _App(typer.Typer):
 
 app = _App(
     cls=_Group,
-    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence or --min-retention, "
-    "4 migrated without rows that changed meanwhile, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 bad input (one line says what), 3 below --min-confidence or --min-retention, or "
+    "doctor found a problem, 4 migrated without rows that changed meanwhile, 130 interrupted.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -99,6 +102,12 @@ SkipBadRows = Annotated[
         "--skip-bad-rows",
         help="Leave out the rows that are no embeddings (nulls, NaN, zeros or one repeated value, as of empty texts), "
         "and say which. A Parquet output keeps them, with null for a vector.",
+    ),
+]
+AnyVectors = Annotated[
+    bool,
+    typer.Option(
+        "--any-vectors", help="Go on with vectors that look like those of another space than the map leads from."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -266,6 +275,12 @@ def check_width(rows: Any, bridge: LinearMap, aligner: Path, side: int = 0) -> N
     if rows.shape[1] != width:
         has = f"{width} ({name})" if name else width
         raise ValueError(f"{rows}: rows of {rows.shape[1]} dimensions where {aligner} has {has}")
+
+
+def check_space(vectors: "np.ndarray", bridge: LinearMap, where: Any, any_vectors: bool) -> None:
+    """Refuse (ValueError) vectors of another space than the map leads from, unless ``any_vectors``."""
+    if not any_vectors:
+        refuse_wrong(vectors, bridge.signatures, where)
 
 
 def open_lexicon(

@@ -1,6 +1,7 @@
 """Vector databases: sample, migrate, and queries mapped into an old space."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +14,14 @@ import typer
 from minivec import spaces
 from minivec.cli.common import (
     Aligner,
+    AnyVectors,
     AsJson,
     From,
     Inverse,
     Lengths,
     Seed,
     app,
+    check_space,
     check_whole,
     check_width,
     fail,
@@ -33,6 +36,7 @@ from minivec.files import check_output, checked, replacing
 if TYPE_CHECKING:
     import numpy as np
 
+    from minivec.migrate import Follow as Following
     from minivec.migrate import Migration
 
 Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
@@ -57,6 +61,10 @@ WithoutTriggers = Annotated[
     bool, typer.Option("--without-triggers", help="PostgreSQL: the table's triggers do not fire.")
 ]
 UNCAUGHT = 4  # the exit code of a migration that is whole but for rows that changed meanwhile
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Keep up with rows that come, change or go, until Ctrl-C or SIGTERM.")
+]
+Interval = Annotated[float, typer.Option(min=0.01, help="Seconds from one pass of --follow to the next.")]
 STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
 
 
@@ -103,9 +111,12 @@ def migrate(
     allow_changes: AllowChanges = False,
     skip_nulls: SkipNulls = False,
     skip_bad_rows: SkipBadRows = False,
+    any_vectors: AnyVectors = False,
     changed_at: ChangedAt = None,
     without_triggers: WithoutTriggers = False,
     lengths: Lengths = "target",
+    follow: Follow = False,
+    interval: Interval = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
@@ -126,9 +137,11 @@ def migrate(
             allow_changes=allow_changes,
             skip_nulls=skip_nulls,
             skip_bad_rows=skip_bad_rows,
+            any_vectors=any_vectors,
             changed_at=changed_at,
             without_triggers=without_triggers,
             lengths=lengths,
+            follow=_following(interval) if follow else None,
             progress=show,
             tell=told,
         )
@@ -161,6 +174,22 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total, rate=f"{bar.tasks[0].speed or 0:,.0f} rows/s")
 
         yield show
+
+
+def _following(interval: float) -> "Following":
+    """Passes that Ctrl-C and SIGTERM end after the one that is at work, and that are told on stderr."""
+    from minivec.migrate import Follow as Following
+
+    follow = Following(interval, tell=lambda rows: say(f"{rows:,} rows caught up with"))
+
+    def end(number: int, _: object) -> None:
+        if not follow.following:  # the rows are not all written: as without --follow
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
+        follow.stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    return follow
 
 
 class _Told(list[str]):
@@ -200,6 +229,7 @@ def adapt(
     aligner: Aligner,
     space: From = None,
     inverse: Inverse = False,
+    any_vectors: AnyVectors = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .npy file, instead of lines of JSON.")
     ] = None,
@@ -217,7 +247,10 @@ def adapt(
     bridge = open_directed(aligner, inverse, space, inputs[0])
     for rows in inputs[1:]:
         check_width(rows, bridge, aligner)
-    mapped = np.concatenate([bridge(rows.array()) for rows in inputs])
+    given = [rows.array() for rows in inputs]
+    for rows, vectors in zip(inputs, given, strict=True):
+        check_space(vectors, bridge, rows, any_vectors)
+    mapped = np.concatenate([bridge.apply(vectors) for vectors in given])
     if output is None:
         for row in mapped.tolist():
             print(json.dumps(row))

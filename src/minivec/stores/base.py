@@ -17,6 +17,7 @@ from minivec.extras import missing
 from minivec.files import refuse
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
+from minivec.stores.swapping import Swapping
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
 IN_FOLDERS = {"lance": "*.lance", "chroma": "chroma.sqlite3", "qdrant": "meta.json"}  # of databases, by scheme
@@ -133,7 +134,7 @@ def redact(text: str) -> str:
     return re.sub(rf"\b({'|'.join(SECRETS)})=[^&\s]+", r"\1=***", text)
 
 
-class Store(ABC):
+class Store(Swapping, ABC):
     """Vectors in a database or file, read in blocks by key and written, elsewhere, with a checkpoint.
 
     A store connects when it is first asked for something, and only then needs its vendor's client. As a source it is

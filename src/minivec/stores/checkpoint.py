@@ -17,6 +17,7 @@ class Checkpoint:
 
     - ``source``: the identity of the source (``Store.identity``)
     - ``aligner``: the fingerprint of the map
+    - ``length``: that of the mapped rows
     - ``count``: the rows of the source when the migration began
     - ``version``: the name of the source's state that is read (``Store.pin``), or None
     - ``column`` and ``new_column``: the column of the vectors in the source and in the destination, or None
@@ -37,6 +38,7 @@ class Checkpoint:
     left_out: int = 0
     position: Any = None
     space: str | None = None
+    length: float = 1.0
     in_place: bool = False
     own: Mapping[str, Any] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ import numpy as np
 from minivec.stores.base import MIGRATIONS, Address, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma_folder import copied, outdated
+from minivec.stores.chroma_renaming import Renamed
 from minivec.stores.chroma_settings import function_of, settings_like
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
@@ -24,7 +25,7 @@ from minivec.stores.seen import Seen
 PAGE = 5_000  # ids asked for at a time
 
 
-class ChromaStore(Store):
+class ChromaStore(Renamed, Store):
     """A collection: its ids are the keys, their order is that of the texts.
 
     What follows the scheme is a folder where it starts with ``/``, ``.`` or ``~``, and a host otherwise; ``ssl=true``,

@@ -16,11 +16,12 @@ from minivec.stores.arrow import taken, with_vectors
 from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
+from minivec.stores.renaming import RenamedFile
 
 HEADERS = {suffix: known.header for suffix, known in files.FORMATS.items() if known.header}
 
 
-class FileStore(Store):
+class FileStore(RenamedFile, Store):
     """What files have in common: how they are read, and a checkpoint of two parts.
 
     The state that a migration began with lies in ``_state``; how far it has come is the number of rows that are there.
@@ -29,7 +30,7 @@ class FileStore(Store):
     kind = "array"
     fetched = FIT_ROWS  # whose every fetch reads the file
     keeps_nulls = True  # as a row of NaN, or as null where the format has it
-    tells_changes = True  # by size and time
+    tells_changes = fixed = True  # by size and time
 
     def __init__(self, address: Address, path: Path, column: str | None):
         super().__init__(address)

@@ -16,12 +16,13 @@ from minivec.stores.arrow import rebatched, schema_like, with_vectors
 from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
+from minivec.stores.renaming import RenamedTable
 
 STATE = b"minivec.migration"  # in the metadata of a destination's schema, and of its column of vectors
 FUNCTIONS = b"embedding_functions"  # in the metadata of a schema: how LanceDB embeds rows and queries
 
 
-class LanceStore(Store):
+class LanceStore(RenamedTable, Store):
     """A table. Its rows have a lasting order and its versions stay readable, so row numbers of a version are the keys.
 
     A column named by ``key`` is checked to be unique, and is what errors name. A destination is a new table; every
@@ -233,8 +234,7 @@ class LanceStore(Store):
             keys = [key for key in keys if key < len(ids)]
             table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)])
         vectors, missing = self._vectors(table[schema.column].combine_chunks(), schema, keys)
-        payload = table.select(list(schema.payload)).replace_schema_metadata(None)
-        return Block(keys, vectors, payload, None, missing)
+        return Block(keys, vectors, table.select(list(schema.payload)).replace_schema_metadata(None), None, missing)
 
     def lock(self) -> None:
         """Hold a file beside the table."""

@@ -13,6 +13,7 @@ from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
+from minivec.stores.qdrant_alias import Aliased
 from minivec.stores.qdrant_notes import Notes
 from minivec.stores.qdrant_points import alike, as_points, rows_of
 from minivec.stores.requests import Patient, Requests, page
@@ -32,7 +33,7 @@ def local_client(path: str) -> Any:
     return client
 
 
-class QdrantStore(Store):
+class QdrantStore(Aliased, Store):
     """A collection, by point id. ``column`` names the vector where the collection has named ones.
 
     What follows the scheme is a folder where it starts with ``/``, ``.`` or ``~``, and a host otherwise. ``:KEY@`` or
@@ -53,8 +54,7 @@ class QdrantStore(Store):
         self.column, self.tls, self.where, timeout = address.take("column", "https", "where", "timeout")
         if timeout is not None and not timeout.isdecimal():
             raise Refused(f"{self}: timeout must be whole seconds, got {timeout!r}")
-        self._timeout = int(timeout or TIMEOUT)
-        self._asked = self.column
+        self._timeout, self._asked = int(timeout or TIMEOUT), self.column
         if address.local:
             self.folder, self.name = address.split()
         elif not address.host or not address.path or "/" in address.path:

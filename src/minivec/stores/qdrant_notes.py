@@ -21,6 +21,7 @@ class Notes:
 
     def _name(self, column: str | None) -> None:
         """Note under this name of the vector from now on."""
+        self._destination = f"{self._collection}/{column}" if column else self._collection
         places = f"{self._collection}/{column or ''}", f"lock:{self._collection}/{column or ''}"
         self._state, self._lock = (str(uuid5(NAMESPACE_URL, place)) for place in places)
 
@@ -64,10 +65,19 @@ class Notes:
             raise Refused(f"{self._store}: migrations have made {', '.join(found)}; name one (column=)")
         return next(iter(found.values()), None)
 
+    def states(self) -> list[tuple[str, Checkpoint]]:
+        """The destinations and states of all migrations of the database."""
+        points: list[Any] = []
+        with self._store.guard():
+            if self._client.collection_exists(MIGRATIONS):
+                points = self._client.scroll(MIGRATIONS, limit=10_000)[0]
+        found = [(p.payload.get("destination", "?"), p.payload["state"]) for p in points if "state" in p.payload]
+        return [(name, Checkpoint.from_json(state, self._store)) for name, state in found]
+
     def note(self, state: Checkpoint) -> None:
         """Note a state."""
         self.make()
-        self._write(self._state, {"state": state.to_json()})
+        self._write(self._state, {"state": state.to_json(), "destination": self._destination})
 
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lock."""

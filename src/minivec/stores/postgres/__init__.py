@@ -4,6 +4,6 @@ Rows are read with a server-side cursor and written with COPY, both binary, so t
 through byte for byte, whatever its types are.
 """
 
-from minivec.stores.postgres.store import PostgresStore
+from minivec.stores.postgres.swapping_back import SwappingStore as PostgresStore
 
 __all__ = ["PostgresStore"]

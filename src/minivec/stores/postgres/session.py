@@ -15,12 +15,12 @@ LOCK_TIMEOUT = "2s"  # longer, and the sessions behind a waiting ALTER TABLE sta
 
 # The texts of keys and payload must not depend on the role or the server. Without row_security=off the server leaves
 # out rows in silence; with it, it refuses.
-READING = """
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SETTLED = """
 SET LOCAL row_security = off; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD';
 SET LOCAL IntervalStyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex';
 SET LOCAL idle_in_transaction_session_timeout = 0
 """
+READING = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;{SETTLED}"
 OID = """
 SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = %s AND
 CASE WHEN %s::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = %s END
@@ -157,7 +157,12 @@ class Session(Store):
             return self._run(query, parameters, **names).fetchall()
 
     def _locking(self, what: str, work: Callable[[], T]) -> T:
-        """``work`` in a transaction of its own, tried again while other sessions hold the locks it needs."""
+        """``work`` in a transaction of its own, tried again while other sessions hold the locks it needs.
+
+        Within another one it is part of that one, which is tried again as a whole.
+        """
+        if self._connection.info.transaction_status:
+            return work()
         busy = (self._errors.LockNotAvailable, self._errors.DeadlockDetected)
         for _ in range(ATTEMPTS):
             try:

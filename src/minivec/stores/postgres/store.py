@@ -48,10 +48,11 @@ class PostgresStore(Rehearsal):
         place = "coalesce(%s, current_schema()) || '.' || %s"
         with self.guard():
             self._lock = self._connect(autocommit=False)
-            self._lock.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             query = f"SELECT pg_try_advisory_xact_lock(hashtextextended('minivec ' || {place}, 0))"
             if not self._lock.execute(query, (self.namespace, self.table)).fetchone()[0]:
                 raise StoreError(f"{self}: another migration is writing there")
+            # The last statement: it lets go of the snapshot, for which VACUUM and a concurrent index would wait.
+            self._lock.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
     def close(self) -> None:
         """Let go of the lock and the connection."""

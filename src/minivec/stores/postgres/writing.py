@@ -51,6 +51,7 @@ class Writer(Reader):
             self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
         update = "UPDATE {table} t SET {new} = b.{new} FROM minivec_block b WHERE "
         self._run(f"{update}{same} AND t.xmin = b.minivec_version", **names)
+        self._run("DROP TABLE pg_temp.minivec_block")  # a transaction may have several blocks
 
     @cached_property
     def _indexed(self) -> bool:
@@ -71,6 +72,7 @@ class Writer(Reader):
             "ON CONFLICT ({keys}) DO UPDATE SET {sets}",
             sets=self._sql.SQL(", ").join(sets), **names,
         )  # fmt: skip
+        self._run("DROP TABLE pg_temp.minivec_block")
 
     def _load(self, table: Any, columns: list[str], block: Block, vectors: list[bytes | None]) -> None:
         query = self._compose(

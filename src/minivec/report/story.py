@@ -1,0 +1,59 @@
+"""The page that tells a migration from its source to the way back."""
+
+from pathlib import Path
+from typing import Any
+
+from minivec import history as fit
+from minivec import spaces
+from minivec.extras import missing
+from minivec.files import check_output, replacing
+from minivec.map import LinearMap
+
+
+def save(
+    path: str | Path,
+    store: str,
+    migrations: list[dict[str, Any]],
+    *,
+    bridge: LinearMap | None = None,
+    probe: dict[str, Any] | None = None,
+) -> None:
+    """Write the story of a store's migrations as one HTML file, whole or not at all.
+
+    - ``migrations``: what ``minivec.moving.status`` says, as dicts
+    - ``bridge``: the map, for its verdict and the names of the spaces
+    - ``probe``: what ``minivec probe --json`` printed
+
+    ImportError without the packages of ``minivec[report]``.
+    """
+    check_output(path, (".html",))
+    try:
+        from jinja2 import Environment, PackageLoader
+    except ImportError as error:
+        raise missing(f"reports need Jinja2 ({error})", "report") from error
+    page = Environment(loader=PackageLoader("minivec.report", "templates"), autoescape=True, trim_blocks=True)
+    html = page.get_template("story.html").render(
+        store=store,
+        migrations=migrations,
+        own=[m for m in migrations if bridge is not None and m["aligner"] == bridge.fingerprint],
+        bridge=bridge,
+        headline=fit.headline(bridge.history) if bridge is not None and "verdict" in bridge.history else None,
+        way=None if bridge is None else spaces.described(bridge.history, bridge.shape),
+        probe=None if probe is None else flat(probe),
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(html.encode("utf-8", "replace"))
+
+
+def flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """The values of nested dicts as (name, text), numbers rounded; long lists by their length."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{before}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            rows += flat(value, f"{name}: ")
+        elif isinstance(value, list) and len(value) > 4:
+            rows.append((name, f"{len(value):,} values"))
+        else:
+            rows.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return rows

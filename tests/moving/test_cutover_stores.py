@@ -1,0 +1,171 @@
+"""Every store that can: the new vectors under the old name, and back."""
+
+import numpy as np
+import pytest
+
+import databases
+from databases import MAKERS, both_ways
+from minivec.migrate import migrate
+from minivec.moving.cutover import cutover, rollback
+
+pytestmark = pytest.mark.databases
+
+X = databases.vectors(50)
+ADAPTER = both_ways()
+
+
+class Alias:
+    """Qdrant with an alias that the application uses."""
+
+    def __init__(self, root):
+        self.base = MAKERS["qdrant"](root)
+        self.client = self.base.client
+
+    def fill(self, name, X):
+        from qdrant_client import models
+
+        self.base.fill(f"{name}_1", X)
+        alias = models.CreateAlias(collection_name=f"{name}_1", alias_name=name)
+        self.client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+
+    def url(self, name):
+        return self.base.url(name) + "?column=v"
+
+    def read(self, name):
+        return self.base.read(name)
+
+
+KINDS = {**{kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}, "qdrant": Alias}  # not PostgreSQL
+
+
+@pytest.fixture(params=KINDS)
+def docs(tmp_path, request):
+    """A database with a table "docs", and the map's migration of it into "docs_new"."""
+    database = KINDS[request.param](tmp_path)
+    database.kind = request.param
+    database.fill("docs", X)
+    migrate(database.url("docs"), database.url("docs_new"), ADAPTER)
+    return database
+
+
+def test_the_application_finds_the_new_vectors_and_then_the_old_ones_again(docs):
+    before = docs.read("docs")
+    old, new = docs.url("docs"), docs.url("docs_new")
+    assert cutover(old, new, ADAPTER, dry_run=True).steps
+    assert docs.read("docs").keys() == before.keys() and len(docs.read("docs")[3][1]) == 6
+    done = cutover(old, new, ADAPTER)
+    assert done.verified == 50
+    databases.same(docs.read("docs"), databases.expected(X, ADAPTER))
+    assert cutover(old, new, ADAPTER).already
+    assert rollback(old, dry_run=True).later == 0
+    assert rollback(old).later == 0
+    databases.same(docs.read("docs"), before)
+    assert rollback(old).later == 0  # again: nothing is left to do
+    databases.same(docs.read("docs"), before)
+    cutover(old, new, ADAPTER)
+    databases.same(docs.read("docs"), databases.expected(X, ADAPTER))
+
+
+def write(docs, key):
+    """The application deletes row ``key`` and writes row 1000 under the name, by the new model."""
+    vector = ADAPTER(X[:1])[0]
+    if docs.kind == "qdrant":
+        from qdrant_client import models
+
+        docs.client.delete("docs", [key], wait=True)
+        point = models.PointStruct(
+            id=1000, vector={"v": vector.tolist(), "other": [0.6, 0.8]}, payload={"text": "late"}
+        )
+        docs.client.upsert("docs", [point])
+    elif docs.kind == "chroma":
+        collection = docs.client.get_collection("docs", embedding_function=None)
+        collection.delete([str(key)])
+        collection.add(["1000"], embeddings=[vector.tolist()], documents=["late"], metadatas=[{"n": 1000}])
+    elif docs.kind == "lance":
+        docs.db.open_table("docs").delete(f"id = {key}")
+    else:
+        import pyarrow.parquet
+
+        rows = databases.table(ADAPTER(X[:1]))
+        pyarrow.parquet.write_table(rows, docs.root / "docs" / "part-000000000099.parquet")
+
+
+def test_rows_written_after_the_cut_over_are_not_lost_in_silence(docs):
+    old, new = docs.url("docs"), docs.url("docs_new")
+    before = docs.read("docs")
+    cutover(old, new, ADAPTER)
+    write(docs, 3)
+    with pytest.raises(ValueError, match="rows.*since the cut-over.*--leave"):
+        rollback(old)
+    assert len(docs.read("docs")[4][1]) == 8
+    if docs.kind in ("parquet", "lance"):
+        assert rollback(old, leave=True).later >= 1
+        databases.same(docs.read("docs"), before)
+        assert 3 not in docs.read("docs_new") or docs.kind == "parquet"
+        return
+    done = rollback(old, ADAPTER)
+    assert (done.later, done.carried) == (2, 2)
+    after = docs.read("docs")
+    late = after.pop(1000)
+    assert late[0] == "late" and np.dot(late[1], X[0]) > 0.95
+    databases.same(after, {key: row for key, row in before.items() if key != 3})
+
+
+def test_a_collection_s_own_name_is_refused_with_what_to_do(tmp_path):
+    database = MAKERS["qdrant"](tmp_path)
+    database.fill("docs", X)
+    old, new = database.url("docs?column=v"), database.url("docs_new")
+    migrate(old, new, ADAPTER)
+    with pytest.raises(ValueError, match="own name.*make an alias"):
+        cutover(old, new, ADAPTER)
+
+
+def test_a_file_takes_the_name_in_one_step_with_the_old_one_beside(tmp_path):
+    np.save(tmp_path / "docs.npy", X)
+    old, new = tmp_path / "docs.npy", tmp_path / "docs_new.npy"
+    migrate(old, new, ADAPTER)
+    cutover(old, new, ADAPTER)
+    assert np.load(old).shape == (50, 8) and np.load(tmp_path / "docs_minivec_old.npy").shape == (50, 6)
+    rollback(old)
+    assert (np.load(old) == X).all() and np.load(new).shape == (50, 8)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkeypatch):
+    """Each rename in turn is the last one that a process makes."""
+    if docs.kind == "qdrant":
+        pytest.skip("one step")
+    old, new, before = docs.url("docs"), docs.url("docs_new"), docs.read("docs")
+    if back:
+        cutover(old, new, ADAPTER)
+
+    def command():
+        return rollback(old) if back else cutover(old, new, ADAPTER)
+
+    class Killed(BaseException):
+        pass
+
+    with monkeypatch.context() as patch:
+        if docs.kind == "chroma":
+            from minivec.stores.chroma_renaming import Renamed
+
+            rename, left = Renamed._rename, [1]
+
+            def once(self, *names):
+                if not left:
+                    raise Killed
+                left.pop()
+                rename(self, *names)
+
+            patch.setattr(Renamed, "_rename", once)
+        else:
+            from pathlib import Path
+
+            def replace(self, target, replace=Path.replace):
+                raise Killed
+
+            patch.setattr(Path, "replace", replace)
+        with pytest.raises(Killed):
+            command()
+    command()
+    databases.same(docs.read("docs"), before if back else databases.expected(X, ADAPTER))

@@ -1,0 +1,166 @@
+"""Vectors of another space are recognised, and those of the right one are not refused."""
+
+import numpy as np
+import pytest
+
+from minivec.datasets import load_sample
+from minivec.frame import unit
+from minivec.signature import Signature, Signatures, number_of_directions, recognise
+
+SIZES = (3, 10, 30, 100, 1000)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return load_sample()
+
+
+@pytest.fixture(scope="module")
+def spaces(sample):
+    """E5 and USE in 384 dimensions: fitted rows, and rows to judge."""
+    rng = np.random.default_rng(0)
+    cut = np.linalg.qr(rng.standard_normal((512, 384)))[0].astype(np.float32)
+    return {
+        "e5": (sample.source, sample.test_source),
+        "use": (sample.target @ cut, sample.test_target @ cut),
+    }
+
+
+@pytest.fixture(scope="module")
+def signatures(spaces):
+    return {name: Signature.of(fit) for name, (fit, _) in spaces.items()}
+
+
+@pytest.mark.parametrize("own, other", [("e5", "use"), ("use", "e5")])
+@pytest.mark.parametrize("size", SIZES)
+def test_batches_of_the_right_space_pass(spaces, signatures, own, other, size):
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        rows = spaces[own][1][rng.choice(2000, size, replace=False)]
+        assert recognise(rows, signatures[own], signatures[other]).space == "own"
+
+
+@pytest.mark.parametrize("own, other", [("e5", "use"), ("use", "e5")])
+@pytest.mark.parametrize("size", SIZES)
+def test_vectors_of_the_target_space_are_named(spaces, signatures, own, other, size):
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        rows = spaces[other][1][rng.choice(2000, size, replace=False)]
+        verdict = recognise(rows, signatures[own], signatures[other])
+        assert verdict.space == "other"
+        assert verdict.wrong
+        assert "--inverse" in verdict.cause
+
+
+@pytest.mark.parametrize("own", ["e5", "use"])
+@pytest.mark.parametrize("change", ["turned", "shuffled coordinates", "noise"])
+def test_vectors_of_neither_space_are_foreign(spaces, signatures, own, change):
+    rng = np.random.default_rng(1)
+    rows = spaces[own][1]
+    if change == "turned":
+        rows = rows @ np.linalg.qr(rng.standard_normal((384, 384)))[0].astype(np.float32)
+    elif change == "shuffled coordinates":
+        rows = rows[:, rng.permutation(384)]
+    else:
+        rows = rng.standard_normal((1000, 384))
+    for size in (30, 100, 1000):
+        verdict = recognise(rows[:size], signatures[own], None)
+        assert verdict.space == "foreign"
+        assert "another model" in verdict.cause
+
+
+def test_one_foreign_row_is_too_few_to_refuse(spaces, signatures):
+    foreign = np.random.default_rng(0).standard_normal((50, 384))
+    spaces_found = {recognise(row[None], signatures["e5"], None).space for row in foreign}
+    assert "own" not in spaces_found
+    assert "unknown" in spaces_found
+
+
+def test_repeated_rows_count_once(spaces, signatures):
+    """A thousand times one odd row tells as much as the row itself."""
+    levels = signatures["use"].levels(unit(spaces["use"][1]))
+    odd = spaces["use"][1][[levels.argmin()]]
+    once, often = (recognise(np.repeat(odd, n, axis=0), signatures["use"], None) for n in (1, 1000))
+    assert once.space == often.space != "foreign"
+    assert often.rows == 1
+
+
+@pytest.mark.parametrize("scale", [1e-6, 7.0, 1e6])
+def test_lengths_change_no_verdict(spaces, signatures, scale):
+    fit, rows = spaces["e5"]
+    lengths = scale * np.random.default_rng(0).lognormal(0, 1, (len(rows), 1))
+    verdict = recognise(rows * lengths, signatures["e5"], signatures["use"])
+    assert verdict.space == "own"
+    assert "lengths" in verdict.note
+    stretched = Signature.of(fit * np.random.default_rng(1).lognormal(0, 1, (len(fit), 1)))
+    assert recognise(rows, stretched, signatures["use"]).space == "own"
+    assert "lengths" in recognise(rows, stretched, None).note
+    assert recognise(rows, signatures["e5"], None).note == ""
+
+
+def test_rows_that_are_not_finite_or_zero_are_left_out(spaces, signatures):
+    rows = spaces["e5"][1][:100].copy()
+    rows[:40] = 0
+    rows[40] = np.nan
+    rows[41] = np.inf
+    assert recognise(rows, signatures["e5"], None).space == "own"
+    assert recognise(rows[:42], signatures["e5"], None).space == "unknown"
+
+
+@pytest.mark.parametrize("width", [2, 8, 64, 384])
+def test_a_space_without_leading_directions_is_unknown(width):
+    """Gaussian rows spread evenly: nothing tells them from others, so nothing is refused."""
+    rng = np.random.default_rng(0)
+    signature = Signature.of(rng.standard_normal((2000, width)).astype(np.float32))
+    assert recognise(rng.standard_normal((500, width)), signature, signature).space == "unknown"
+
+
+def test_no_signature_is_unknown(spaces):
+    assert recognise(spaces["e5"][1], None, None).space == "unknown"
+
+
+def test_a_target_of_another_width_does_not_count(sample):
+    own, other = Signature.of(sample.source), Signature.of(sample.target)
+    assert recognise(sample.test_source, own, other).space == "own"
+
+
+def test_few_rows_make_a_signature(spaces, signatures):
+    signature = Signature.of(spaces["e5"][0][:300])
+    assert recognise(spaces["e5"][1], signature, None).space == "own"
+    assert recognise(spaces["use"][1], signature, None).space == "foreign"
+
+
+def test_a_signature_is_small_and_the_same_each_time(spaces):
+    rows = spaces["e5"][0]
+    first, second = Signature.of(rows).arrays(), Signature.of(rows).arrays()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    for width in (384, 768, 1536, 3072):
+        assert 4 * width * (number_of_directions(width) + 1) < 250_000
+
+
+def test_a_signature_comes_back_from_its_arrays(signatures):
+    both = Signatures(signatures["e5"], signatures["use"])
+    back = Signatures.from_arrays(both.arrays(), (384, 384))
+    for name, array in both.arrays().items():
+        assert np.array_equal(array, back.arrays()[name])
+    assert both.swapped().source is both.target
+    assert Signatures.from_arrays({"W": np.eye(2)}, (384, 384)) is None
+
+
+@pytest.mark.parametrize(
+    "name, value, told",
+    [
+        ("source_signature_mean", None, "no 'mean'"),
+        ("source_signature_mean", np.zeros(383), "'mean' must be finite, of shape (384,)"),
+        ("target_signature_directions", np.zeros((65, 384)), "'directions' must be finite, of shape (64, 384)"),
+        ("target_signature_shares", np.full(5, np.nan), "'shares' must be finite"),
+    ],
+)
+def test_damaged_arrays_are_named(signatures, name, value, told):
+    arrays = Signatures(signatures["e5"], signatures["use"]).arrays()
+    arrays[name] = value
+    if value is None:
+        del arrays[name]
+    with pytest.raises(ValueError) as raised:
+        Signatures.from_arrays(arrays, (384, 384))
+    assert told in str(raised.value)
