@@ -41,8 +41,7 @@ def migrate(
 
     Both are stores, URLs or paths (``open_store``). ``aligner`` is an aligned model or a ``LinearMap`` from the
     source's space. The destination is a new column, table, collection or file. The same call goes on with a run that
-    was killed, at any point, or that failed. It also catches up with rows that have come, changed or gone since,
-    where the source can tell.
+    was killed or failed, and catches up with rows that have come, changed or gone since, where the source can tell.
 
     - ``batch`` rows are read, mapped and committed together
     - ``workers`` threads map while the databases work; memory holds ``workers + 2`` batches
@@ -50,8 +49,8 @@ def migrate(
     - ``verify``: compare the counts and so many random rows afterwards, or "all"
     - ``min_confidence``: from 0 to 1, accept the aligner from this confidence on, whatever its verdict
     - ``allow_changes``: go on although a source that cannot tell what has changed has another number of rows
-    - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them
-    - ``skip_bad_rows``: the same for rows with NaN or infinity and rows of one repeated value
+    - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them;
+      ``skip_bad_rows``: so are rows with NaN or infinity and rows of one repeated value
     - ``any_vectors``: go on with rows that look like vectors of another space than the aligner leads from
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
@@ -61,9 +60,8 @@ def migrate(
     - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
 
     Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
-    where the first rows look like vectors of another space, where the aligner is not reliable, or where the destination
-    was begun with another source or aligner. Later rows of another space end the run with a ValueError. Raises
-    StoreError (an OSError) where a database refuses or goes away.
+    the first rows look like vectors of another space, the aligner is not reliable, or the destination was begun with
+    another source or aligner; later, for rows of another space. StoreError (an OSError) where a database refuses.
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)

@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -145,11 +146,7 @@ def migrate(
             progress=show,
             tell=told,
         )
-    for note in result.notes:
-        told(note)
-    if result.skipped:
-        keys = ", ".join(map(str, result.skipped_keys)) + (", ..." if result.skipped > len(result.skipped_keys) else "")
-        told(f"{result.skipped:,} rows have no vector that can be mapped: {keys}")
+    told.rest(result)
     if as_json:
         print_facts(asdict(result), as_json)
     else:
@@ -187,8 +184,9 @@ def _following(interval: float) -> "Following":
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
         follow.stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    if threading.current_thread() is threading.main_thread():  # Python takes signals nowhere else
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
     return follow
 
 
@@ -199,6 +197,15 @@ class _Told(list[str]):
         if note not in self:
             self.append(note)
             print(f"minivec: note: {note}", file=sys.stderr, flush=True)
+
+    def rest(self, result: "Migration") -> None:
+        """What is known when all rows are written: the notes, and the rows without a vector."""
+        for note in result.notes:
+            self(note)
+        if result.skipped:
+            more = ", ..." if result.skipped > len(result.skipped_keys) else ""
+            keys = ", ".join(map(str, result.skipped_keys)) + more
+            self(f"{result.skipped:,} rows have no vector that can be mapped: {keys}")
 
 
 def _print_migration(result: "Migration", way: str, which: str) -> None:

@@ -66,7 +66,7 @@ def doctor(store: Any, aligner: Any = None, rows: int = ROWS, seed: int = 0) -> 
         opened.skip_nulls = True
         width, count = opened.schema().width, opened.count()
         keys, X, missing = _drawn(opened, rows, whole_number("seed", seed, 0))
-        return _seen(str(opened), count, width, keys, X, missing, bridge)
+        return _seen(str(opened), count=count, width=width, keys=keys, X=X, missing=missing, bridge=bridge)
 
 
 def _drawn(store: Store, rows: int, seed: int) -> tuple[Sequence[Any], np.ndarray, np.ndarray]:
@@ -88,6 +88,7 @@ def _drawn(store: Store, rows: int, seed: int) -> tuple[Sequence[Any], np.ndarra
 
 def _seen(
     name: str,
+    *,
     count: int,
     width: int,
     keys: Sequence[Any],
