@@ -12,6 +12,7 @@ from minivec.moving.probe.decision import decide
 from minivec.moving.probe.estimate import Bootstrap, Estimate
 from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY, ndcg, reciprocal_rank
 from minivec.record import Record
+from minivec.signature import WrongVectorsWarning
 from probed import DOCUMENTS, Model
 
 
@@ -289,7 +290,8 @@ def test_vectors_of_another_model_are_refused(tmp_path):
     np.save(path, np.roll(old[600:1_000], 1, axis=1))
     with pytest.raises(ValueError, match="any_vectors"):
         probe(path, bridge, k=5)
-    assert probe(path, bridge, k=5, any_vectors=True).blind
+    with pytest.warns(WrongVectorsWarning):
+        assert probe(path, bridge, k=5, any_vectors=True).blind
 
 
 def test_a_column_without_texts_is_refused(table, spaces, model):
