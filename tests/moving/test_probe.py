@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 import probed
+from minivec.datasets import load_sample
+from minivec.fitting import fit_paired
 from minivec.map import LinearMap
 from minivec.moving.probe import probe
 from minivec.moving.probe.decision import decide
 from minivec.moving.probe.estimate import Bootstrap, Estimate
 from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY, ndcg, reciprocal_rank
+from minivec.record import Record
+from minivec.signature import WrongVectorsWarning
 from probed import DOCUMENTS, Model
 
 
@@ -195,9 +199,6 @@ def test_vectors_of_some_rows_are_matched_by_their_keys(old, spaces):
 
 
 def test_a_map_fitted_on_the_very_rows_is_refused(spaces, tmp_path):
-    from minivec.fitting import fit_paired
-    from minivec.record import Record
-
     path = tmp_path / "old.npy"
     np.save(path, spaces.old)
     bridge = fit_paired(spaces.old, spaces.new, "orthogonal", 0, Record(), versions={}, spaces={})
@@ -279,6 +280,18 @@ def test_a_store_of_another_width_is_refused(spaces, tmp_path):
     np.save(path, np.eye(40, 30, dtype=np.float32))
     with pytest.raises(ValueError, match="rows of 30 dimensions, and the map is from 24"):
         probe(path, spaces.bridge, new_documents=np.eye(40, 24, dtype=np.float32))
+
+
+def test_vectors_of_another_model_are_refused(tmp_path):
+    """Real ones: those of a made-up space of few dimensions look alike."""
+    sample, path = load_sample(), tmp_path / "other.npy"
+    old, new = sample.test_source, sample.test_target
+    bridge = fit_paired(old[:600], new[:600], "orthogonal", 0, Record(), versions={}, spaces={})
+    np.save(path, np.roll(old[600:1_000], 1, axis=1))
+    with pytest.raises(ValueError, match="any_vectors"):
+        probe(path, bridge, k=5)
+    with pytest.warns(WrongVectorsWarning):
+        assert probe(path, bridge, k=5, any_vectors=True).blind
 
 
 def test_a_column_without_texts_is_refused(table, spaces, model):

@@ -550,6 +550,11 @@ class QdrantServer(Qdrant):
         self.client = qdrant_client.QdrantClient(url=f"http://{address}", check_compatibility=False)
         self.address = f"qdrant://{address}"
 
+    def client_classes(self):
+        from qdrant_client.qdrant_remote import QdrantRemote
+
+        return [QdrantRemote]  # the server of the tests runs on the other classes
+
     def url(self, name):
         return f"{self.address}/{name}"
 

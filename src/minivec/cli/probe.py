@@ -8,6 +8,7 @@ import typer
 
 from minivec.cli.common import (
     Aligner,
+    AnyVectors,
     AsJson,
     From,
     Inverse,
@@ -93,6 +94,7 @@ def probe(
     k: K = 10,
     rerank: Rerank = 200,
     min_retention: MinRetention = None,
+    any_vectors: AnyVectors = False,
     report: ReportFile = None,
     as_json: AsJson = False,
     seed: Seed = 0,
@@ -123,6 +125,7 @@ def probe(
             k=k,
             rerank=rerank,
             min_retention=0.9 if min_retention is None else min_retention,
+            any_vectors=any_vectors,
             seed=seed,
         )
     _finish(result, report, as_json, min_retention)

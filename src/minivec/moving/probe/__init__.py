@@ -45,6 +45,7 @@ def probe(
     k: int = 10,
     rerank: int = 200,
     min_retention: float = 0.9,
+    any_vectors: bool = False,
     seed: int = 0,
 ) -> Probe:
     """Measure what a map would lose of the search in a store. Nothing is written.
@@ -65,10 +66,11 @@ def probe(
     keys of rows that the map was fitted on as known pairs: they are never scored. ``k`` is the length of the lists,
     ``rerank`` how many results of adapt are ranked again, ``min_retention`` (0 to 1) what the decision asks for.
 
+    Old vectors that look like those of another space than the map leads from are refused, unless ``any_vectors``.
     Without vectors of the new model the result has what is still known, as ``blind``. Raises ValueError or TypeError
     that names the argument; what can be checked without embedding is checked first.
     """
-    options = Options(sample=sample, pool=pool, k=k, rerank=rerank, min_retention=min_retention, seed=seed)
+    options = Options(sample, pool, k, rerank, min_retention, any_vectors, seed)
     named = queries if queries is None or isinstance(queries, Mapping) else _numbered(queries)
     given = Given(embedder, text, old_embedder, named, new_documents, new_keys, new_queries, old_queries, relevance)
     with open_store(store) as opened:

@@ -9,8 +9,8 @@ import numpy as np
 from minivec.moving.embed import LONGEST
 from minivec.moving.texts import unsendable, values
 from minivec.stores import Store
+from minivec.stores.blocks import kept, without_vector
 from minivec.validation import as_rows
-from minivec.verify import kept, without_vector
 
 Embed = Callable[..., np.ndarray]  # an Embedder: texts, kind -> (n, width)
 Relevance = Mapping[str, Mapping[str, float]]  # query's name -> document's key -> gain
@@ -89,7 +89,7 @@ def draw_pool(
     found, vectors, texts = [], [], []
     for start in range(0, len(chosen), store.fetched):
         block = store.fetch([keys[i] for i in chosen[start : start + store.fetched]])
-        block = kept(block, ~without_vector(block))
+        block = kept(block, ~without_vector(block, store))
         if column is not None:
             read = [
                 text if text and unsendable(text, LONGEST) is None else None for text in values(store, block, column)

@@ -14,6 +14,7 @@ from minivec.moving.probe.material import Embed, Material, Pool, Queries, draw_p
 from minivec.moving.probe.measure import consistency, learned, measure, subjects, worse
 from minivec.moving.probe.result import Blind, Decision, Probe
 from minivec.settings import whole_number
+from minivec.signature import refuse_wrong
 from minivec.stores import Store, drawn
 from minivec.validation import as_rows
 
@@ -27,6 +28,7 @@ class Options:
     k: int
     rerank: int
     min_retention: float
+    any_vectors: bool
     seed: int
 
     def __post_init__(self) -> None:
@@ -108,7 +110,7 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
     if width != bridge.shape[0]:
         turned = "; its inverse maps from that width" if width == bridge.shape[1] else ""
         raise ValueError(f"{store}: rows of {width} dimensions, and the map is from {bridge.shape[0]}{turned}")
-    store.skip_nulls = True
+    store.skip_nulls = store.skip_bad_rows = True
     rows = store.count()
     new = None if given.new_documents is None else as_rows(given.new_documents, "new_documents", bridge.shape[1])
     count = rows if given.new_keys is None else len(given.new_keys)
@@ -130,6 +132,8 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
     if len(pool.keys) <= options.k:
         raise ValueError(f"{store}: {len(pool.keys)} rows can be scored, and k={options.k} needs more than that")
     notes = _held_out(bridge, pool, fitted, guessed)
+    if not options.any_vectors:
+        refuse_wrong(pool.old, bridge.signatures, store)
     if given.blind:
         return _blind(str(store), rows, pool, bridge, notes, options)
     asked = given.asked(bridge)
