@@ -1,11 +1,16 @@
 """Vectors of another space are recognised, and those of the right one are not refused."""
 
+import pickle
+
+import keras
 import numpy as np
 import pytest
 
+from minivec import LinearMap, MiniVec2VecAligner, load, open_map
 from minivec.datasets import load_sample
 from minivec.frame import unit
-from minivec.signature import Signature, Signatures, number_of_directions, recognise
+from minivec.persistence import write_tensors
+from minivec.signature import Signature, Signatures, WrongVectorsWarning, number_of_directions, recognise
 
 SIZES = (3, 10, 30, 100, 1000)
 
@@ -164,3 +169,95 @@ def test_damaged_arrays_are_named(signatures, name, value, told):
     with pytest.raises(ValueError) as raised:
         Signatures.from_arrays(arrays, (384, 384))
     assert told in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def aligner(sample, spaces):
+    """A model of true pairs, from E5 to USE in 384 dimensions."""
+    return MiniVec2VecAligner.from_pairs(sample.test_source, spaces["use"][1])
+
+
+def copies(aligner, folder):
+    """The map, and what comes back of it from each kind of file."""
+    aligner.save(folder / "a.keras")
+    aligner.export(folder / "a.safetensors")
+    aligner.save_pretrained(folder / "a")
+    yield "map", aligner.map
+    yield "pickle", pickle.loads(pickle.dumps(aligner.map))
+    yield "lengths", aligner.map.of_lengths("target")
+    for name in ("a.keras", "a.safetensors", "a"):
+        yield name, open_map(folder / name)
+    yield "load", load(folder / "a.keras").map
+    yield "keras", keras.saving.load_model(folder / "a.keras").map
+    yield "inverse", open_map(folder / "a.keras", inverse=True).inverse()
+
+
+def test_signatures_are_saved_with_a_map(aligner, tmp_path):
+    expected = aligner.map.signatures.arrays()
+    for name, bridge in copies(aligner, tmp_path):
+        assert bridge.signatures is not None, name
+        for key, array in bridge.signatures.arrays().items():
+            assert np.array_equal(array, expected[key]), (name, key)
+        if name != "lengths":
+            assert bridge.fingerprint == aligner.map.fingerprint, name
+    assert np.array_equal(aligner.map.inverse().signatures.source.mean, expected["target_signature_mean"])
+
+
+def test_a_map_without_signatures_warns_of_nothing(aligner, spaces, tmp_path):
+    bare = LinearMap(aligner.map.weights, aligner.map.history)
+    assert bare.fingerprint == aligner.map.fingerprint
+    bare(spaces["use"][1])
+    bare.save(tmp_path / "bare.safetensors")
+    assert open_map(tmp_path / "bare.safetensors").signatures is None
+    assert bare.inverse().signatures is None
+
+
+def test_a_damaged_signature_is_an_error_that_names_the_file(aligner, tmp_path):
+    bridge, path = aligner.map, tmp_path / "damaged.safetensors"
+    arrays = bridge.signatures.arrays()
+    arrays["source_signature_mean"] = np.zeros(7, np.float32)
+    write_tensors(path, {**bridge.weights, **arrays}, bridge.history)
+    with pytest.raises(ValueError, match=r"damaged\.safetensors.*'mean' must be finite, of shape \(384,\)"):
+        open_map(path)
+
+
+@pytest.mark.parametrize("kind", ["map", "keras"])
+def test_a_call_warns_once_of_the_target_spaces_vectors(aligner, spaces, kind):
+    mapped = aligner.map if kind == "map" else MiniVec2VecAligner.from_map(aligner.map)
+    with pytest.warns(WrongVectorsWarning, match="target space.*inverse") as seen:
+        mapped(spaces["use"][1][:100])
+    assert [warning.filename for warning in seen] == [__file__]
+    mapped(spaces["use"][1])
+
+
+@pytest.mark.parametrize("kind", ["map", "keras"])
+def test_a_call_with_the_right_vectors_is_silent(aligner, spaces, kind):
+    mapped = aligner.map if kind == "map" else MiniVec2VecAligner.from_map(aligner.map)
+    mapped(spaces["e5"][0][:100])
+    assert mapped._watch is None
+
+
+def test_single_wrong_rows_are_warned_of_after_a_few(aligner, spaces):
+    bridge = aligner.map
+    with pytest.warns(WrongVectorsWarning):
+        for row in spaces["use"][1][:16]:
+            bridge(row)
+
+
+def test_apply_does_not_look(aligner, spaces):
+    bridge = aligner.map
+    rows = spaces["use"][1][:100]
+    mapped = bridge.apply(rows)
+    with pytest.warns(WrongVectorsWarning):
+        assert np.array_equal(mapped, bridge(rows))
+
+
+def test_rows_that_are_mapped_already_look_like_the_target(aligner, spaces):
+    bridge = aligner.map
+    assert recognise(bridge(spaces["e5"][0][:1000]), *bridge.signatures).space == "other"
+
+
+def test_weights_of_another_model_come_without_its_signatures(aligner):
+    model = MiniVec2VecAligner.from_map(aligner.map)
+    model.set_weights(aligner.get_weights())
+    assert model.map.signatures is None

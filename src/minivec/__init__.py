@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from minivec.aligner import MiniVec2VecAligner, NotAlignedError, load
     from minivec.map import LinearMap, open_map
     from minivec.metrics import evaluate_alignment
+    from minivec.signature import WrongVectorsWarning
 
 __all__ = [
     "AlignmentWarning",
     "LinearMap",
     "MiniVec2VecAligner",
     "NotAlignedError",
+    "WrongVectorsWarning",
     "__version__",
     "evaluate_alignment",
     "load",
@@ -33,6 +35,7 @@ _MODULES = {
     "LinearMap": "map",
     "MiniVec2VecAligner": "aligner",
     "NotAlignedError": "aligner",
+    "WrongVectorsWarning": "signature",
     "evaluate_alignment": "metrics",
     "load": "aligner",
     "open_map": "map",

@@ -136,6 +136,13 @@ def test_the_aligner_tells_what_the_vectors_are(spaces, bridge, tmp_path, which,
     assert checkup.healthy == (space == "own")
 
 
+def test_other_lengths_than_the_fits_are_a_note(spaces, bridge, tmp_path):
+    np.save(tmp_path / "vectors.npy", 7 * spaces["e5"][:1_000])
+    checkup = doctor(tmp_path / "vectors.npy", bridge)
+    assert checkup.healthy
+    assert "lengths 7 to 7, those of the fit 1 to 1" in checkup.notes[0]
+
+
 def test_another_width_than_the_aligners_is_a_problem(spaces, bridge, tmp_path):
     np.save(tmp_path / "vectors.npy", spaces["e5"][:500, :300])
     assert "300 dimensions where the aligner takes 384" in doctor(tmp_path / "vectors.npy", bridge).problems

@@ -173,7 +173,7 @@ class _Back:
         rows = [places[old.keys[i]] for i in there]
         if rows:
             X = new.vectors[rows]
-            cosine = np.einsum("ij,ij->i", self._bridge(old.vectors[there]), X) / np.maximum(
+            cosine = np.einsum("ij,ij->i", self._bridge.apply(old.vectors[there]), X) / np.maximum(
                 np.linalg.norm(X, axis=1), 1e-12
             )
             for i, row in zip(np.asarray(there)[cosine >= SAME], np.asarray(rows)[cosine >= SAME], strict=True):

@@ -107,7 +107,9 @@ def _seen(
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     second = second_model(vectors) if len(vectors) else None
     found = good[:0] if second is None else good[second]
-    fits = bridge is None or bridge.shape[0] == width
+    verdict = None
+    if bridge is not None and bridge.signatures is not None and bridge.shape[0] == width:
+        verdict = recognise(vectors, *bridge.signatures)
     checkup = Checkup(
         store=name,
         rows=count,
@@ -120,10 +122,10 @@ def _seen(
         lengths=tuple(float(q) for q in np.quantile(lengths, LEVELS)) if len(lengths) else (),
         second_model=len(found) / max(len(vectors), 1),
         second_model_keys=tuple(keys[i] for i in found[:NAMED]),
-        space=recognise(vectors, *bridge.signatures).space if bridge and bridge.signatures and fits else None,
+        space=None if verdict is None else verdict.space,
     )
     checkup.problems.extend(_problems(checkup, bridge, [keys[i] for i in np.flatnonzero(broken)[:NAMED]]))
-    checkup.notes.extend(_notes(checkup))
+    checkup.notes.extend(_notes(checkup, "" if verdict is None else verdict.note))
     return checkup
 
 
@@ -151,9 +153,9 @@ def _problems(checkup: Checkup, bridge: LinearMap | None, broken: Sequence[Any])
     return problems
 
 
-def _notes(checkup: Checkup) -> list[str]:
-    """What to know."""
-    notes = []
+def _notes(checkup: Checkup, lengths: str) -> list[str]:
+    """What to know, with what there is to say of ``lengths``."""
+    notes = [f"{lengths}; lengths do not matter to the aligner"] if lengths else []
     if checkup.missing:
         notes.append(f"{checkup.missing:,} rows have no vector; --skip-nulls keeps them so")
     if checkup.constant:
