@@ -16,7 +16,9 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """The blocks of a language that are run: all but those after a comment that says why not."""
+    run = re.sub(r"^<!-- not run: .*? -->\n```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", run, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
