@@ -80,7 +80,7 @@ class Job:
     def run(self, verify: int | str, keep_up: Callable[["Job", Checkpoint], Checkpoint] | None = None) -> Migration:
         """Write every row that is not there yet, catch up, and compare ``verify`` rows, or "all".
 
-        ``keep_up`` goes on with the state when the first catching up is done.
+        ``keep_up`` takes the place of the catching up.
         """
         source, destination = self.source, self.destination
         state = self.begin(self.prepare())
@@ -91,9 +91,7 @@ class Job:
         try:
             state = self.write(state)
             destination.finish()
-            state = self.catch_up(state)
-            if keep_up is not None:
-                state = keep_up(self, state)
+            state = self.catch_up(state) if keep_up is None else keep_up(self, state)
         except OSError as error:
             gone_on = f"{error}; {self.rows:,} of {self.count:,} rows were done, the same command goes on"
             raise (type(error) if isinstance(error, StoreError) else StoreError)(gone_on) from None

@@ -8,7 +8,7 @@ import numpy as np
 
 from minivec.job import Job
 from minivec.map import LinearMap
-from minivec.moving.follow import level
+from minivec.moving.follow import level, step
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Refused, Store, open_store
 from minivec.stores.swapping import SwappedBack
@@ -82,11 +82,11 @@ def cutover(
         if dry_run:
             return CutOver(*names, steps, 0, 0, already=False, dry_run=True)
         if tell is not None:
-            for step in steps:
-                tell(step)
+            for told in steps:
+                tell(told)
         state = job.begin(state)
         destination.finish()
-        level(job, state) if source.remembers and not source.tells_changes else job.catch_up(state)
+        (level if source.remembers and not source.tells_changes else step)(job, state)
         destination.swap_prepare(source)
         last = _Last(job, chosen(source, verify) if verify else [])
         destination.swap(source, last)
@@ -163,11 +163,11 @@ class _Back:
     """The old model's vectors for rows of the new one."""
 
     def __init__(self, bridge: LinearMap):
-        self._bridge, self._inverse = bridge, bridge.inverse().of_lengths("target")
+        self._bridge, self._inverse = bridge, bridge.inverse().of_lengths().of_lengths("target")
 
     def __call__(self, new: Block, old: Block) -> np.ndarray:
         """Vectors (m, width) for the rows of ``new``: those of ``old`` where they still map to it."""
-        vectors = self._inverse(new.vectors)
+        vectors = self._inverse.apply(new.vectors)
         places = {key: i for i, key in enumerate(new.keys)}
         there = [i for i in range(len(old.keys)) if i not in set(old.missing) and old.keys[i] in places]
         rows = [places[old.keys[i]] for i in there]

@@ -44,13 +44,13 @@ class Follow:
         self.following = True
         if job.source.remembers and not job.source.tells_changes:
             state = level(job, state)
-        while not self.stop.is_set():
+        while True:
             before = job.caught_up
             state = step(job, state)
             if self._tell is not None and job.caught_up > before:
                 self._tell(job.caught_up - before)
-            self.stop.wait(self.interval)
-        return state
+            if self.stop.wait(self.interval):
+                return state
 
 
 def step(job: Job, state: Checkpoint) -> Checkpoint:

@@ -15,7 +15,7 @@ import numpy as np
 from minivec.stores.base import MIGRATIONS, Address, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma_folder import copied, outdated
-from minivec.stores.chroma_renaming import Renamed
+from minivec.stores.chroma_renaming import Renamed, states_in
 from minivec.stores.chroma_settings import function_of, settings_like
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
@@ -216,8 +216,8 @@ class ChromaStore(Renamed, Store):
         """By the collection's id, which it keeps under another name."""
         notes, place = self._find(MIGRATIONS), str(self._collection.id)
         with self.guard():
-            found = notes.get(where_document={"$contains": place})["documents"] if notes else []
-        made = (Checkpoint.from_json(text, self) for text in found)
+            found = notes.get(where_document={"$contains": place}) if notes else {"ids": [], "documents": []}
+        made = states_in(found, self).values()
         return next((state for state in made if state.own.get("place") == place), None)
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:

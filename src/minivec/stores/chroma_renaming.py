@@ -115,11 +115,7 @@ class Renamed(Swapping):
             found = notes.get()
         kept = dict(zip(found["ids"], found["documents"], strict=True))
         records = [json.loads(text) for name, text in kept.items() if name.startswith("cutover:")]
-        states = {
-            name: Checkpoint.from_json(text, self)
-            for name, text in kept.items()
-            if not name.startswith(("cutover:", "lock:"))
-        }
+        states = states_in(found, self)
         for record in records:  # whose time back is known to the journal alone
             name = record["new"] if record["back"] else record["live"]
             if name in states:
@@ -150,3 +146,12 @@ class Renamed(Swapping):
     def drop(self: Any, keys: Any) -> None:
         """Delete rows."""
         self._delete(keys)
+
+
+def states_in(found: Any, store: Any) -> dict[str, Checkpoint]:
+    """The checkpoints among what the collection of checkpoints has, by destination; journals and locks are none."""
+    return {
+        name: Checkpoint.from_json(text, store)
+        for name, text in zip(found["ids"], found["documents"], strict=True)
+        if not name.startswith(("cutover:", "lock:"))
+    }
