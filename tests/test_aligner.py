@@ -61,6 +61,18 @@ def test_rows_on_a_sphere_come_back_exactly():
     np.testing.assert_allclose(mapped(model, 3 * U), B, atol=2e-2)
 
 
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_the_lengths_of_rows_change_neither_the_fit_nor_its_results(spread):
+    A, B = spaces(16, 24)
+    rng = np.random.default_rng(0)
+    lengths = [np.exp(rng.normal(size=(len(rows), 1)) * spread).astype(np.float32) for rows in (A, B)]
+    lengths[0][::100] *= 100
+    plain, long = MiniVec2VecAligner(16), MiniVec2VecAligner(16)
+    history = plain.align(A, B)
+    np.testing.assert_allclose(long.align(A * lengths[0], B * lengths[1])["final_W"], history["final_W"], atol=1e-5)
+    np.testing.assert_allclose(mapped(long, A), mapped(plain, A), atol=1e-5)
+
+
 @pytest.mark.parametrize(("dA", "dB"), [(16, 16), (16, 24), (24, 16)])
 def test_inverse_maps_b_to_a(dA, dB):
     model, A, B, _ = aligned(dA, dB)
