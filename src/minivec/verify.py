@@ -8,7 +8,7 @@ import numpy as np
 
 from minivec.map import LinearMap
 from minivec.settings import whole_number
-from minivec.stores import Block, Checkpoint, Store, open_store
+from minivec.stores import Block, Checkpoint, Store, drawn, open_store
 from minivec.stores.blocks import kept, without_vector
 
 ROWS = 1_000  # that a verification compares where it does not compare all
@@ -62,8 +62,8 @@ def compare(source: Store, destination: Store, bridge: LinearMap, rows: int | st
 
 def chosen(source: Store, rows: int, seed: int = 0) -> list[Any]:
     """The keys of ``rows`` random rows of the source, in order; of all if there are fewer."""
-    keys, rng = source.keys(), np.random.default_rng(whole_number("seed", seed, 0))
-    return [keys[i] for i in np.sort(rng.choice(len(keys), min(rows, len(keys)), replace=False))]
+    keys = source.keys()
+    return [keys[i] for i in drawn(len(keys), rows, whole_number("seed", seed, 0))]
 
 
 def compare_keys(source: Store, destination: Store, bridge: LinearMap, keys: Sequence[Any]) -> int:

@@ -10,7 +10,7 @@ from minivec.map import LinearMap
 from minivec.moving.mixture import second_model
 from minivec.settings import whole_number
 from minivec.signature import recognise
-from minivec.stores import Store, open_store
+from minivec.stores import Store, drawn, open_store
 from minivec.validation import constant, not_finite
 
 ROWS = 20_000  # that are looked at where no number is given
@@ -72,8 +72,7 @@ def doctor(store: Any, aligner: Any = None, rows: int = ROWS, seed: int = 0) -> 
 def _drawn(store: Store, rows: int, seed: int) -> tuple[Sequence[Any], np.ndarray, np.ndarray]:
     """The keys (m), the vectors (m, d), and which rows (m,) have none, of a uniform sample, in key order."""
     every = store.keys()
-    n = len(every)
-    chosen = np.arange(n) if rows >= n else np.sort(np.random.default_rng(seed).choice(n, rows, replace=False))
+    chosen = drawn(len(every), rows, seed)
     keys: list[Any] = []
     vectors, missing = [np.zeros((0, store.schema().width), np.float32)], [np.zeros(0, bool)]
     for start in range(0, len(chosen), store.fetched):
