@@ -239,6 +239,21 @@ def test_a_run_that_goes_on_says_that_it_cannot_tell_what_has_changed_before(dat
     assert code == 2 and "another vector" in err and "row 10" in err
 
 
+def test_verify_does_not_cry_wolf_over_numbers_that_were_rounded_again(database):
+    """Chroma rounds the last digit of some numbers each time that it stores them."""
+    old = database.client.create_collection("numbers", embedding_function=None)
+    numbers = [-1.6418429525842199e-83, 7.883358121699449e-79, -1.3937346012620341e-247]
+    old.add(["a", "b", "c"], embeddings=X[:3], metadatas=[{"x": number, "n": 1} for number in numbers])
+    words = database.url("numbers"), database.url("new"), ADAPTER
+    assert migrate(*words, verify="all").verified == 3
+    new = database.client.get_collection("new", embedding_function=None)
+    for changed in ({"x": 1.001 * numbers[1]}, {"x": numbers[1], "n": 2}, {"n": True}, {"y": 1}):
+        new.update(["b"], metadatas=[{"x": numbers[1], "n": 1, **changed}])
+        with pytest.raises(ValueError, match="other payload.* row b"):
+            verify(*words, "all")
+        new.update(["b"], metadatas=[{"x": numbers[1], "n": 1, "y": None}])
+
+
 # What a server answers.
 
 

@@ -160,7 +160,7 @@ def test_tables_of_postgresql(examples, tmp_path):
     checked(examples, POSTGRES, work)
 
 
-METADATA = {"any": st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e9, 1e9) | TEXT}
+METADATA = {"any": st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e9, 1e9, allow_subnormal=False) | TEXT}
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
@@ -178,10 +178,14 @@ def test_collections_of_chroma(examples, tmp_path):
         for key, x, document, metadata in zip(ids, vectors, documents, rest, strict=True):
             collection.add([key], [x.tolist()], [metadata] if metadata else None, [document] if document else None)
         migrated(database.url(old), database.url(new), vectors, batch)
-        read = database.client.get_collection(new, embedding_function=None).get()
-        found = dict(zip(read["ids"], zip(read["documents"], read["metadatas"], strict=True), strict=True))
-        wanted = zip(documents, [metadata or None for metadata in rest], strict=True)
-        assert found == dict(zip(ids, wanted, strict=True))
+        copy = database.client.get_collection(new, embedding_function=None).get()
+        assert dict(zip(copy["ids"], copy["documents"], strict=True)) == dict(zip(ids, documents, strict=True))
+        read = dict(zip(copy["ids"], copy["metadatas"], strict=True))
+        for key, metadata in zip(ids, rest, strict=True):
+            for name, value in metadata.items():  # Chroma rounds the last digit of some numbers
+                close = pytest.approx(value, rel=1e-12, abs=0) if isinstance(value, float) else value
+                assert (read[key] or {}).pop(name) == close
+            assert not read[key]
 
     checked(examples, METADATA, work)
 

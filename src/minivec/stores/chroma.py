@@ -16,7 +16,7 @@ from minivec.stores.base import MIGRATIONS, Address, Block, Changes, Schema, Sto
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma_folder import copied, outdated
 from minivec.stores.chroma_renaming import Renamed, states_in
-from minivec.stores.chroma_settings import function_of, settings_like
+from minivec.stores.chroma_settings import alike, function_of, settings_like
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.requests import NUMBER, Patient, Requests, page
@@ -195,6 +195,10 @@ class ChromaStore(Renamed, Store):
             return Block([], np.empty((0, 0), np.float32), [], None)
         vectors = np.array([found[key][0] for key in keys], np.float32)
         return Block(keys, vectors, [found[key][1] for key in keys], keys[-1])
+
+    def alike(self, one: Any, other: Any) -> bool:
+        """Whether two rows are equal but for the last digits of numbers, which Chroma rounds each time it stores."""
+        return alike(one, other)
 
     def checkpoint(self) -> Checkpoint | None:
         """The document about the collection in the collection of checkpoints."""

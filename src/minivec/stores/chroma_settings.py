@@ -1,5 +1,6 @@
 """What a new Chroma collection takes over from the old one. Embedding functions are read as JSON, and never built."""
 
+import math
 from typing import Any
 
 
@@ -26,3 +27,18 @@ def _without_functions(settings: Any) -> Any:
         return settings
     unknown = {"type": "legacy"}
     return {k: unknown if k == "embedding_function" else _without_functions(v) for k, v in settings.items()}
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two rows' (document, metadata, uri) are equal, numbers but for the last digits: Chroma rounds them."""
+    (document, metadata, uri), (its_document, its_metadata, its_uri) = one, other
+    metadata, its_metadata = metadata or {}, its_metadata or {}
+    if (document, uri, metadata.keys()) != (its_document, its_uri, its_metadata.keys()):
+        return False
+    return all(_close(value, its_metadata[name]) for name, value in metadata.items())
+
+
+def _close(value: Any, other: Any) -> bool:
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=1e-12)
+    return type(value) is type(other) and value == other
