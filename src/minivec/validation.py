@@ -119,7 +119,8 @@ def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Each block's first row number and its rows in float32."""
     for start in range(0, len(rows), BLOCK):
         with np.errstate(over="ignore"):
-            yield start, np.asarray(rows[start : start + BLOCK], np.float32)
+            block = np.asarray(rows[start : start + BLOCK], np.float32)
+        yield start, block
 
 
 def _refuse(rows: np.ndarray, name: str, find: Any, what: str) -> None:

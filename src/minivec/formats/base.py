@@ -80,8 +80,9 @@ class Rows(ABC):
             if self.scale is not None:
                 vectors = self.scale.apply(vectors, first)
             first += len(vectors)
-            with np.errstate(over="ignore"):
-                yield np.ascontiguousarray(vectors, np.float32), batch
+            with np.errstate(over="ignore"):  # not around the yield: a generator may be closed in another context
+                vectors = np.ascontiguousarray(vectors, np.float32)
+            yield vectors, batch
 
     def unchecked(self, size: int) -> Iterator[Block]:
         """As ``batches``, with the rows that are no embeddings."""
