@@ -576,7 +576,7 @@ class QdrantVector(QdrantServer):
 
 
 KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")  # one of each kind of store that keeps texts
-SLOW = ("chroma server", "qdrant")  # kinds whose like is among the others, and that take seconds a test
+SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file")  # whose like is among the others
 MAKERS = {
     "parquet": Parquet,
     "parquet file": ParquetFile,
