@@ -56,7 +56,6 @@ class Database:
     """
 
     column = "v"
-    catches = ("update", "delete", "insert")  # changes of the source during a run that its destination follows
     nulls = True  # whether a row may have no vector
     keeps_nulls = True  # whether a destination does
     payload = True  # whether its rows have more than a vector
@@ -92,8 +91,6 @@ def exceptions(*modules):
 
 class File(Database):
     """What is written as a whole: a change of one row writes all others anew."""
-
-    catches = ()
 
     def __init__(self, root):
         self.root = root
@@ -272,7 +269,6 @@ class Words(Parquet):
 
 
 class Lance(Database):
-    catches = ("insert",)
     names = r"[a-zA-Z0-9_.-]+"
 
     def __init__(self, root):

@@ -15,7 +15,7 @@ from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.qdrant_alias import Aliased
 from minivec.stores.qdrant_notes import Notes
-from minivec.stores.qdrant_points import alike, as_points, rows_of
+from minivec.stores.qdrant_points import alike, as_points, rows_of, too_large
 from minivec.stores.requests import Patient, Requests, page
 from minivec.stores.seen import Seen
 
@@ -61,7 +61,7 @@ class QdrantStore(Aliased, Store):
             raise Refused(f"{self}: expected qdrant://HOST:PORT/COLLECTION or qdrant:///FOLDER/COLLECTION")
         else:
             self.name = address.path
-        self._held, self._requests = ExitStack(), Requests(_too_large)
+        self._held, self._requests = ExitStack(), Requests(too_large)
         self._lease: Lease | None = None
         self._schema: Schema | None = None
         self._seen: Seen | None = None
@@ -231,7 +231,7 @@ class QdrantStore(Aliased, Store):
         """Whether the payload is equal, and other vectors are but for rounding: Qdrant makes their length 1 again."""
         return alike(one, other)
 
-    @property
+    @cached_property  # it knows under which name it has found the state
     def _notes(self) -> Notes:
         return Notes(self._client, self, self.name, self._asked)
 
@@ -341,10 +341,6 @@ class QdrantStore(Aliased, Store):
     def close(self) -> None:
         """Let go of the lock, and of the connections to a server."""
         self._held.close()
+        vars(self).pop("_notes", None)
         if not self.address.local and (client := vars(self).pop("_client", None)):
             client.close()
-
-
-def _too_large(error: Exception) -> bool:
-    """Whether a server refuses a request for its size."""
-    return getattr(error, "status_code", None) == 413

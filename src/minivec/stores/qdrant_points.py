@@ -57,3 +57,8 @@ def _close(vector: Any, other: Any) -> bool:
     if not isinstance(vector, list):  # sparse
         return vector.indices == other.indices and np.allclose(vector.values, other.values, atol=1e-5)
     return np.shape(vector) == np.shape(other) and np.allclose(vector, other, atol=1e-5)
+
+
+def too_large(error: Exception) -> bool:
+    """Whether a server refuses a request for its size."""
+    return getattr(error, "status_code", None) == 413
