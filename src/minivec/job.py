@@ -15,7 +15,7 @@ from minivec import spaces
 from minivec.map import LinearMap
 from minivec.signature import ROWS, refuse_wrong
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
-from minivec.stores.blocks import kept, without_vector
+from minivec.stores.blocks import absent, kept, without_vector
 from minivec.verify import check_counts, compare
 
 CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
@@ -117,16 +117,22 @@ class Job:
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
-        for block in islice(source.blocks(ROWS, payload=False), 1):
-            self._check_space(block)
+        if self._recognises:
+            for block in islice(source.blocks(ROWS, payload=False), 1):
+                self._check_space(block)
         if state is not None:
             self._check_same(state)
             source.pin(state.version)
         return state
 
+    @property
+    def _recognises(self) -> bool:
+        """Whether vectors of another space are recognised, and refused."""
+        return not self.any_vectors and self.bridge.signatures is not None
+
     def _check_space(self, block: Block) -> None:
         """Refuse rows that look like vectors of another space than the map leads from."""
-        if not self.any_vectors:
+        if self._recognises:
             where = f"{self.source}: rows {block.keys[0]} to {block.keys[-1]}"
             refuse_wrong(block.vectors, self.bridge.signatures, where)
 
@@ -276,9 +282,7 @@ class Job:
         self.skipped_keys += [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
         if self.destination.keeps_nulls:
             return block
-        mask = np.ones(len(block.keys), bool)
-        mask[np.asarray(block.missing, int)] = False
-        return kept(block, mask)
+        return kept(block, ~absent(block))
 
     def report(self, rows: int, written: int, *, verified: int = 0, dry_run: bool = False) -> Migration:
         """What has been done."""

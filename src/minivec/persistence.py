@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minivec.files import replacing
+from minivec.signature import SHAPES, Signatures
 
 FORWARD = ("source_mean", "target_mean", "target_norm", "W", "expected_cosine", "unit")  # what maps A to B
 BACKWARD = ("source_norm", "inverse_W")  # what the way back needs beside them
 SIGNATURES = tuple(  # by which vectors of another space are recognised; maps of version 0.1.0 have none
-    f"{side}_signature_{name}" for side in ("source", "target") for name in ("mean", "directions", "shares", "lengths")
+    f"{side}_signature_{name}" for side in Signatures._fields for name in SHAPES
 )
 TENSORS = "model.safetensors"  # in a folder that save_pretrained wrote
 

@@ -9,7 +9,7 @@ import numpy as np
 from minivec.map import LinearMap
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Store, drawn, open_store
-from minivec.stores.blocks import kept, without_vector
+from minivec.stores.blocks import fetch_all, kept, without_vector
 
 ROWS = 1_000  # that a verification compares where it does not compare all
 BATCH = 4_096
@@ -69,8 +69,7 @@ def chosen(source: Store, rows: int, seed: int = 0) -> list[Any]:
 def compare_keys(source: Store, destination: Store, bridge: LinearMap, keys: Sequence[Any]) -> int:
     """Compare the rows of the source that have these keys, without those that are gone; the number compared."""
     compared = 0
-    for start in range(0, len(keys), source.fetched):
-        old = source.fetch(keys[start : start + source.fetched])
+    for old in fetch_all(source, keys):
         _compare_block(source, destination, bridge, old)
         compared += len(old.keys)
     return compared

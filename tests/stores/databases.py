@@ -618,6 +618,18 @@ def chroma_served():
     return chromadb.HttpClient(host, port), f"chroma://{host}:{port}"
 
 
+def once(work):
+    """Progress that does ``work`` after the first block."""
+    done = []
+
+    def progress(rows, total):
+        if not done:
+            done.append(rows)
+            work()
+
+    return progress
+
+
 def command(*arguments):
     """The command line as a process of its own."""
     return [sys.executable, "-W", "ignore", "-c", "from minivec.cli import main; main()", *map(str, arguments)]

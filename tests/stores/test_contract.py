@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import databases
-from databases import bridge, command, expected, same
+from databases import bridge, command, expected, once, same
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 
@@ -41,18 +41,6 @@ def killed_after(rows):
     def progress(done, total):
         if done >= rows:
             raise Killed
-
-    return progress
-
-
-def once(work):
-    """Progress that does ``work`` after the first block."""
-    done = []
-
-    def progress(rows, total):
-        if not done:
-            done.append(rows)
-            work()
 
     return progress
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import databases
-from databases import Postgres, bridge
+from databases import Postgres, bridge, once
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 from minivec.stores.postgres import session
@@ -40,18 +40,6 @@ def new_database(database):
     other.uri = database.uri.replace(database.uri.split("/")[3].split("?")[0], name)
     other.run("CREATE EXTENSION vector")
     return other
-
-
-def once(work):
-    """Progress that does ``work`` after the first block."""
-    done = []
-
-    def progress(rows, total):
-        if not done:
-            done.append(rows)
-            work()
-
-    return progress
 
 
 def interrupt():

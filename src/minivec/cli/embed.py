@@ -97,7 +97,9 @@ def _write(made: "Embedded", output: Path) -> None:
     """Write the vectors with their keys: whole, or not at all."""
     import numpy as np
 
-    keys = [key if isinstance(key, int | str) else str(key) for key in made.keys]
+    from minivec.moving.embed import plain
+
+    keys = [plain(key) for key in made.keys]
     with ExitStack() as files:
         if output.suffix.lower() == ".npy":
             beside = files.enter_context(replacing(output.with_suffix(".keys.jsonl")))

@@ -11,6 +11,7 @@ from minivec.map import LinearMap
 from minivec.moving.follow import level, step
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Refused, Store, open_store
+from minivec.stores.blocks import absent
 from minivec.stores.swapping import SwappedBack
 from minivec.verify import ROWS, SAME, chosen, compare_keys
 
@@ -169,7 +170,7 @@ class _Back:
         """Vectors (m, width) for the rows of ``new``: those of ``old`` where they still map to it."""
         vectors = self._inverse.apply(new.vectors)
         places = {key: i for i, key in enumerate(new.keys)}
-        there = [i for i in range(len(old.keys)) if i not in set(old.missing) and old.keys[i] in places]
+        there = [i for i in np.flatnonzero(~absent(old)).tolist() if old.keys[i] in places]
         rows = [places[old.keys[i]] for i in there]
         if rows:
             X = new.vectors[rows]

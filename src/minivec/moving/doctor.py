@@ -11,6 +11,7 @@ from minivec.moving.mixture import second_model
 from minivec.settings import whole_number
 from minivec.signature import recognise
 from minivec.stores import Store, drawn, open_store
+from minivec.stores.blocks import absent, fetch_all
 from minivec.validation import constant, not_finite
 
 ROWS = 20_000  # that are looked at where no number is given
@@ -72,16 +73,13 @@ def doctor(store: Any, aligner: Any = None, rows: int = ROWS, seed: int = 0) -> 
 def _drawn(store: Store, rows: int, seed: int) -> tuple[Sequence[Any], np.ndarray, np.ndarray]:
     """The keys (m), the vectors (m, d), and which rows (m,) have none, of a uniform sample, in key order."""
     every = store.keys()
-    chosen = drawn(len(every), rows, seed)
+    chosen = [every[i] for i in drawn(len(every), rows, seed)]
     keys: list[Any] = []
     vectors, missing = [np.zeros((0, store.schema().width), np.float32)], [np.zeros(0, bool)]
-    for start in range(0, len(chosen), store.fetched):
-        block = store.fetch([every[i] for i in chosen[start : start + store.fetched]])
-        without = np.zeros(len(block.keys), bool)
-        without[np.asarray(block.missing, int)] = True
+    for block in fetch_all(store, chosen):
         keys += list(block.keys)
         vectors.append(block.vectors)
-        missing.append(without)
+        missing.append(absent(block))
     return keys, np.concatenate(vectors), np.concatenate(missing)
 
 

@@ -14,7 +14,7 @@ from minivec.formats.base import listed
 from minivec.moving.texts import Texts, texts_of, unsendable, values
 from minivec.settings import FIT_ROWS, whole_number
 from minivec.stores import Store, drawn, open_store
-from minivec.stores.blocks import without_vector
+from minivec.stores.blocks import fetch_all, without_vector
 
 LONGEST = 32_000  # characters of a text that is sent: about the 8,192 tokens that most models take
 PAIRS = 10_000  # rows that are drawn and embedded for a fit
@@ -137,6 +137,11 @@ def _embedded(texts: Texts, embedder: Streaming, kind: str, longest: int, progre
     return Embedded(keys, vectors, skipped, embedder.name, cost)
 
 
+def plain(key: Any) -> Any:
+    """A key as ``minivec embed`` writes it: a number or a text."""
+    return key if isinstance(key, int | str) else str(key)
+
+
 @dataclass(frozen=True)
 class FitRows:
     """What ``MiniVec2VecAligner.align`` takes: ``align(rows.XA, rows.XB, pairs=rows.pairs)``.
@@ -206,8 +211,7 @@ def _drawn(store: Store, column: str | None, rows: int, seed: int) -> tuple[np.n
     numbers: list[int] = []
     with_keys: list[Any] = []
     texts: list[str | None] = []
-    for start in range(0, len(chosen), store.fetched):
-        block = store.fetch([keys[int(i)] for i in chosen[start : start + store.fetched]])
+    for block in fetch_all(store, [keys[int(i)] for i in chosen]):
         has = ~without_vector(block, store)
         first = sum(map(len, vectors))
         vectors.append(block.vectors[has])

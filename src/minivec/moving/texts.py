@@ -12,6 +12,7 @@ from minivec.files import parquet_parts
 from minivec.formats.base import choose, damage_named, refuse
 from minivec.report.texts import read_texts
 from minivec.stores import Block, Refused, Store, drawn, is_url, open_store
+from minivec.stores.blocks import fetch_all
 
 TEXT, ID = "text", "_id"  # the columns of corpus.jsonl and queries.jsonl in BEIR's layout, and the common name of texts
 TITLE = "title"
@@ -62,8 +63,7 @@ def _stored(store: Store, column: str | None, rows: int | None, seed: int) -> Te
     chosen = keys if rows is None else [keys[i] for i in drawn(len(keys), rows, seed)]
     there: list[Any] = []
     texts: list[str | None] = []
-    for start in range(0, len(chosen), store.fetched):
-        block = store.fetch(chosen[start : start + store.fetched])
+    for block in fetch_all(store, chosen):
         there += block.keys
         texts += values(store, block, column)
     return Texts(str(store), there, texts)

@@ -10,7 +10,7 @@ import numpy as np
 from minivec.formats.base import listed
 from minivec.settings import FIT_ROWS, whole_number
 from minivec.stores.base import Address, Block, Changes, Schema, Store, redact
-from minivec.stores.blocks import without_vector
+from minivec.stores.blocks import fetch_all, without_vector
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
 
@@ -97,14 +97,13 @@ def sample(
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")
-    chosen = drawn(len(keys), rows, seed)
+    chosen = [keys[int(i)] for i in drawn(len(keys), rows, seed)]
     parts: list[np.ndarray] = []
     skipped: list[Any] = []
-    for start in range(0, len(chosen), store.fetched):
-        block = store.fetch([keys[i] for i in chosen[start : start + store.fetched]])
+    for block in fetch_all(store, chosen):
         empty = without_vector(block, store)
         parts.append(block.vectors[~empty])
-        skipped += [block.keys[i] for i in np.flatnonzero(empty)]
+        skipped += [block.keys[i] for i in np.flatnonzero(empty).tolist()]
     if len(skipped) == len(chosen):
         raise ValueError(f"{store}: none of {len(chosen):,} rows is an embedding")
     if skipped and tell is not None:

@@ -1,11 +1,25 @@
 """What is done with the rows of a block, whatever the store: find those without a vector, and leave some out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minivec.stores.base import Block, Store
 from minivec.validation import constant, not_finite
+
+
+def fetch_all(store: Store, keys: Sequence[Any]) -> Iterator[Block]:
+    """The rows of ``store`` with these keys, in their order, a block at a time; without those that are gone."""
+    for start in range(0, len(keys), store.fetched):
+        yield store.fetch(keys[start : start + store.fetched])
+
+
+def absent(block: Block) -> np.ndarray:
+    """Which rows (m,) of a block are ``missing`` a vector."""
+    mask = np.zeros(len(block.keys), bool)
+    mask[np.asarray(block.missing, int)] = True
+    return mask
 
 
 def without_vector(block: Block, store: Store) -> np.ndarray:
@@ -14,8 +28,7 @@ def without_vector(block: Block, store: Store) -> np.ndarray:
     These are the block's ``missing`` ones and, with ``store.skip_bad_rows``, rows with NaN or infinity and rows of one
     repeated value. Otherwise Refused names rows of these two kinds.
     """
-    empty = np.zeros(len(block.keys), bool)
-    empty[np.asarray(block.missing, int)] = True
+    empty = absent(block)
     for what, find in (("NaN or infinity", not_finite), ("one repeated value", constant)):
         rows = find(block.vectors).astype(int)
         rows = rows[~empty[rows]]

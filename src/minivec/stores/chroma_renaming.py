@@ -8,9 +8,7 @@ from minivec.stores.base import MIGRATIONS
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.mirror import carry_back
-from minivec.stores.swapping import SwappedBack, Swapping, now
-
-OLD = "minivec_old"
+from minivec.stores.swapping import SwappedBack, Swapping, now, spare
 
 
 class Renamed(Swapping):
@@ -57,8 +55,7 @@ class Renamed(Swapping):
         ]
 
     def _kept(self: Any, name: str) -> str:
-        names = (f"{name[:480]}_{OLD}{number or ''}" for number in range(1_000))
-        return next(kept for kept in names if self._find(kept) is None)
+        return spare(lambda end: f"{name[:480]}_{end}", lambda kept: self._find(kept) is not None)
 
     def swap(self: Any, source: Any, last: Callable[[Any], Any]) -> Any:
         """Bring the last changes over, write the journal, and rename."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minivec.stores.blocks import kept
 from minivec.stores.errors import Refused
 
 TOGETHER = 4_096  # rows that are read together
@@ -36,12 +37,8 @@ def carry_back(
         )
     for block in new.blocks(TOGETHER):
         differs, vectors = _differing(block, old, back)
-        rows = np.flatnonzero(differs).tolist()
-        if rows:
-            keys, payload = [block.keys[i] for i in rows], [block.payload[i] for i in rows]
-            without = set(block.missing)
-            missing = [i for i, row in enumerate(rows) if row in without]
-            old.carry(type(block)(keys, vectors[rows], payload, None, missing))
+        if differs.any():
+            old.carry(kept(block._replace(vectors=vectors), differs))
     if gone:
         old.drop(gone)
     return later, later

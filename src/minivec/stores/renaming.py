@@ -9,9 +9,7 @@ from typing import Any
 from minivec.output import replacing
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
-from minivec.stores.swapping import SwappedBack, Swapping, now
-
-OLD = "minivec_old"
+from minivec.stores.swapping import SwappedBack, Swapping, now, spare
 
 
 class Renaming(Swapping):
@@ -69,8 +67,11 @@ class Renaming(Swapping):
 
     def _kept(self: Any, source: Any) -> str:
         live = Path(source._place()[1])
-        names = (f"{live.stem}_{OLD}{number or ''}{live.suffix}" for number in range(1_000))
-        return next(name for name in names if not any(path.exists() for path in self._named(name)))
+
+        def taken(name: str) -> bool:
+            return any(path.exists() for path in self._named(name))
+
+        return spare(lambda end: f"{live.stem}_{end}{live.suffix}", taken)
 
     def swap(self: Any, source: Any, last: Callable[[Any], Any]) -> Any:
         """Bring the last changes over, write the journal, and rename."""

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from minivec.stores.errors import Refused
 
+OLD = "minivec_old"  # the end of the name that the old vectors keep
+
 
 @dataclass(frozen=True)
 class SwappedBack:
@@ -74,6 +76,11 @@ class Swapping:
         ``leave``, stay aside. A dry run only counts them.
         """
         raise Refused(f"{self}: nothing was cut over here")
+
+
+def spare(named: Callable[[str], str], taken: Callable[[str], bool], end: str = OLD) -> str:
+    """The first name ``named(end)``, ``named(end + "1")`` ... that is not taken."""
+    return next(name for number in range(1_000) if not taken(name := named(f"{end}{number or ''}")))
 
 
 def now() -> str:

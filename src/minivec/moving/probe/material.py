@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minivec.moving.embed import LONGEST
+from minivec.moving.embed import LONGEST, plain
 from minivec.moving.texts import unsendable, values
 from minivec.stores import Store
-from minivec.stores.blocks import kept, without_vector
+from minivec.stores.blocks import fetch_all, kept, without_vector
 from minivec.validation import as_rows
 
 Embed = Callable[..., np.ndarray]  # an Embedder: texts, kind -> (n, width)
@@ -85,10 +85,9 @@ def draw_pool(
         order, rows = np.r_[order[first], order[~first]], max(rows, int(first.sum()))
     if not len(order):
         raise ValueError(f"{store}: no row of it can be scored")
-    chosen = np.sort(order[:rows])
+    chosen = [keys[i] for i in np.sort(order[:rows])]
     found, vectors, texts = [], [], []
-    for start in range(0, len(chosen), store.fetched):
-        block = store.fetch([keys[i] for i in chosen[start : start + store.fetched]])
+    for block in fetch_all(store, chosen):
         block = kept(block, ~without_vector(block, store))
         if column is not None:
             read = [
@@ -101,11 +100,6 @@ def draw_pool(
     numbers = among or {plain(keys[i]): int(i) for i in chosen}
     places = np.array([numbers[plain(key)] for key in found], int)
     return Pool(found, places, np.concatenate(vectors), None if column is None else texts)
-
-
-def plain(key: Any) -> Any:
-    """A key as ``minivec embed`` writes it: a number or a text."""
-    return key if isinstance(key, int | str) else str(key)
 
 
 def material(

@@ -25,9 +25,9 @@ from minivec.stores.postgres.catalog import GRANTS
 from minivec.stores.postgres.reading import Reader
 from minivec.stores.postgres.session import SETTLED
 from minivec.stores.postgres.store import PostgresStore
-from minivec.stores.swapping import now
+from minivec.stores.swapping import now, spare
 
-OLD, NEW = "minivec_old", "minivec_new"  # ends of the names of what the old vectors keep, and of new indexes
+NEW = "minivec_new"  # the end of the names of new indexes
 LONGEST = 63  # bytes of a name
 ENABLED = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}  # by pg_trigger.tgenabled
 
@@ -75,10 +75,10 @@ class Swapper(PostgresStore):
         columns, schema = source._columns(), self._query(KIND, (source._oid(),))[0][4]
         if readers := columns_readers(source, column):
             raise Refused(f"{source}: {', '.join(readers)} would go on reading the old vectors: drop it first")
-        kept = self._spare(column, OLD, columns.__contains__)
+        kept = spare(partial(self._end, column), columns.__contains__)
         build = [(i, self._end(i.name, NEW)) for i in indexes(source, column) if i.on_vectors and i.valid]
         names: list[Name] = [["COLUMN", None, column, self.column, kept]]
-        names += [["INDEX", schema, i.name, new, self._spare(i.name, OLD, self.exists)] for i, new in build]
+        names += [["INDEX", schema, i.name, new, spare(partial(self._end, i.name), self.exists)] for i, new in build]
         told = [f"column {column} is renamed to {kept}, and {self.column} to {column}"]
         told += [f"index {index.name} is built on the new vectors" for index, _ in build]
         return Plan(names, build, told)
@@ -91,15 +91,15 @@ class Swapper(PostgresStore):
         keys = [next((i.name for i in found if i.primary), None) for found in (old, new)]
         if keys[0] and source._unique()[0] != list(source._key_columns):
             raise Refused(f"{source}: its primary key is not the key of the migration; migrate by the primary key")
-        kept = self._spare(table, OLD, self.exists)
+        kept = spare(partial(self._end, table), self.exists)
         build = [(i, self._end(i.name, NEW)) for i in old if i.valid and not i.primary and i.constraint != "x"]
         names: list[Name] = [["TABLE", schema, table, self.table, kept]]
         pairs = [(i.name, end) for i, end in build] + ([(keys[0], keys[1] or "")] if keys[0] else [])
-        names += [["INDEX", schema, name, end, self._spare(name, OLD, self.exists)] for name, end in pairs]
+        names += [["INDEX", schema, name, end, spare(partial(self._end, name), self.exists)] for name, end in pairs]
         own = {name: sequence for name, _, sequence, _ in self._query(SEQUENCES, (self._oid(),))}
         for name, place, sequence, _ in self._query(SEQUENCES, (source._oid(),)):
             if name in own:
-                names.append(["SEQUENCE", place, sequence, own[name], self._spare(sequence, OLD, self.exists)])
+                names.append(["SEQUENCE", place, sequence, own[name], spare(partial(self._end, sequence), self.exists)])
         if self.column != column:
             names.append(["COLUMN", None, column, self.column, None])
         told = [f"table {table} is renamed to {kept}, and {self.table} to {table}"]
@@ -113,11 +113,6 @@ class Swapper(PostgresStore):
     @staticmethod
     def _end(name: str, end: str) -> str:
         return f"{name.encode()[: LONGEST - len(end) - 1].decode(errors='ignore')}_{end}"
-
-    def _spare(self, name: str, end: str, taken: Callable[[str], bool]) -> str:
-        """A name with this end that is not taken."""
-        ends = (f"{end}{number or ''}" for number in range(1_000))
-        return next(spare for spare in (self._end(name, end) for end in ends) if not taken(spare))
 
     def swap_prepare(self, source: Any) -> None:
         """Build the indexes of the old vectors on the new ones, while others read and write."""
