@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import supervised
-from databases import command
 from embedders.embedding_server import Server, tiny
 from minivec import open_map
+from small import command
 
 pytest.importorskip("httpx", reason="needs httpx")
 

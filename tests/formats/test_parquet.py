@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from databases import bridge
 from minivec.files import map_rows, open_rows
 from minivec.migrate import migrate
+from small import bridge
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 FIXED = pa.list_(pa.float32(), 4)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from databases import bridge
 from minivec.files import FORMATS, SUFFIXES, map_rows, open_rows, read_words
 from minivec.migrate import migrate
+from small import bridge
 
 QUICK = settings(max_examples=25)
 WORD = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=8).map("w".__add__)

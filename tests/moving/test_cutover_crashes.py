@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import databases
-from databases import Postgres, both_ways, command
+import small
+from databases import Postgres
 from minivec.migrate import migrate
 from minivec.moving.cutover import cutover, rollback
+from small import both_ways, command
 
 psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.databases
 
-X = databases.vectors(400)
+X = small.vectors(400)
 ADAPTER = both_ways()
 PLACES = {"table": ("new", "docs"), "column": ("docs&column=w", "docs&column=v")}
 WRITER = Path(__file__).with_name("writers.py")
@@ -42,7 +43,7 @@ def moved(tmp_path, request):
 def writer(tmp_path):
     """Start a writer by ``start(uri)``; ``stop()`` ends it and returns what it has written."""
     stop, told, processes = tmp_path / "stop", tmp_path / "told.json", []
-    folders = os.pathsep.join([str(Path(databases.__file__).parent), *sys.path])
+    folders = os.pathsep.join([str(Path(small.__file__).parent), *sys.path])
 
     def wait(more=30):
         """Wait until it has written so many times again."""
@@ -82,12 +83,12 @@ def check(database, told, width):
     rows, widths = state(database)
     assert widths == {width}
     written = {int(key): value for key, value in told["rows"].items()}
-    start = {row["id"]: (row["text"], row["v"]) for row in databases.table(X).to_pylist()}
+    start = {row["id"]: (row["text"], row["v"]) for row in small.table(X).to_pylist()}
     assert rows.keys() == start.keys() - set(told["deleted"]) | written.keys()
     for key, (text, vector) in rows.items():
         wanted, x = start.get(key, ("", None))
         if key in written:
-            wanted, x = written[key][0], databases.vectors(1, seed=written[key][1])[0]
+            wanted, x = written[key][0], small.vectors(1, seed=written[key][1])[0]
         assert text == wanted, key
         x = np.asarray(x, np.float32)
         if width == 8:

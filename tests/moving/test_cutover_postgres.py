@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-import databases
-from databases import Postgres, both_ways
+import small
+from databases import Postgres
 from minivec.migrate import migrate
 from minivec.moving.cutover import cutover, rollback
 from minivec.stores import StoreError
+from small import both_ways
 
 psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.databases
 
-X = databases.vectors(90)
+X = small.vectors(90)
 ADAPTER = both_ways()
 PLACES = {"table": ("new", "docs"), "column": ("docs&column=w", "docs&column=v")}
 
@@ -44,7 +45,7 @@ def mapped(read, old):
 
 
 def text(seed, width=6):
-    return str(databases.vectors(1, width, seed)[0].tolist())
+    return str(small.vectors(1, width, seed)[0].tolist())
 
 
 def test_the_application_finds_the_new_vectors_and_then_the_old_ones_again(moved):
@@ -76,7 +77,7 @@ def test_rows_written_after_the_cut_over_are_counted_and_carried_back(moved):
     docs, old, new = moved
     before = vectors(docs)
     cutover(old, new, ADAPTER)
-    late = databases.vectors(1, seed=5)
+    late = small.vectors(1, seed=5)
     docs.run("INSERT INTO docs (id, text, v) VALUES (1000, 'late', %s)", None, (str(ADAPTER(late)[0].tolist()),))
     docs.run("UPDATE docs SET text = 'changed' WHERE id = 3")
     docs.run("DELETE FROM docs WHERE id = 4")

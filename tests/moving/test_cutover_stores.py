@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-import databases
-from databases import MAKERS, both_ways
+import small
+from databases import MAKERS
 from minivec.migrate import migrate
 from minivec.moving.cutover import cutover, rollback
+from small import both_ways
 
 pytestmark = pytest.mark.databases
 
-X = databases.vectors(50)
+X = small.vectors(50)
 ADAPTER = both_ways()
 
 
@@ -55,15 +56,15 @@ def test_the_application_finds_the_new_vectors_and_then_the_old_ones_again(docs)
     assert docs.read("docs").keys() == before.keys() and len(docs.read("docs")[3][1]) == 6
     done = cutover(old, new, ADAPTER)
     assert done.verified == 50
-    databases.same(docs.read("docs"), databases.expected(X, ADAPTER))
+    small.same(docs.read("docs"), small.expected(X, ADAPTER))
     assert cutover(old, new, ADAPTER).already
     assert rollback(old, dry_run=True).later == 0
     assert rollback(old).later == 0
-    databases.same(docs.read("docs"), before)
+    small.same(docs.read("docs"), before)
     assert rollback(old).later == 0  # again: nothing is left to do
-    databases.same(docs.read("docs"), before)
+    small.same(docs.read("docs"), before)
     cutover(old, new, ADAPTER)
-    databases.same(docs.read("docs"), databases.expected(X, ADAPTER))
+    small.same(docs.read("docs"), small.expected(X, ADAPTER))
 
 
 def write(docs, key):
@@ -86,7 +87,7 @@ def write(docs, key):
     else:
         import pyarrow.parquet
 
-        rows = databases.table(ADAPTER(X[:1]))
+        rows = small.table(ADAPTER(X[:1]))
         pyarrow.parquet.write_table(rows, docs.root / "docs" / "part-000000000099.parquet")
 
 
@@ -100,7 +101,7 @@ def test_rows_written_after_the_cut_over_are_not_lost_in_silence(docs):
     assert len(docs.read("docs")[4][1]) == 8
     if docs.kind in ("parquet", "lance"):
         assert rollback(old, leave=True).later >= 1
-        databases.same(docs.read("docs"), before)
+        small.same(docs.read("docs"), before)
         assert 3 not in docs.read("docs_new") or docs.kind == "parquet"
         return
     done = rollback(old, ADAPTER)
@@ -108,7 +109,7 @@ def test_rows_written_after_the_cut_over_are_not_lost_in_silence(docs):
     after = docs.read("docs")
     late = after.pop(1000)
     assert late[0] == "late" and np.dot(late[1], X[0]) > 0.95
-    databases.same(after, {key: row for key, row in before.items() if key != 3})
+    small.same(after, {key: row for key, row in before.items() if key != 3})
 
 
 def test_a_collection_s_own_name_is_refused_with_what_to_do(tmp_path):
@@ -168,4 +169,4 @@ def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkey
         with pytest.raises(Killed):
             command()
     command()
-    databases.same(docs.read("docs"), before if back else databases.expected(X, ADAPTER))
+    small.same(docs.read("docs"), before if back else small.expected(X, ADAPTER))

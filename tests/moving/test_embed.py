@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from databases import KINDS, MAKERS, vectors
+from databases import KINDS, MAKERS
 from embedders.embedding_server import Server, tiny
 from minivec.moving.embed import Cost, embed, fit_rows
+from small import vectors
 
 pytest.importorskip("httpx", reason="needs httpx")
 

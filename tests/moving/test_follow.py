@@ -8,14 +8,15 @@ import time
 import numpy as np
 import pytest
 
-import databases
-from databases import MAKERS, both_ways, command
+import small
+from databases import MAKERS
 from minivec.migrate import Follow, migrate
 from minivec.moving.cutover import cutover
+from small import both_ways, command
 
 pytestmark = pytest.mark.databases
 
-X = databases.vectors(60)
+X = small.vectors(60)
 ADAPTER = both_ways()
 
 
@@ -103,9 +104,7 @@ def test_stores_without_versions_are_read_again(kind, tmp_path):
 
     assert following(old, new, lambda: work([3, 4])).caught_up == 2
     assert following(old, new, lambda: work([5])).caught_up == 1  # which a run that goes on compares
-    databases.same(
-        database.read("new"), {k: v for k, v in databases.expected(X, ADAPTER).items() if k not in (3, 4, 5)}
-    )
+    small.same(database.read("new"), {k: v for k, v in small.expected(X, ADAPTER).items() if k not in (3, 4, 5)})
 
 
 def test_what_cannot_be_followed_says_so_before_the_start(docs, tmp_path):

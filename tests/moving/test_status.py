@@ -4,15 +4,16 @@ import json
 
 import pytest
 
-import databases
-from databases import KINDS, MAKERS, both_ways
+import small
+from databases import KINDS, MAKERS
 from minivec.migrate import migrate
 from minivec.moving.cutover import cutover, rollback
 from minivec.moving.status import status
+from small import both_ways
 
 pytestmark = pytest.mark.databases
 
-X = databases.vectors(40)
+X = small.vectors(40)
 ADAPTER = both_ways()
 
 

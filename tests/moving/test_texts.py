@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from databases import KINDS, MAKERS, vectors
+from databases import KINDS, MAKERS
 from minivec.moving.texts import texts_of, unsendable
 from minivec.stores import open_store, sample
+from small import vectors
 
 
 def read(path, column=None, rows=None, seed=0):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 
-import databases
+import small
 
 
 def main(uri, stop, told):
@@ -15,7 +15,7 @@ def main(uri, stop, told):
 
     The application embeds by the model that the column is for: it reads the width.
     """
-    adapter, rng = databases.both_ways(), np.random.default_rng(1)
+    adapter, rng = small.both_ways(), np.random.default_rng(1)
     rows, deleted, number, retried = {}, set(), 0, 0
     with psycopg.connect(uri, autocommit=True) as connection:
         keys = [key for (key,) in connection.execute("SELECT id FROM docs ORDER BY 1")]
@@ -27,7 +27,7 @@ def main(uri, stop, told):
                 width = connection.execute(
                     "SELECT atttypmod FROM pg_attribute WHERE attrelid = 'docs'::regclass AND attname = 'v'"
                 ).fetchone()[0]
-                x = databases.vectors(1, seed=number)
+                x = small.vectors(1, seed=number)
                 vector = str((x if width == 6 else adapter(x))[0].tolist())
                 try:
                     if kind == "delete":

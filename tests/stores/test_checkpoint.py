@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from databases import bridge
 from minivec.migrate import migrate
 from minivec.stores.checkpoint import Checkpoint
+from small import bridge
 
 OLD = Path(__file__).parents[1] / "data" / "migration"
 STATE = Checkpoint("a.npy?column=v", "0f", 90, version=[3], rows=40, position="k", in_place=True).keep(place=[7, 2])

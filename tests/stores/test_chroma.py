@@ -15,10 +15,11 @@ import chromadb
 from chromadb.api.types import Schema, StringInvertedIndexConfig, VectorIndexConfig
 
 from chroma_server import chroma_server, faulty
-from databases import Chroma, bridge, expected, same, vectors
+from databases import Chroma
 from minivec.map import LinearMap
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, chroma_folder, lease, open_store, requests, sample
+from small import bridge, expected, same, vectors
 
 pytestmark = pytest.mark.databases
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import databases
-from databases import bridge, command, expected, once, same
+import small
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
+from small import bridge, command, expected, once, same
 
-X = databases.vectors(30)
+X = small.vectors(30)
 ADAPTER = bridge()
-IDS = databases.table(X)["id"].to_pylist()
+IDS = small.table(X)["id"].to_pylist()
 
 
 @pytest.fixture

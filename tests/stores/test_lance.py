@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("lancedb")
 
-from databases import bridge, expected, same, table, vectors
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
+from small import bridge, expected, same, table, vectors
 
 pytestmark = [pytest.mark.databases, pytest.mark.filterwarnings("ignore:optimize")]
 

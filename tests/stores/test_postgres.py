@@ -8,16 +8,17 @@ import threading
 import numpy as np
 import pytest
 
-import databases
-from databases import Postgres, bridge, once
+import small
+from databases import Postgres
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
 from minivec.stores.postgres import session
+from small import bridge, once
 
 psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.databases
 
-X = databases.vectors(90)
+X = small.vectors(90)
 ADAPTER = bridge()
 
 
@@ -58,7 +59,7 @@ def mapped(database, table="new", column="v", old="v", source="docs"):
 
 
 def vector(seed):
-    return str(databases.vectors(1, seed=seed)[0].tolist())
+    return str(small.vectors(1, seed=seed)[0].tolist())
 
 
 # The source changes meanwhile.
@@ -558,7 +559,7 @@ CREATE TABLE langchain_pg_embedding (
 
 def test_a_filter_chooses_a_collection_of_its_own_width(database):
     database.run(LANGCHAIN)
-    for number, width, rows in ((1, 6, X), (2, 4, databases.vectors(30, 4))):
+    for number, width, rows in ((1, 6, X), (2, 4, small.vectors(30, 4))):
         uuid = f"00000000-0000-0000-0000-00000000000{number}"
         database.run("INSERT INTO langchain_pg_collection VALUES (%s, %s)", None, (uuid, f"100% {width}"))
         for i, x in enumerate(rows):

@@ -9,11 +9,11 @@ pytest.importorskip("qdrant_client")
 
 from qdrant_client import QdrantClient, models
 
-from databases import bridge, vectors
 from minivec.map import LinearMap
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, lease, open_store, requests, sample
 from qdrant_server import LIMIT, Refused, qdrant_server
+from small import bridge, vectors
 
 pytestmark = pytest.mark.databases
 

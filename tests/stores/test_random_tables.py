@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import databases
-from databases import MAKERS, bridge
+import small
+from databases import MAKERS
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreRows, open_store
+from small import bridge
 
-X = databases.vectors(3)
+X = small.vectors(3)
 FEW = dict(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 EXAMPLES = [pytest.param(2, id="few"), pytest.param(60, id="many", marks=pytest.mark.slow)]
 VALUES = st.floats(-100, 100, width=32).filter(lambda value: value == 0 or abs(value) > 1e-3)

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from databases import MAKERS, Postgres, table, vectors
+from databases import MAKERS, Postgres
 from minivec.stores import StoreError, open_store, redact, sample
+from small import table, vectors
 
 X = vectors(60)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from minivec.formats.base import listed
 from minivec.settings import FIT_ROWS, whole_number
-from minivec.stores.base import Address, Block, Changes, Schema, Store, redact
+from minivec.stores.address import Address, redact
+from minivec.stores.base import Block, Changes, Schema, Store
 from minivec.stores.blocks import fetch_all, without_vector
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError

@@ -1,7 +1,5 @@
-"""What every store can do, how it is addressed, and what its errors look like."""
+"""What every store can do, and what its errors look like."""
 
-import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,18 +7,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import numpy as np
 
 from minivec.extras import missing
 from minivec.files import refuse
+from minivec.stores.address import Address
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
 from minivec.stores.swapping import Swapping
 
-SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
-IN_FOLDERS = {"lance": "*.lance", "chroma": "chroma.sqlite3", "qdrant": "meta.json"}  # of databases, by scheme
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
 
 
@@ -63,75 +60,6 @@ class Changes(NamedTuple):
     written: Sequence[Any]
     deleted: Sequence[Any]
     version: Any
-
-
-class Address:
-    """A store's URL taken apart. Only ``str`` of it is ever shown: it has neither user nor password."""
-
-    def __init__(self, url: str):
-        if re.match(r"\w+:///?[A-Za-z]:\\", url):  # a path of Windows
-            url = url.replace("\\", "/")
-        try:
-            parts = urlsplit(url)
-            self.port = parts.port
-        except ValueError:  # which quotes what it refuses
-            raise Refused(redact(f"{url}: not a URL")) from None
-        self.scheme = parts.scheme
-        self.user = unquote(parts.username) if parts.username else None
-        self.password = unquote(parts.password) if parts.password else None
-        self.host = parts.hostname
-        self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        place = unquote(parts.netloc.rpartition("@")[2] + parts.path)  # of what lies in the file system
-        self.place = re.sub(r"^/(?=[A-Za-z]:/)", "", place)
-        self.path = unquote(parts.path).strip("/")
-        self._shown = self._without_secrets(parts)
-
-    def _without_secrets(self, parts: SplitResult) -> str:
-        options = {name: value for name, value in self.options.items() if name not in SECRETS}
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        return f"{shown}?{urlencode(options, safe='/,')}" if options else shown
-
-    def __str__(self) -> str:
-        return self._shown
-
-    def split(self) -> tuple[Path, str]:
-        """A folder of the file system and, behind the last slash, the name of a table or collection in it."""
-        folder, _, name = self.place.rstrip("/").rpartition("/")
-        if not folder or not name:
-            raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
-        place = Path(folder).expanduser()
-        if folder == "." or any((place / name).glob(IN_FOLDERS[self.scheme])):
-            what = "a folder without a table or collection, it seems"
-            raise Refused(
-                f"{self}: {what}; expected {self.scheme}://FOLDER/NAME, with the current folder's full path for FOLDER"
-            )
-        return place, name
-
-    @property
-    def local(self) -> bool:
-        """Whether a path of the file system, not a host, follows the scheme."""
-        return re.match(r"[/.~]|[A-Za-z]:/", self.place) is not None
-
-    def take(self, *known: str) -> list[str | None]:
-        """The values of these options; ValueError for any other that is in the URL."""
-        unknown = sorted(set(self.options) - set(known))
-        if unknown:
-            raise Refused(f"{self}: unknown option {unknown[0]!r}; known: {', '.join(known)}")
-        return [self.options.get(name) for name in known]
-
-    def hide(self, text: str) -> str:
-        """``text`` on one line, with no credential of this URL or of the environment in it."""
-        secrets = [self.password, *(self.options.get(name) for name in SECRETS)]
-        secrets += [os.environ.get(name) for name in ("PGPASSWORD", "QDRANT_API_KEY", "CHROMA_CLIENT_AUTH_CREDENTIALS")]
-        for secret in filter(None, secrets):
-            text = text.replace(secret, "***")
-        return redact(" ".join(text.split()))
-
-
-def redact(text: str) -> str:
-    """``text`` without what looks like the credentials of a URL."""
-    text = re.sub(r"(\w\w:/+)\S*@", r"\1***@", text)  # one letter is a drive of Windows
-    return re.sub(rf"\b({'|'.join(SECRETS)})=[^&\s]+", r"\1=***", text)
 
 
 class Store(Swapping, ABC):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.base import MIGRATIONS, Address, Block, Changes, Schema, Store, locked
+from minivec.stores.address import Address
+from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma_folder import copied, outdated
 from minivec.stores.chroma_renaming import Renamed, states_in

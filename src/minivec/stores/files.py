@@ -12,8 +12,9 @@ import numpy as np
 from minivec import files
 from minivec.arrow import word_array
 from minivec.settings import FIT_ROWS
+from minivec.stores.address import Address
 from minivec.stores.arrow import taken, with_vectors
-from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
+from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.renaming import RenamedFile

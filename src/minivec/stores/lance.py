@@ -12,8 +12,9 @@ import numpy as np
 
 from minivec.files import is_vector, list_vectors
 from minivec.stores import lance_versions as versions
+from minivec.stores.address import Address
 from minivec.stores.arrow import rebatched, schema_like, with_vectors
-from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
+from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.renaming import RenamedTable

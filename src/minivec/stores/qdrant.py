@@ -9,7 +9,8 @@ from functools import cache, cached_property
 from typing import Any
 
 from minivec.stores import qdrant_settings as settings
-from minivec.stores.base import Address, Block, Changes, Schema, Store, locked
+from minivec.stores.address import Address
+from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease

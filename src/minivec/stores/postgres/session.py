@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from minivec.stores.base import Address, Store
+from minivec.stores.address import Address
+from minivec.stores.base import Store
 from minivec.stores.errors import Refused, StoreError
 
 ITEM = {"vector": ">f4", "halfvec": ">f2"}  # types of pgvector and their numbers
