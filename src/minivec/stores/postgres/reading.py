@@ -10,7 +10,7 @@ import numpy as np
 
 from minivec.stores.base import Block, Changes, Schema
 from minivec.stores.errors import Refused
-from minivec.stores.postgres.catalog import COLUMNS, UNIQUE, Column
+from minivec.stores.postgres.catalog import COLUMNS, PATH, UNIQUE, Column
 from minivec.stores.postgres.session import ITEM, Session
 
 AMONG = "({keys}) IN (SELECT * FROM unnest({arrays}))"  # the key is one of ``_arrays``
@@ -76,6 +76,8 @@ class Reader(Session):
         if column in keys:
             raise Refused(f"{self}: {column!r} holds the vectors and cannot be a key")
         self._vector, self._key_columns = column, {key: columns[key].definition for key in keys}
+        for (path,) in self._query(PATH, (self._oid(), keys)):
+            self._path = f"SET LOCAL search_path = {path}"
         kind = self._query("SELECT relkind::text FROM pg_class WHERE oid = %s", (self._oid(),))[0][0]
         self._versioned = kind in ("r", "p", "m")
         self.tells_changes = self._versioned or self.changed_at is not None

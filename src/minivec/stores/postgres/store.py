@@ -159,9 +159,10 @@ class PostgresStore(Rehearsal):
             self._settle()
 
     def _removed(self, keys: Sequence[str]) -> None:
-        query = ("UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}") + " WHERE " + AMONG
+        query = "UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}"
         self.schema()
-        self._run(query, self._arrays(keys), **self._names())
+        exactly = " AND {text} = ANY(%s)"  # the types of keys may call other texts equal
+        self._run(f"{query} WHERE {AMONG}{exactly}", [*self._arrays(keys), list(keys)], **self._names())
 
     def _noted(self, what: str, checkpoint: Checkpoint, work: Callable[[], object]) -> None:
         """Do ``work`` and write the checkpoint, with the transaction's number for a new column, in one transaction."""

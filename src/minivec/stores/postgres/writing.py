@@ -66,7 +66,7 @@ class Writer(Reader):
         )
         self._load(self._quoted("minivec_block"), [*keys, *columns[:-1]], block, vectors)
         identities = {name for name, column in self._columns().items() if column.identity == "a"}
-        sets = [self._compose("{c} = excluded.{c}", c=name) for name in columns if name not in identities]
+        sets = [self._compose("{c} = excluded.{c}", c=name) for name in names["columns"] if name not in identities]
         self._run(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM minivec_block "
             "ON CONFLICT ({keys}) DO UPDATE SET {sets}",
