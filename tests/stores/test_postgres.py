@@ -623,6 +623,7 @@ def test_keys_of_every_kind(database, kind, value):
     assert migrate(*in_place, batch=20, verify="all").verified == 90
     assert migrate(database.url("docs&column=v"), database.url("same"), ADAPTER, batch=20, verify=50).verified == 50
 
+
 CITEXT = """
 CREATE SCHEMA ext; CREATE TYPE ext.citext;
 CREATE FUNCTION ext.read(cstring) RETURNS ext.citext IMMUTABLE STRICT LANGUAGE internal AS 'textin';

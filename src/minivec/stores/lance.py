@@ -1,6 +1,5 @@
 """LanceDB, embedded: ``lance://FOLDER/TABLE?column=...&key=...&where=SQL``."""
 
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -13,14 +12,12 @@ import numpy as np
 from minivec.files import is_vector, list_vectors
 from minivec.stores import lance_versions as versions
 from minivec.stores.address import Address
-from minivec.stores.arrow import rebatched, schema_like, with_vectors
+from minivec.stores.arrow import rebatched, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
+from minivec.stores.lance_columns import STATE, UNFIT, UNREADABLE, check_names, functions, new_schema
 from minivec.stores.renaming import RenamedTable
-
-STATE = b"minivec.migration"  # in the metadata of a destination's schema, and of its column of vectors
-FUNCTIONS = b"embedding_functions"  # in the metadata of a schema: how LanceDB embeds rows and queries
 
 
 class LanceStore(RenamedTable, Store):
@@ -83,6 +80,7 @@ class LanceStore(RenamedTable, Store):
     def schema(self) -> Schema:
         """The vectors are in the only column of float lists where none is named."""
         fields = {field.name: field.type for field in self.arrow_schema()}
+        check_names(self, fields, UNREADABLE)
         vectors = [name for name, kind in fields.items() if is_vector(kind)]
         column = self.column or (vectors[0] if len(vectors) == 1 else None)
         if column not in vectors:
@@ -96,8 +94,7 @@ class LanceStore(RenamedTable, Store):
 
     def _first_width(self, column: Any) -> int:
         with self.guard():
-            rows = self._table().search() if "`" in column else self._table().search().where(f"`{column}` IS NOT NULL")
-            first = rows.select([column]).limit(1).to_arrow()
+            first = self._table().search().where(f"`{column}` IS NOT NULL").select([column]).limit(1).to_arrow()
         return len(first[column][0].as_py() or ()) if len(first) else 0
 
     def _rows(self, version: int | None) -> Any:
@@ -114,9 +111,9 @@ class LanceStore(RenamedTable, Store):
         """Every row has a vector, and keys are unique and not null, if there is a key."""
         column = str(self.schema().column)
         if not self.skip_nulls:
-            with self.guard():  # a name with a backtick cannot be quoted: reading will find what is wrong
+            with self.guard():
                 only = "" if self.where is None else f"({self.where}) AND "
-                nulls = "`" not in column and self._table().count_rows(f"{only}`{column}` IS NULL")
+                nulls = self._table().count_rows(f"{only}`{column}` IS NULL")
             if nulls:
                 deque(self.blocks(8_192), 0)  # which names the first of them
         if self.key is None:
@@ -246,6 +243,7 @@ class LanceStore(RenamedTable, Store):
         """Arrow data, and arrays."""
         if source.kind != "array":
             super().accepts(source)
+        check_names(self, [*source.schema().payload, self._new_column(source)], UNFIT)
 
     def checkpoint(self) -> Checkpoint | None:
         """The state that the table was made with or that it has caught up with, and the rows that are in it."""
@@ -279,10 +277,7 @@ class LanceStore(RenamedTable, Store):
     def _make(self, folder: Path, source: Store, width: int, state: Checkpoint) -> Any:
         """The new table, in this folder."""
         arrow = getattr(source, "arrow_schema", lambda: None)()
-        like = schema_like(arrow, source.schema().column, str(state.new_column), width)
-        kept = {key: value for key, value in (like.metadata or {}).items() if key not in (FUNCTIONS, STATE)}
-        fields = [field.with_metadata(_without(field.metadata)) for field in like]
-        made = self.client("pyarrow").schema(fields, {**kept, STATE: state.to_json().encode()})
+        made = new_schema(arrow, width, state)
         with self.guard():
             return self.client("lancedb").connect(str(folder)).create_table(self.name, schema=made)
 
@@ -301,8 +296,7 @@ class LanceStore(RenamedTable, Store):
             return []
         with self.guard():
             indexes = ", ".join(index.name for index in source._table().list_indices())
-        functions = json.loads((source.arrow_schema().metadata or {}).get(FUNCTIONS, "[]"))
-        names = ", ".join(str(function.get("name")) for function in functions)
+        names = ", ".join(functions(source.arrow_schema()))
         left = f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
         unmade = f"indexes ({indexes}) are not made: make them when all rows are there"
         return [*([left] if names else []), *([unmade] if indexes else [])]
@@ -343,8 +337,3 @@ class LanceStore(RenamedTable, Store):
         self._held.close()
         self._tables.clear()
         self._ids.clear()
-
-
-def _without(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
-    """A column's metadata without the state of the migration that made it."""
-    return {key: value for key, value in (metadata or {}).items() if key != STATE}
