@@ -161,7 +161,7 @@ class PostgresStore(Rehearsal):
     def _removed(self, keys: Sequence[str]) -> None:
         query = "UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}"
         self.schema()
-        exactly = " AND {text} = ANY(%s)"  # the types of keys may call other texts equal
+        exactly = ' AND {text} COLLATE "C" = ANY(%s)'  # types and collations of keys may call other texts equal
         self._run(f"{query} WHERE {AMONG}{exactly}", [*self._arrays(keys), list(keys)], **self._names())
 
     def _noted(self, what: str, checkpoint: Checkpoint, work: Callable[[], object]) -> None:
