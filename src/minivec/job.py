@@ -174,6 +174,8 @@ class Job:
         if state is not None:
             destination.resume(state)
             self._check_same(state)
+            if not state.rows:
+                destination.create_rest(source, self.bridge.shape[1], state)
             return state
         state = Checkpoint(
             source=identity,

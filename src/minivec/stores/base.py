@@ -197,6 +197,9 @@ class Store(Swapping, ABC):
         Returns the state with ``new_column``, ``in_place`` and ``own`` filled in.
         """
 
+    def create_rest(self, source: "Store", width: int, checkpoint: Checkpoint) -> None:  # noqa: B027
+        """Make what ``create`` has left out in a run that was killed in it, before any row was written."""
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Be the destination that ``checkpoint`` tells of: take over its column."""
         self.column = checkpoint.new_column

@@ -280,19 +280,21 @@ class QdrantStore(Aliased, Store):
         """A new named vector of the source's collection, or a new collection like it."""
         state = self._plan(source, checkpoint)
         self._note(state)  # first: a collection without a note would not be known again
-        self._make(self._client, source, width, state)
+        self.create_rest(source, width, state)
         self.resume(state)
         return state
 
+    def create_rest(self, source: Store, width: int, checkpoint: Checkpoint) -> None:
+        """Make the settings and payload indexes that are not there yet."""
+        self._make(self._client, source, width, checkpoint)
+
     def _make(self, client: Any, source: Any, width: int, state: Checkpoint) -> None:
-        info, column = source._info(), source.schema().column
+        info, column, name = source._info(), source.schema().column, state.new_column
         with self.guard():
             if state.in_place:
-                settings.add_vector(client, self.name, info.config.params.vectors[column], str(state.new_column), width)
-                return
-            client.create_collection(self.name, **settings.collection_like(info, column, state.new_column, width))
-            for field, index in info.payload_schema.items():
-                client.create_payload_index(self.name, field, index.params or index.data_type)
+                settings.add_vector(client, self.name, info.config.params.vectors[column], str(name), width)
+            else:
+                settings.add_collection(client, self.name, info, (column, name), width)
 
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
         """Make the collection and write the block in memory."""
