@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -117,9 +116,8 @@ class Job:
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
-        if self._recognises:
-            for block in islice(source.blocks(ROWS, payload=False), 1):
-                self._check_space(block)
+        if self._recognises and (first := source.head(ROWS)) is not None:
+            self._check_space(first)
         if state is not None:
             self._check_same(state)
             source.pin(state.version)

@@ -13,6 +13,7 @@ import pytest
 import supervised
 from embedders.embedding_server import Server, tiny
 from minivec import open_map
+from minivec.moving.paired import paired
 from small import command
 
 pytest.importorskip("httpx", reason="needs httpx")
@@ -127,6 +128,9 @@ def test_align_makes_known_pairs_of_a_stores_texts(table, server, run):
     assert len(problem.pairs) in (29, 30) and problem.X.shape == (40, 6) and problem.Y.shape[1] == 16
     history = open_map("b.keras").history
     assert history["pairs"] == len(problem.pairs) and history["spaces"]["target"] == "tiny"
+    assert history["paired_rows"]["rows"] == history["pairs"]
+    vectors = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    assert np.flatnonzero(paired(history, vectors)).tolist() == problem.pairs[:, 0].tolist()
 
 
 def test_align_with_a_corpus_for_a_store_without_texts(table, server, run):

@@ -60,6 +60,15 @@ def test_rows_keys_and_payload_are_kept_and_a_second_run_writes_nothing(database
     assert verify(source, new, ADAPTER, "all") == 30
 
 
+def test_the_head_of_a_source_is_its_first_rows(source):
+    with open_store(source) as store:
+        rows = next(store.blocks(30))
+        for size in (7, 40):
+            head = store.head(size)
+            assert list(head.keys) == list(rows.keys[:size])
+            np.testing.assert_array_equal(head.vectors, rows.vectors[:size])
+
+
 def test_an_interrupted_run_goes_on(database, source, new):
     for rows in (10, 20):
         with pytest.raises(Killed):

@@ -11,6 +11,7 @@ import numpy as np
 from minivec.embedders import Embedder, Streaming, open_embedder
 from minivec.embedders.base import check_kind
 from minivec.formats.base import listed
+from minivec.moving.paired import noted
 from minivec.moving.texts import Texts, texts_of, unsendable, values
 from minivec.settings import FIT_ROWS, whole_number
 from minivec.stores import Store, drawn, open_store
@@ -156,6 +157,10 @@ class FitRows:
     XB: np.ndarray
     pairs: np.ndarray | None
     embedded: list[Embedded] = field(default_factory=list)
+
+    def paired_rows(self) -> dict[str, Any]:
+        """What the fit's history is to have besides, so that ``probe`` leaves the pairs out: an entry, or none."""
+        return {} if self.pairs is None else noted(self.XA[self.pairs[:, 0]], self.XB[self.pairs[:, 1]])
 
 
 def fit_rows(

@@ -160,6 +160,10 @@ class Store(Swapping, ABC):
         Without ``payload`` it need not be read.
         """
 
+    def head(self, size: int) -> Block | None:
+        """The first rows, at most ``size``, perhaps without payload; None where there are none."""
+        return next(self.blocks(size, payload=False), None)
+
     @abstractmethod
     def keys(self) -> Sequence[Any]:
         """All keys, in order."""

@@ -1,7 +1,7 @@
 """LanceDB, embedded: ``lance://FOLDER/TABLE?column=...&key=...&where=SQL``."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -162,21 +162,30 @@ class LanceStore(RenamedTable, Store):
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
         """Rows in the table's order; a position is the number of rows before it."""
-        schema, start = self.schema(), after or 0
+        start = after or 0
         if self._gone is not None:
             if 0 < start < self._gone.get("rows", start + 1):
                 number = self._gone["number"]
                 raise Refused(f"{self}: version {number}, which the migration reads, is gone; name another destination")
             if start:
                 return
+        yield from self._read(lambda: self._rows(self._version).offset(start), size, start)
+        self._let_go()
+
+    def head(self, size: int) -> Block | None:
+        """The first rows: a scan that knows its end reads no others ahead."""
+        return next(self._read(lambda: self._rows(self._version).limit(size), size, 0), None)
+
+    def _read(self, query: Callable[[], Any], size: int, start: int) -> Iterator[Block]:
+        """The rows of a query, from the row of number ``start`` on."""
+        schema = self.schema()
         with self.guard():
-            batches = self._rows(self._version).offset(start).to_batches(batch_size=size)
+            batches = query().to_batches(batch_size=size)
         for batch in rebatched(self._guarded(iter(batches)), size):
             keys = batch[self.key].to_pylist() if self.key else range(start, start + len(batch))
             start += len(batch)
             vectors, missing = self._vectors(batch[schema.column], schema, keys)
             yield Block(keys, vectors, batch, start, missing)
-        self._let_go()
 
     def comparable(self, payload: Any) -> Sequence[Any]:
         """The rows without their vectors."""
