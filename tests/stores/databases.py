@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from milvus_database import Milvus, MilvusFile
 from small import Database, exceptions, table
 
 
@@ -497,7 +498,7 @@ class QdrantVector(QdrantServer):
 
 
 KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")  # one of each kind of store that keeps texts
-SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file")  # whose like is among the others
+SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file", "milvus file")  # whose like is among the others
 MAKERS = {
     "parquet": Parquet,
     "parquet file": ParquetFile,
@@ -513,6 +514,8 @@ MAKERS = {
     "qdrant": Qdrant,
     "qdrant server": QdrantServer,
     "qdrant vector": QdrantVector,
+    "milvus": Milvus,
+    "milvus file": MilvusFile,
 }
 
 

@@ -38,6 +38,7 @@ STORES = {
     "postgres": ("postgres", "PostgresStore"),
     "chroma": ("chroma", "ChromaStore"),
     "qdrant": ("qdrant", "QdrantStore"),
+    "milvus": ("milvus", "MilvusStore"),
 }
 
 
@@ -53,6 +54,7 @@ def open_store(url: Any, column: str | None = None) -> Store:
     - ``postgresql://USER:PASSWORD@HOST/DATABASE?table=...&column=...&key=...``
     - ``chroma:///FOLDER/COLLECTION``, ``chroma://HOST:PORT/COLLECTION``
     - ``qdrant:///FOLDER/COLLECTION``, ``qdrant://HOST:PORT/COLLECTION?column=...``
+    - ``milvus:///FILE.db/COLLECTION``, ``milvus://HOST:PORT/COLLECTION?column=...``
     - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or
       ``?column=...`` names an array or column
 
