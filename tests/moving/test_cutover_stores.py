@@ -44,9 +44,17 @@ class MilvusAlias(MAKERS["milvus"]):
         self.client.create_alias(f"{name}_1", name)
 
 
+class RedisAlias(MAKERS["redis"]):
+    """RediSearch with an alias that the application uses."""
+
+    def fill(self, name, X):
+        super().fill(f"{name}_1", X)
+        self.client.execute_command("FT.ALIASADD", name, f"{name}_1")
+
+
 OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}
-KINDS = {**OWN, "qdrant": Alias, "milvus": MilvusAlias}  # not PostgreSQL
-ALIASES = ("qdrant", "milvus")
+KINDS = {**OWN, "qdrant": Alias, "milvus": MilvusAlias, "redis": RedisAlias}  # not PostgreSQL
+ALIASES = ("qdrant", "milvus", "redis")
 
 
 @pytest.fixture(params=KINDS)
@@ -95,6 +103,9 @@ def write(docs, key):
     elif docs.kind == "milvus":
         docs.delete("docs", key)
         docs.client.upsert("docs", [{"id": 1000, "text": "late", "v": vector}])
+    elif docs.kind == "redis":
+        docs.delete("docs", key)
+        docs.client.execute_command(*docs._row(f"{docs.place('docs')[0]}1000", 1000, "late", vector))
     elif docs.kind == "lance":
         docs.db.open_table("docs").delete(f"id = {key}")
     else:

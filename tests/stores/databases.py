@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from milvus_database import Milvus, MilvusFile
+from redis_database import Redis, RedisJson, RedisVector
 from small import Database, exceptions, table
 
 
@@ -498,7 +499,8 @@ class QdrantVector(QdrantServer):
 
 
 KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")  # one of each kind of store that keeps texts
-SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file", "milvus file")  # whose like is among the others
+SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file")  # whose like is among the others
+SLOW += ("milvus file", "redis json", "redis vector")
 MAKERS = {
     "parquet": Parquet,
     "parquet file": ParquetFile,
@@ -516,6 +518,9 @@ MAKERS = {
     "qdrant vector": QdrantVector,
     "milvus": Milvus,
     "milvus file": MilvusFile,
+    "redis": Redis,
+    "redis json": RedisJson,
+    "redis vector": RedisVector,
 }
 
 

@@ -312,7 +312,7 @@ def test_what_another_kind_cannot_keep_is_refused_in_one_line(database, source, 
         assert dry[0] == code and not (code and dry[2] != err), (dry, err)
         moved += code == 0
         assert code == 0 and "counts agree" in out or code == 2 and out == "" and err.count("\n") == 1, err
-    kinds = databases.File | databases.Lance | databases.Milvus
+    kinds = databases.File | databases.Lance | databases.Milvus | databases.Redis
     own = isinstance(database, databases.Chroma | databases.Qdrant)
     lance = find_spec("lancedb") is not None
     assert moved == (1 + lance + 2 * (not database.payload) if isinstance(database, kinds) else own)
@@ -325,7 +325,7 @@ def said(kind, text):
     """An exception of this class that says ``text``, or None where it takes more than a text."""
     try:
         return kind(text)
-    except TypeError:
+    except (TypeError, ValueError):
         return None
 
 

@@ -112,9 +112,13 @@ class Keyed(Aliased, Store):
         """The same, with no vectors in the payload; here each block is fetched by its keys."""
         keys, size = self.keys(), self._page(size)
         for start in range(0 if after is None else bisect_right(keys, after), len(keys), size):
-            block = self.fetch(keys[start : start + size])
+            block = self._fetch(keys[start : start + size], self._payload)
             if len(block.keys):
                 yield block
+
+    def _fetch(self, keys: Sequence[Any], payload: bool) -> Block:
+        """The rows with these keys; without ``payload`` it need not be read."""
+        return self.fetch(keys)
 
     def changes(self, since: Any) -> Changes | None:
         """The rows that are otherwise than when they were read: all are read again."""
@@ -173,11 +177,9 @@ class Keyed(Aliased, Store):
         self._old_column = checkpoint.column if checkpoint.in_place else None
 
     def accepts(self, source: Store) -> None:
-        """Arrow data and arrays, whose keys last as long as the migration."""
-        if source.kind not in ("arrow", "array"):
+        """Arrow data, and arrays."""
+        if source.kind != "array":
             super().accepts(source)
-        if isinstance(source.keys(), range) and not source.fixed:
-            raise Refused(f"{self}: {source} has no keys but the numbers of its rows, which change")
 
     def _new_column(self, source: Store) -> str:
         schema, name = source.schema(), self._asked or source.schema().column or "vector"

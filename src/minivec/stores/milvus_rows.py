@@ -8,6 +8,7 @@ import numpy as np
 
 from minivec.stores.arrow import cell_sizes
 from minivec.stores.base import Block
+from minivec.stores.packing import pack, unpack
 
 META, PARTITION = "$meta", "$partition"  # columns for the dynamic fields of a row, as JSON, and for its partition
 VECTORS = ("FLOAT_VECTOR", "FLOAT16_VECTOR", "BFLOAT16_VECTOR")
@@ -66,22 +67,14 @@ def vectors_of(kind: str, values: list[Any], width: int) -> np.ndarray:
     """Vectors (m, width) float32 from a field of this type, one of VECTORS."""
     if kind == "FLOAT_VECTOR":
         return np.array(values, np.float32).reshape(-1, width)
-    packed = np.frombuffer(b"".join(map(as_bytes, values)), np.uint16).reshape(-1, width)
-    if kind == "FLOAT16_VECTOR":
-        return packed.view(np.float16).astype(np.float32)
-    return (packed.astype(np.uint32) << 16).view(np.float32)  # the upper half of a float32
+    return unpack([as_bytes(value) for value in values], kind.removesuffix("_VECTOR"), width)
 
 
 def packed(kind: str, vectors: np.ndarray) -> list[Any]:
     """Vectors (m, width) as a field of this type takes them."""
-    vectors = np.ascontiguousarray(vectors, np.float32)
     if kind == "FLOAT_VECTOR":
-        return list(vectors)
-    if kind == "FLOAT16_VECTOR":
-        return [row.tobytes() for row in vectors.astype(np.float16)]
-    bits = vectors.view(np.uint32)
-    nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to the nearest, and halves to the even one
-    return [row.tobytes() for row in nearest.astype(np.uint16)]
+        return list(np.ascontiguousarray(vectors, np.float32))
+    return list(pack(vectors, kind.removesuffix("_VECTOR")))
 
 
 def given(kind: str, value: Any) -> Any:
