@@ -46,8 +46,25 @@ class AliasOfServer(Alias):
     base = "qdrant server"
 
 
-KINDS = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}  # not PostgreSQL
-KINDS |= {"qdrant": Alias, "qdrant server": AliasOfServer}
+class MilvusAlias(MAKERS["milvus"]):
+    """Milvus with an alias that the application uses."""
+
+    def fill(self, name, X):
+        super().fill(f"{name}_1", X)
+        self.client.create_alias(f"{name}_1", name)
+
+
+class RedisAlias(MAKERS["redis"]):
+    """RediSearch with an alias that the application uses."""
+
+    def fill(self, name, X):
+        super().fill(f"{name}_1", X)
+        self.client.execute_command("FT.ALIASADD", name, f"{name}_1")
+
+
+OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}  # not PostgreSQL
+ALIASES = {"qdrant": Alias, "qdrant server": AliasOfServer, "milvus": MilvusAlias, "redis": RedisAlias}
+KINDS = OWN | ALIASES
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +117,12 @@ def write(docs, key):
         collection = docs.client.get_collection("docs", embedding_function=None)
         collection.delete([str(key)])
         collection.add(["1000"], embeddings=[vector.tolist()], documents=["late"], metadatas=[{"n": 1000}])
+    elif docs.kind == "milvus":
+        docs.delete("docs", key)
+        docs.client.upsert("docs", [{"id": 1000, "text": "late", "v": vector}])
+    elif docs.kind == "redis":
+        docs.delete("docs", key)
+        docs.client.execute_command(*docs._row(f"{docs.place('docs')[0]}1000", 1000, "late", vector))
     elif docs.kind == "lance":
         docs.db.open_table("docs").delete(f"id = {key}")
     else:
@@ -130,8 +153,9 @@ def test_rows_written_after_the_cut_over_are_not_lost_in_silence(docs):
     small.same(after, {key: row for key, row in before.items() if key != 3})
 
 
-def test_a_collection_s_own_name_is_refused_with_what_to_do(tmp_path):
-    database = MAKERS["qdrant"](tmp_path)
+@pytest.mark.parametrize("kind", ALIASES)
+def test_a_collection_s_own_name_is_refused_with_what_to_do(tmp_path, kind):
+    database = MAKERS[kind](tmp_path)
     database.fill("docs", X)
     old, new = database.url("docs?column=v"), database.url("docs_new")
     migrate(old, new, ADAPTER)
@@ -152,7 +176,7 @@ def test_a_file_takes_the_name_in_one_step_with_the_old_one_beside(tmp_path):
 @pytest.mark.parametrize("back", [False, True])
 def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkeypatch):
     """Each rename in turn is the last one that a process makes."""
-    if docs.kind.startswith("qdrant"):
+    if docs.kind in ALIASES:
         pytest.skip("one step")
     old, new, before = docs.url("docs"), docs.url("docs_new"), docs.read("docs")
     if back:

@@ -11,6 +11,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from milvus_database import Milvus, MilvusFile
+from redis_database import Redis, RedisJson, RedisVector
 from small import Database, exceptions, table
 
 
@@ -498,6 +500,7 @@ class QdrantVector(QdrantServer):
 
 KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")  # one of each kind of store that keeps texts
 SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file")  # whose like is among the others
+SLOW += ("milvus file", "redis json", "redis vector")
 MAKERS = {
     "parquet": Parquet,
     "parquet file": ParquetFile,
@@ -513,6 +516,11 @@ MAKERS = {
     "qdrant": Qdrant,
     "qdrant server": QdrantServer,
     "qdrant vector": QdrantVector,
+    "milvus": Milvus,
+    "milvus file": MilvusFile,
+    "redis": Redis,
+    "redis json": RedisJson,
+    "redis vector": RedisVector,
 }
 
 

@@ -69,7 +69,7 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
     for block in source.blocks(job.batch):
         there.update(block.keys)
         mapped = job.mapped(block)
-        differing = kept(mapped, _differing(mapped, destination.fetch(mapped.keys), destination))
+        differing = kept(mapped, _differing(mapped, source, destination))
         if len(differing.keys):
             destination.replace(differing, state)
             job.caught_up += len(differing.keys)
@@ -79,8 +79,10 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
     return state
 
 
-def _differing(wanted: Block, found: Block, destination: Store) -> np.ndarray:
+def _differing(wanted: Block, source: Store, destination: Store) -> np.ndarray:
     """Which rows (m,) of ``wanted`` the destination has not, or has with another vector or other payload."""
+    found = destination.fetch(wanted.keys)
+    rows, others = source.comparable(wanted.payload), destination.comparable(found.payload)
     places = {key: i for i, key in enumerate(found.keys)}
     there = [i for i, key in enumerate(wanted.keys) if key in places]
     at = [places[wanted.keys[i]] for i in there]
@@ -89,6 +91,6 @@ def _differing(wanted: Block, found: Block, destination: Store) -> np.ndarray:
     same = np.einsum("ij,ij->i", X, Y) >= SAME * lengths
     differs = np.ones(len(wanted.keys), bool)
     for i, j, alike in zip(there, at, same, strict=True):
-        one, other = wanted.payload[i], found.payload[j]
+        one, other = rows[i], others[j]
         differs[i] = not (alike and (one == other or destination.alike(one, other)))
     return differs

@@ -38,6 +38,9 @@ STORES = {
     "postgres": ("postgres", "PostgresStore"),
     "chroma": ("chroma", "ChromaStore"),
     "qdrant": ("qdrant", "QdrantStore"),
+    "milvus": ("milvus", "MilvusStore"),
+    "redis": ("redis", "RedisStore"),
+    "rediss": ("redis", "RedisStore"),
 }
 
 
@@ -53,6 +56,8 @@ def open_store(url: Any, column: str | None = None) -> Store:
     - ``postgresql://USER:PASSWORD@HOST/DATABASE?table=...&column=...&key=...``
     - ``chroma:///FOLDER/COLLECTION``, ``chroma://HOST:PORT/COLLECTION``
     - ``qdrant:///FOLDER/COLLECTION``, ``qdrant://HOST:PORT/COLLECTION?column=...``
+    - ``milvus:///FILE.db/COLLECTION``, ``milvus://HOST:PORT/COLLECTION?column=...``
+    - ``redis://HOST:PORT/INDEX?column=...``, ``rediss://HOST:PORT/INDEX?column=...``
     - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or
       ``?column=...`` names an array or column
 

@@ -8,7 +8,12 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from minivec.stores.errors import Refused
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
-IN_FOLDERS = {"lance": "*.lance", "chroma": "chroma.sqlite3", "qdrant": "meta.json"}  # of databases, by scheme
+IN_FOLDERS = {  # of databases, by scheme
+    "lance": "*.lance",
+    "chroma": "chroma.sqlite3",
+    "qdrant": "meta.json",
+    "milvus": "collections",
+}
 
 
 class Address:

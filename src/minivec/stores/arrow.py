@@ -74,3 +74,12 @@ def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:
             held, rows = [whole.slice(size)], rows - size
     if rows:
         yield pa.concat_batches(held)
+
+
+def cell_sizes(values: list[Any]) -> np.ndarray:
+    """About how many bytes each value takes in a request (m,)."""
+    return np.array([8 if isinstance(v, (int, float, bool)) or v is None else len(_encoded(v)) for v in values], int)
+
+
+def _encoded(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")

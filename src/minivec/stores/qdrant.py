@@ -14,7 +14,7 @@ from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
-from minivec.stores.qdrant_alias import Aliased
+from minivec.stores.qdrant_alias import QdrantAlias
 from minivec.stores.qdrant_notes import Notes
 from minivec.stores.qdrant_points import alike, as_points, rows_of, too_large
 from minivec.stores.requests import Patient, Requests, page
@@ -34,7 +34,7 @@ def local_client(path: str) -> Any:
     return client
 
 
-class QdrantStore(Aliased, Store):
+class QdrantStore(QdrantAlias, Store):
     """A collection, by point id. ``column`` names the vector where the collection has named ones.
 
     What follows the scheme is a folder where it starts with ``/``, ``.`` or ``~``, and a host otherwise. ``:KEY@`` or

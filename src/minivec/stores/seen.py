@@ -15,9 +15,13 @@ class Seen:
         self._prints: dict[Any, bytes] = {}
 
     def add(self, block: Block) -> list[Any]:
-        """Remember the rows of ``block``, whose payload is a list; the keys of those that are new or otherwise."""
-        new = []
-        for key, vector, rest in zip(block.keys, block.vectors, block.payload, strict=True):
+        """Remember the rows of ``block``; the keys of those that are new or otherwise."""
+        new, payload = [], block.payload
+        if payload is None:
+            payload = [None] * len(block.keys)
+        elif hasattr(payload, "to_pylist"):
+            payload = payload.to_pylist()
+        for key, vector, rest in zip(block.keys, block.vectors, payload, strict=True):
             digest = blake2b(vector.tobytes(), digest_size=8)
             digest.update(json.dumps(rest, sort_keys=True, default=repr).encode())
             if self._prints.get(key) != digest.digest():

@@ -1,0 +1,244 @@
+"""Milvus: ``milvus://HOST:PORT/COLLECTION?column=...``, or ``milvus:///FILE.db/COLLECTION`` for Milvus Lite."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from minivec.stores import milvus_settings as settings
+from minivec.stores.address import Address
+from minivec.stores.base import Block, Schema
+from minivec.stores.errors import Refused
+from minivec.stores.keyed import Keyed
+from minivec.stores.milvus_notes import KEYS, STRONG, MilvusNotes
+from minivec.stores.milvus_rows import (
+    META,
+    PARTITION,
+    VECTORS,
+    among,
+    arrow_type,
+    cells,
+    json_text,
+    name_of,
+    quoted,
+    vectors_of,
+)
+from minivec.stores.milvus_writing import MilvusWriting
+
+TIMEOUT = 60  # seconds that a request may take
+
+
+class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
+    """A collection, by primary key. ``column`` names the field of vectors where there are several.
+
+    What follows the scheme is a path where it starts with ``/``, ``.`` or ``~``, and a host otherwise.
+    ``USER:PASSWORD@`` or ``:TOKEN@``, ``database`` and ``https=true`` are options, and ``where`` is an expression of
+    Milvus. A destination is a new collection with the same fields, indexes and properties. The checkpoint lies in a
+    collection of its own, written behind the rows, which are upserted. A collection that is read is loaded, if it is
+    not. The vectors may be FLOAT_VECTOR, FLOAT16_VECTOR or BFLOAT16_VECTOR.
+    """
+
+    extra = "milvus"
+
+    def __init__(self, address: Address):
+        super().__init__(address)
+        self.column, self.where, self.database, self.tls = address.take("column", "where", "database", "https")
+        self._asked = self.column
+        self._known: dict[str, dict[str, Any]] = {}
+        self._loaded: set[str] = set()
+        if address.local:
+            self.folder, self.name = address.split()
+        elif not address.host or not address.path or "/" in address.path:
+            raise Refused(f"{self}: expected milvus://HOST:PORT/COLLECTION or milvus:///FILE.db/COLLECTION")
+        else:
+            self.name = address.path
+
+    def place(self) -> str:
+        """The absolute path, or the host and port, with the database."""
+        if self.address.local:
+            return f"milvus://{self.folder.resolve() / self.name}"
+        place = f"milvus://{self.address.host}:{self.address.port or 19530}/{self.name}"
+        return f"{place}/{self.database}" if self.database else place
+
+    @cached_property
+    def _client(self) -> Any:
+        pymilvus = self.client("pymilvus")
+        with self.guard():
+            if self.address.local:
+                if self.folder.suffix != ".db":
+                    raise Refused(f"{self}: a file of Milvus Lite ends in .db")
+                return pymilvus.MilvusClient(str(self.folder.resolve()))
+            tls = (self.tls or "").lower() in ("true", "1", "yes")
+            uri = f"{'https' if tls else 'http'}://{self.address.host}:{self.address.port or 19530}"
+            user, password = self.address.user, self.address.password or ""
+            token = f"{user}:{password}" if user else password
+            return pymilvus.MilvusClient(uri, token=token, db_name=self.database or "", timeout=TIMEOUT)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """And the client and Milvus Lite keep their log of errors, with tracebacks, to themselves."""
+        logs = [logging.getLogger(name) for name in ("pymilvus", "milvus_lite", "grpc")]
+        levels = [log.level for log in logs]
+        try:
+            for log in logs:
+                log.setLevel(logging.CRITICAL + 1)
+            with super().guard():
+                yield
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
+
+    def _ask(self, method: str, *given: Any, **options: Any) -> Any:
+        """What the client's method returns."""
+        client = self._client
+        with self.guard():
+            return getattr(client, method)(*given, timeout=TIMEOUT, **options)
+
+    @staticmethod
+    def _too_large(error: Exception) -> bool:
+        return "larger than max" in str(error)
+
+    def _exists(self, name: str) -> bool:
+        if self.address.local and not self.folder.exists():  # the client would make it
+            return False
+        return self._ask("has_collection", name)
+
+    def _info(self, name: str | None = None) -> dict[str, Any]:
+        """The fields and settings of a collection; Refused where there is no such collection."""
+        name = name or self.name
+        if name not in self._known:
+            if not self._exists(name):
+                raise Refused(f"{self}: no collection {name!r}")
+            info = self._ask("describe_collection", name)
+            info["fields"] = [field for field in info["fields"] if not field.get("is_dynamic")]
+            self._known[name] = info
+        return self._known[name]
+
+    def _fields(self) -> dict[str, dict[str, Any]]:
+        """The fields that rows bring, by name."""
+        computed = settings.outputs(self._info())
+        return {field["name"]: field for field in self._info()["fields"] if field["name"] not in computed}
+
+    def _key(self) -> str:
+        return next(field["name"] for field in self._info()["fields"] if field.get("is_primary"))
+
+    def _has(self, column: str) -> bool:
+        return any(field["name"] == column for field in self._info()["fields"])
+
+    @cached_property
+    def _partitions(self) -> list[str]:
+        """The partitions that the user has made."""
+        if any(field.get("is_partition_key") for field in self._info()["fields"]):
+            return []
+        return [name for name in self._ask("list_partitions", self.name) if name != "_default"]
+
+    def schema(self) -> Schema:
+        """The only field of vectors of floats, where none is named."""
+        fields = {field["name"]: field for field in self._info()["fields"]}
+        vectors = [name for name, field in fields.items() if name_of(field["type"]) in VECTORS]
+        column = self.column or (vectors[0] if len(vectors) == 1 else None)
+        if column is None or column not in vectors:
+            wanted = f"no vectors of floats named {column!r}" if column else "name one field of vectors (column=)"
+            raise Refused(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
+        return Schema(column, self._key(), int(fields[column]["params"]["dim"]), tuple(self._payload_types(column)))
+
+    def _payload_types(self, column: str) -> dict[str, Any]:
+        """The columns beside the vectors and their Arrow types."""
+        pa = self.client("pyarrow")
+        types = {name: arrow_type(field) for name, field in self._fields().items() if name != column}
+        types |= {META: pa.string()} if self._info()["enable_dynamic_field"] else {}
+        return types | ({PARTITION: pa.string()} if self._partitions else {})
+
+    def arrow_schema(self) -> Any:
+        """The types of all columns; the vectors are the last."""
+        pa, schema = self.client("pyarrow"), self.schema()
+        types = self._payload_types(str(schema.column))
+        return pa.schema([*types.items(), (str(schema.column), pa.list_(pa.float32(), schema.width))])
+
+    def _query(self, condition: str, fields: list[str], **options: Any) -> list[dict[str, Any]]:
+        self._load()
+        return list(self._ask("query", self.name, filter=condition, output_fields=fields, **STRONG, **options))
+
+    def _load(self) -> None:
+        """Only a collection that is in memory can be read."""
+        if self.name not in self._loaded:
+            if name_of(self._ask("get_load_state", self.name)["state"]) != "Loaded":
+                self._ask("load_collection", self.name)
+            self._loaded.add(self.name)
+
+    def count(self) -> int:
+        """The rows that meet the condition, if there is one."""
+        return int(self._query(self.where or "", ["count(*)"])[0]["count(*)"])
+
+    def check(self) -> None:
+        """Milvus takes rows with the same key, of which only one is read."""
+        rows, keys = self.count(), len(self.keys())
+        if rows > keys:
+            raise Refused(f"{self}: {rows - keys} rows have a key that another row has too; delete them first")
+
+    def _pages(self, size: int, after: Any, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+        """Rows in the order of their keys, behind ``after``."""
+        self._load()
+        key, where = self._key(), [f"({self.where})"] if self.where else []
+        while True:  # an iterator alone cannot go on behind a key with quotes or line breaks
+            behind = [] if after is None else [f"{key} > {quoted(after)}"]
+            options = {"batch_size": size, "filter": " and ".join(where + behind), "output_fields": fields}
+            pages = self._ask("query_iterator", self.name, **options, **STRONG)
+            with self.guard():
+                page = pages.next()
+                pages.close()
+            if not page:
+                return
+            yield page
+            after = page[-1][key]
+
+    def keys(self) -> Sequence[Any]:
+        """All keys, in order."""
+        key = self._key()
+        return [row[key] for page in self._pages(KEYS, None, [key]) for row in page]
+
+    def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
+        fields = ["*"] if self._payload else [self._key(), str(self.schema().column)]
+        for page in self._pages(min(KEYS, self._page(size)), after, fields):
+            yield self._block(page, self._payload)
+
+    def fetch(self, keys: Sequence[Any]) -> Block:
+        """The rows with these keys."""
+        key, size = self._key(), min(KEYS, self._page(KEYS))
+        found: dict[Any, Any] = {}
+        for start in range(0, len(keys), size):
+            found |= {row[key]: row for row in self._query(among(key, keys[start : start + size]), ["*"])}
+        return self._block([found[key] for key in keys if key in found], True)
+
+    def _block(self, rows: list[dict[str, Any]], payload: bool) -> Block:
+        schema = self.schema()
+        column, key = str(schema.column), str(schema.key)
+        kind = next(field for field in self._info()["fields"] if field["name"] == column)["type"]
+        keys = [row[key] for row in rows]
+        vectors = vectors_of(name_of(kind), [row[column] for row in rows], schema.width)
+        rest = self._rest(rows, keys, column) if payload else None
+        return Block(keys, vectors, rest, keys[-1] if keys else None)
+
+    def _rest(self, rows: list[dict[str, Any]], keys: list[Any], column: str) -> Any:
+        """What rows have beside the vectors, as an Arrow table."""
+        pa, fields = self.client("pyarrow"), self._fields()
+        known = {field["name"] for field in self._info()["fields"]}
+        made = {}
+        for name, kind in self._payload_types(column).items():
+            if name == META:
+                dynamic = [{key: value for key, value in row.items() if key not in known} for row in rows]
+                made[name] = pa.array([json_text(values) if values else None for values in dynamic], kind)
+            elif name == PARTITION:
+                made[name] = pa.array(self._places(keys), kind)
+            else:
+                made[name] = cells(fields[name], rows)
+        return pa.table(made)
+
+    def _places(self, keys: list[Any]) -> list[str]:
+        """The partition of each key, "" for the default one."""
+        key, places = self._key(), dict[Any, str]()
+        for partition in self._partitions if keys else ():
+            rows = self._query(among(key, keys), [key], partition_names=[partition])
+            places |= {row[key]: partition for row in rows}
+        return [places.get(key, "") for key in keys]
