@@ -1,9 +1,11 @@
 """A served map: what applications get, with an upstream that works and with one that does not."""
 
 import base64
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -82,6 +84,14 @@ def test_what_a_request_carries_is_passed_through(client, upstream):
     refused = client.post(PATH, json=ASK, headers={"Authorization": "Bearer wrong"})
     assert refused.status_code == 401 and "Incorrect API key" in refused.json()["error"]["message"]
     assert "secret" not in client.get("/metrics").text
+
+
+def test_a_header_that_cannot_be_passed_on_is_the_clients_error(client, upstream):
+    connection = HTTPConnection(client.base_url.host, client.base_url.port)
+    connection.request("POST", PATH, json.dumps(ASK), {"Authorization": "Bearer "})  # HTTP allows no space at the end
+    answer = connection.getresponse()
+    assert answer.status == 400 and b"a header that HTTP does not allow" in answer.read()
+    connection.close()
 
 
 def test_raw_vectors(client, bridge):

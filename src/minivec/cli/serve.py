@@ -14,6 +14,8 @@ from minivec.threads import lone_blas
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+IDLE = 65  # seconds that a connection is kept: more than clients keep one, so that none closes as a request comes
+
 
 @app.command()
 def serve(
@@ -69,7 +71,12 @@ def _listen(made: "Starlette", host: str, port: int, timeout: float, way: str) -
     import uvicorn
 
     config = uvicorn.Config(
-        made, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=int(timeout) + 1
+        made,
+        access_log=False,  # its lines have the query, which may have a key
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=int(timeout) + 1,
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

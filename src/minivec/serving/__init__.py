@@ -5,8 +5,9 @@ from minivec.extras import missing
 try:
     from minivec.serving.app import create_app
 except ModuleNotFoundError as error:
-    if (error.name or "").startswith("minivec"):
+    package = (error.name or "").partition(".")[0]
+    if package == "minivec":
         raise
-    raise missing(f"a served map needs {error.name}", "serve") from error
+    raise missing(f"a served map needs {package}", "serve") from error
 
 __all__ = ["create_app"]

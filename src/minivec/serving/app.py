@@ -56,6 +56,19 @@ class Service:
         self.queue = Queue(at_once, queue, self.metrics)
         self.model, self.shorten, self.timeout, self.max_bytes = model, shorten, timeout, max_bytes
 
+    def routes(self) -> list[Route]:
+        """All paths."""
+        models = self.endpoint("/v1/models", self.models)
+        return [
+            Route("/v1/embeddings", self.endpoint("/v1/embeddings", self.embeddings), methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/v1/models/{name:path}", models),
+            Route("/map", self.endpoint("/map", self.map), methods=["POST"]),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.metered),
+        ]
+
     def endpoint(self, path: str, work: Work) -> Callable[[Request], Awaitable[Response]]:
         """``work`` on requests of a ``path``: queued, with a deadline, counted and timed."""
 
@@ -202,19 +215,7 @@ def create_app(
         async with service.upstream.client:
             yield
 
-    return Starlette(
-        routes=[
-            Route("/v1/embeddings", service.endpoint("/v1/embeddings", service.embeddings), methods=["POST"]),
-            Route("/v1/models", service.endpoint("/v1/models", service.models)),
-            Route("/v1/models/{name:path}", service.endpoint("/v1/models", service.models)),
-            Route("/map", service.endpoint("/map", service.map), methods=["POST"]),
-            Route("/health", service.health),
-            Route("/ready", service.ready),
-            Route("/metrics", service.metered),
-        ],
-        exception_handlers={HTTPException: _refused},
-        lifespan=lifespan,
-    )
+    return Starlette(routes=service.routes(), exception_handlers={HTTPException: _refused}, lifespan=lifespan)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

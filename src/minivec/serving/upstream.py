@@ -14,6 +14,7 @@ from minivec.serving.refused import Refused
 
 AGAIN = (429, 502, 503, 504)  # statuses that may pass
 CONNECT = 5.0  # seconds to connect, of one attempt
+IDLE = 2.0  # seconds that a connection is kept: fewer than servers keep one, so that none closes as a request comes
 READY = 2.0  # seconds for an answer to whether it can be reached
 # Headers of one connection, and those that whoever sends the message writes.
 OWN = {
@@ -48,7 +49,7 @@ class Upstream:
         if "@" in parts.netloc:
             raise ValueError("upstream: no credentials in the URL; clients send their key, and it is passed through")
         self.url, self._attempts, self._metrics = url.rstrip("/"), attempts, metrics
-        limits = httpx.Limits(max_connections=at_once + 1, max_keepalive_connections=at_once)
+        limits = httpx.Limits(max_connections=at_once + 1, max_keepalive_connections=at_once, keepalive_expiry=IDLE)
         self.client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=CONNECT), limits=limits)
 
     async def ask(self, call: Call, path: str, content: bytes | None = None) -> httpx.Response:
@@ -83,6 +84,8 @@ class Upstream:
         """The answer to one request; or None, and what was in the way."""
         try:
             response = await self.client.send(request)
+        except httpx.LocalProtocolError:
+            raise Refused(400, "bad_request", "the request has a header that HTTP does not allow") from None
         except httpx.HTTPError as error:
             self._metrics.attempts.labels("none").inc()
             return None, type(error).__name__
