@@ -305,13 +305,13 @@ class Job:
         )
 
 
-def check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
-    """ValueError where the aligner is not reliable, or where its confidence is below ``min_confidence``."""
+def check_trust(history: dict[str, Any], min_confidence: float | None, done: str = "migrated") -> None:
+    """ValueError, nothing is ``done``: the aligner is not reliable, or its confidence is below ``min_confidence``."""
     verdict, confidence = history.get("verdict", "of unknown reliability"), history.get("confidence", math.nan)
     if min_confidence is None and verdict != "reliable":
         told = "min_confidence (--min-confidence) accepts less"
         fit = "failed" if verdict == "failed" else f"is {verdict}"
-        raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is migrated, unless {told}")
+        raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is {done}, unless {told}")
     if min_confidence is not None and min_confidence > 0 and not confidence >= min_confidence:
         raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")
 

@@ -63,6 +63,19 @@ def test_a_parquet_file_has_both(texts, server, run):
     np.testing.assert_allclose([row["embedding"] for row in rows], tiny(["q: one", "q: two"]), rtol=1e-6)
 
 
+def test_a_folder_of_beir(texts, server, run):
+    Path("beir").mkdir()
+    Path("beir/corpus.jsonl").write_text(
+        '{"_id": "d1", "title": "One", "text": "text"}\n{"_id": "d2", "text": "two"}\n'
+    )
+    Path("beir/queries.jsonl").write_text('{"_id": "q1", "text": "one"}\n')
+    model = f"{server.url}?query_prompt=q: #tiny"
+    for kind, names, embedded in (("document", ["d1", "d2"], ["One text", "two"]), ("query", ["q1"], ["q: one"])):
+        assert run("embed", "beir", "--model", model, "-o", f"{kind}.npy", "--kind", kind)[0] == 0
+        assert keys(f"{kind}.keys.jsonl") == names
+        np.testing.assert_allclose(np.load(f"{kind}.npy"), tiny(embedded), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

@@ -87,8 +87,9 @@ def embed(
 ) -> Embedded:
     """Embed texts with ``model``, the name of one or an ``Embedder`` (see ``open_embedder``, also for ``cache``).
 
-    - ``texts``: a list of str (None for no text), a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or a
-      store or its URL. ``text`` names the column; without it, "text" or the only one ("document" of Chroma)
+    - ``texts``: a list of str (None for no text), a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, a folder
+      in BEIR's layout (of which ``kind`` takes the corpus or the queries), or a store or its URL. ``text`` names the
+      column; without it, "text" or the only one ("document" of Chroma)
     - ``rows``: how many are drawn, uniformly, with ``seed``; None for all. ``minivec.stores.sample`` draws the same
     - ``kind``: "document" or "query"
     - ``longest``: characters; longer texts are skipped, and so are those that the model refuses as too long
@@ -102,7 +103,8 @@ def embed(
         whole_number("rows", rows, 1)
     whole_number("longest", longest, 1)
     embedder = open_embedder(model, cache=cache)
-    return _embedded(texts_of(texts, text, rows, whole_number("seed", seed, 0)), embedder, kind, longest, progress)
+    found = texts_of(texts, text, rows, whole_number("seed", seed, 0), kind)
+    return _embedded(found, embedder, kind, longest, progress)
 
 
 def _embedded(texts: Texts, embedder: Streaming, kind: str, longest: int, progress: Progress | None) -> Embedded:
