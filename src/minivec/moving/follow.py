@@ -9,7 +9,7 @@ import numpy as np
 from minivec.job import Job
 from minivec.stores import Block, Checkpoint, Refused, Store
 from minivec.stores.blocks import kept
-from minivec.verify import SAME
+from minivec.verify import SAME, is_same
 
 INTERVAL = 5.0  # seconds between two questions about changes
 
@@ -69,7 +69,7 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
     for block in source.blocks(job.batch):
         there.update(block.keys)
         mapped = job.mapped(block)
-        differing = kept(mapped, _differing(mapped, destination.fetch(mapped.keys), destination))
+        differing = kept(mapped, _differing(mapped, destination.fetch(mapped.keys), source, destination))
         if len(differing.keys):
             destination.replace(differing, state)
             job.caught_up += len(differing.keys)
@@ -79,7 +79,7 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
     return state
 
 
-def _differing(wanted: Block, found: Block, destination: Store) -> np.ndarray:
+def _differing(wanted: Block, found: Block, source: Store, destination: Store) -> np.ndarray:
     """Which rows (m,) of ``wanted`` the destination has not, or has with another vector or other payload."""
     places = {key: i for i, key in enumerate(found.keys)}
     there = [i for i, key in enumerate(wanted.keys) if key in places]
@@ -88,7 +88,7 @@ def _differing(wanted: Block, found: Block, destination: Store) -> np.ndarray:
     lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
     same = np.einsum("ij,ij->i", X, Y) >= SAME * lengths
     differs = np.ones(len(wanted.keys), bool)
+    ours, theirs = source.comparable(wanted.payload), destination.comparable(found.payload)
     for i, j, alike in zip(there, at, same, strict=True):
-        one, other = wanted.payload[i], found.payload[j]
-        differs[i] = not (alike and (one == other or destination.alike(one, other)))
+        differs[i] = not (alike and is_same(ours[i], theirs[j], source, destination))
     return differs

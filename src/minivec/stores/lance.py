@@ -33,7 +33,7 @@ class LanceStore(RenamedTable, Store):
 
     kind = "arrow"
     extra = "lancedb"
-    keeps_nulls = True
+    keeps_nulls = numbered = True
 
     def __init__(self, address: Address):
         super().__init__(address)
@@ -121,8 +121,7 @@ class LanceStore(RenamedTable, Store):
                 deque(self.blocks(8_192), 0)  # which names the first of them
         if self.key is None:
             return
-        with self.guard():
-            keys = self._rows(None).select([self.key]).to_arrow()[self.key]
+        keys = self.values(self.key)
         counts = keys.value_counts()
         for name, bad in (("null", keys.null_count), ("duplicate", len(keys) - len(counts))):
             if bad:
@@ -227,6 +226,11 @@ class LanceStore(RenamedTable, Store):
                 return range(len(self._numbers(self._version)))
             return range(self._table(self._version).count_rows())
 
+    def values(self, column: str) -> Any:
+        """One column of the rows that are read, as Arrow."""
+        with self.guard():
+            return self._rows(self._version).select([column]).to_arrow()[column]
+
     def fetch(self, keys: Sequence[int]) -> Block:
         """The rows with these numbers; without those that are not there."""
         schema = self.schema()
@@ -281,7 +285,7 @@ class LanceStore(RenamedTable, Store):
         arrow = getattr(source, "arrow_schema", lambda: None)()
         like = schema_like(arrow, source.schema().column, str(state.new_column), width)
         kept = {key: value for key, value in (like.metadata or {}).items() if key not in (FUNCTIONS, STATE)}
-        fields = [field.with_metadata(_without(field.metadata)) for field in like]
+        fields = [versions.without(field, STATE) for field in like]
         made = self.client("pyarrow").schema(fields, {**kept, STATE: state.to_json().encode()})
         with self.guard():
             return self.client("lancedb").connect(str(folder)).create_table(self.name, schema=made)
@@ -317,13 +321,13 @@ class LanceStore(RenamedTable, Store):
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows that are new or changed; ``remove`` takes away the old ones."""
-        self._change()
+        self.change()
         with self.guard():
             self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
 
     def remove(self, keys: Sequence[int], checkpoint: Checkpoint) -> None:
         """Delete rows by their numbers before the change, and note the version that the table has caught up with."""
-        self._change()
+        self.change()
         with self.guard():
             table = self._table()
             versions.deleted(table, versions.row_ids(table.search())[np.asarray(keys, int)])
@@ -331,7 +335,7 @@ class LanceStore(RenamedTable, Store):
             table.tags.delete(versions.CATCHING_UP)
         self._changing = False
 
-    def _change(self) -> None:
+    def change(self) -> None:
         """Keep the present version until all changes are done: a run that is killed meanwhile begins them anew."""
         if not self._changing:
             with self.guard():
@@ -343,8 +347,3 @@ class LanceStore(RenamedTable, Store):
         self._held.close()
         self._tables.clear()
         self._ids.clear()
-
-
-def _without(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
-    """A column's metadata without the state of the migration that made it."""
-    return {key: value for key, value in (metadata or {}).items() if key != STATE}

@@ -40,6 +40,11 @@ def note(table: Any, column: str, metadata: dict[str, str]) -> None:
         table.replace_field_metadata(column, metadata)
 
 
+def without(field: Any, name: bytes) -> Any:
+    """An Arrow field without this entry of its metadata."""
+    return field.with_metadata({key: value for key, value in (field.metadata or {}).items() if key != name})
+
+
 def row_ids(query: Any) -> np.ndarray:
     """The ids of a query's rows, in order: an id is where the row lies, and lasts within a version."""
     return query.with_row_id(True).select(["_rowid"]).to_arrow()["_rowid"].to_numpy()

@@ -10,6 +10,14 @@ from minivec.stores.errors import Refused
 DRIFT = 0.1  # how far from its place a row may be, as a share of its length, that is mapped at another length
 
 
+def cosine(name: str | None, width: int) -> Any:
+    """Vectors of cosine distance, under this name or under none."""
+    from qdrant_client import models
+
+    vector = models.VectorParams(size=width, distance=models.Distance.COSINE)
+    return vector if name is None else {name: vector}
+
+
 def add_vector(client: Any, collection: str, like: Any, name: str, width: int) -> None:
     """Add a vector to a collection, with the settings of another one."""
     from qdrant_client import models
