@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from minivec.job import check_trust
+from minivec.history import check_trust
 from minivec.map import LinearMap
 from minivec.serving.call import Call, Queue
 from minivec.serving.metrics import Metrics

@@ -77,6 +77,7 @@ class Store(Swapping, ABC):
     extra: ClassVar[str] = ""  # of minivec, that brings the client
     fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
     keeps_nulls: ClassVar[bool] = False  # whether a row without a vector can be written; otherwise it is left out
+    numbered: ClassVar[bool] = False  # whether rows have numbers for keys, from 0, and lie in their order
     tells_changes: bool = False  # whether ``changes`` can answer
     column: str | None = None  # of the vectors, where the address names one
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused

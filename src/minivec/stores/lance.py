@@ -30,7 +30,7 @@ class LanceStore(RenamedTable, Store):
 
     kind = "arrow"
     extra = "lancedb"
-    keeps_nulls = True
+    keeps_nulls = numbered = True
 
     def __init__(self, address: Address):
         super().__init__(address)
@@ -118,8 +118,7 @@ class LanceStore(RenamedTable, Store):
                 deque(self.blocks(8_192), 0)  # which names the first of them
         if self.key is None:
             return
-        with self.guard():
-            keys = self._rows(None).select([self.key]).to_arrow()[self.key]
+        keys = self.values(self.key)
         counts = keys.value_counts()
         for name, bad in (("null", keys.null_count), ("duplicate", len(keys) - len(counts))):
             if bad:
@@ -233,6 +232,11 @@ class LanceStore(RenamedTable, Store):
                 return range(len(self._numbers(self._version)))
             return range(self._table(self._version).count_rows())
 
+    def values(self, column: str) -> Any:
+        """One column of the rows that are read, as Arrow."""
+        with self.guard():
+            return self._rows(self._version).select([column]).to_arrow()[column]
+
     def fetch(self, keys: Sequence[int]) -> Block:
         """The rows with these numbers; without those that are not there."""
         schema = self.schema()
@@ -285,8 +289,7 @@ class LanceStore(RenamedTable, Store):
 
     def _make(self, folder: Path, source: Store, width: int, state: Checkpoint) -> Any:
         """The new table, in this folder."""
-        arrow = getattr(source, "arrow_schema", lambda: None)()
-        made = new_schema(arrow, width, state)
+        made = new_schema(getattr(source, "arrow_schema", lambda: None)(), width, state)
         with self.guard():
             return self.client("lancedb").connect(str(folder)).create_table(self.name, schema=made)
 
@@ -301,11 +304,10 @@ class LanceStore(RenamedTable, Store):
 
     def losses(self, source: Store) -> list[str]:
         """What the new table has not."""
-        if not isinstance(source, LanceStore):
-            return []
+        names = ", ".join(functions(source.arrow_schema())) if isinstance(source, LanceStore) else ""
         with self.guard():
-            indexes = ", ".join(index.name for index in source._table().list_indices())
-        names = ", ".join(functions(source.arrow_schema()))
+            made = source._table().list_indices() if isinstance(source, LanceStore) else []
+        indexes = ", ".join(index.name for index in made)
         left = f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
         unmade = f"indexes ({indexes}) are not made: make them when all rows are there"
         return [*([left] if names else []), *([unmade] if indexes else [])]
@@ -320,13 +322,13 @@ class LanceStore(RenamedTable, Store):
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows that are new or changed; ``remove`` takes away the old ones."""
-        self._change()
+        self.change()
         with self.guard():
             self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
 
     def remove(self, keys: Sequence[int], checkpoint: Checkpoint) -> None:
         """Delete rows by their numbers before the change, and note the version that the table has caught up with."""
-        self._change()
+        self.change()
         with self.guard():
             table = self._table()
             versions.deleted(table, versions.row_ids(table.search())[np.asarray(keys, int)])
@@ -334,7 +336,7 @@ class LanceStore(RenamedTable, Store):
             table.tags.delete(versions.CATCHING_UP)
         self._changing = False
 
-    def _change(self) -> None:
+    def change(self) -> None:
         """Keep the present version until all changes are done: a run that is killed meanwhile begins them anew."""
         if not self._changing:
             with self.guard():

@@ -10,6 +10,14 @@ from minivec.stores.errors import Refused
 DRIFT = 0.1  # how far from its place a row may be, as a share of its length, that is mapped at another length
 
 
+def cosine(name: str | None, width: int) -> Any:
+    """Vectors of cosine distance, under this name or under none."""
+    from qdrant_client import models
+
+    vector = models.VectorParams(size=width, distance=models.Distance.COSINE)
+    return vector if name is None else {name: vector}
+
+
 def add_vector(client: Any, collection: str, like: Any, name: str, width: int) -> None:
     """Add a vector to a collection, if it is not there yet, with the settings of another one."""
     from qdrant_client import models
@@ -27,10 +35,13 @@ def add_vector(client: Any, collection: str, like: Any, name: str, width: int) -
 def add_collection(client: Any, name: str, like: Any, columns: tuple[str | None, str | None], width: int) -> None:
     """Make a collection like the one of this info, and its payload indexes, or those that are not there yet.
 
-    ``columns`` are the names of its vector there and here.
+    ``columns`` are the names of its vector there and here. Without an info it is made for cosines.
     """
     if not client.collection_exists(name):
-        client.create_collection(name, **collection_like(like, *columns, width))
+        made = {"vectors_config": cosine(columns[1], width)} if like is None else collection_like(like, *columns, width)
+        client.create_collection(name, **made)
+    if like is None:
+        return
     there = client.get_collection(name).payload_schema
     for field, index in like.payload_schema.items():
         if field not in there:

@@ -206,16 +206,24 @@ class Reader(Session):
         """
         if after is not None and self._beside is not None and self._beside.complete:
             return
-        schema, place = self._layout, []
-        parameters: list[str] = []
-        if after is not None:
-            parameters = [after] if len(self._key_columns) == 1 else json.loads(after)
-            place = ["({keys}) > (" + ", ".join(["%s"] * len(parameters)) + ")"]
-        query = self._compose("DECLARE minivec NO SCROLL CURSOR FOR {q}", q=self._select(*place, payload=payload))
+        schema = self._layout
+        place, parameters = self._behind(after)
         with self._reading(), self._cursor() as cursor:
-            cursor.execute(query, parameters)
-            while rows := cursor.execute(f"FETCH {size} FROM minivec").fetchall():
+            for rows in self._fetched(cursor, self._select(*place, payload=payload), parameters, size):
                 yield self._decode(rows, schema)
+
+    def _behind(self, after: Any) -> tuple[list[str], list[str]]:
+        """The condition that a row is behind a position, and its parameters."""
+        if after is None:
+            return [], []
+        parameters: list[str] = [after] if len(self._key_columns) == 1 else json.loads(after)
+        return ["({keys}) > (" + ", ".join(["%s"] * len(parameters)) + ")"], parameters
+
+    def _fetched(self, cursor: Any, query: Any, parameters: Sequence[str], size: int) -> Iterator[list[Any]]:
+        """The rows of a query, so many at a time."""
+        cursor.execute(self._compose("DECLARE minivec NO SCROLL CURSOR FOR {q}", q=query), parameters)
+        while rows := cursor.execute(f"FETCH {size} FROM minivec").fetchall():
+            yield rows
 
     def keys(self) -> Sequence[str]:
         """The texts of all keys."""

@@ -15,6 +15,7 @@ class Writer(Reader):
     """The statements that write one block."""
 
     _source: Reader
+    _types: Sequence[str] = ()  # of the values of other kinds of source; PostgreSQL's own are bytes already
 
     def accepts(self, source: Store) -> None:
         """Accept a PostgreSQL source, and let it ask this destination what it has written."""
@@ -79,6 +80,8 @@ class Writer(Reader):
             "COPY {into} ({columns}) FROM STDIN (FORMAT BINARY)", into=table, columns=[*columns, self.column]
         )
         with self._connection.cursor() as cursor, cursor.copy(self.shown(query)) as copy:
+            if self._types:
+                copy.set_types([*self._types, "bytea"])
             for others, value in zip(block.payload, vectors, strict=True):
                 copy.write_row((*others, value))
 
