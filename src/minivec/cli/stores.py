@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from minivec.migrate import Follow as Following
     from minivec.migrate import Migration
 
+Destination = Annotated[
+    str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file, of any kind.")
+]
+Map = Annotated[
+    Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")]
@@ -97,13 +103,9 @@ def sample(
 @app.command()
 def migrate(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"The old vectors: {STORE}.")],
-    destination: Annotated[
-        str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file, of any kind.")
-    ],
+    destination: Destination,
     *,
-    aligner: Annotated[
-        Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
-    ] = None,
+    aligner: Map = None,
     inverse: Inverse = False,
     space: From = None,
     batch: Batch = 8_192,
