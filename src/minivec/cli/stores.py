@@ -125,10 +125,7 @@ def migrate(
     interval: Interval = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume.
-
-    Without an aligner the vectors are copied as they are.
-    """
+    """Map all vectors of SOURCE, or copy them, into a new place, with keys and payload; run it again to resume."""
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
@@ -160,12 +157,8 @@ def migrate(
     if as_json:
         print_facts(asdict(result), as_json)
     else:
-        way = (
-            "a copy: the vectors stay as they are"
-            if bridge is None
-            else spaces.described(bridge.history, result.widths)
-        )
-        _print_migration(result, way, "" if verify_all else "random ")
+        way = None if bridge is None else spaces.described(bridge.history, result.widths)
+        _print_migration(result, way or "a copy: the vectors stay as they are", "" if verify_all else "random ")
     if result.uncaught:
         rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
         fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
