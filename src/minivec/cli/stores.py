@@ -160,8 +160,12 @@ def migrate(
         way = None if bridge is None else spaces.described(bridge.history, result.widths)
         _print_migration(result, way or "a copy: the vectors stay as they are", "" if verify_all else "random ")
     if result.uncaught:
-        rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
-        fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
+        _fail_outdated(result)
+
+
+def _fail_outdated(result: "Migration") -> None:
+    rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
+    fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
 
 
 @contextmanager
