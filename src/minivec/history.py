@@ -1,5 +1,6 @@
 """What ``align`` returns: a dict of the run that reads as a short summary in a terminal or a notebook."""
 
+import math
 from hashlib import blake2b
 from html import escape
 from typing import Any
@@ -105,3 +106,14 @@ def recorded_data(X: np.ndarray, rows: int = 1024) -> dict[str, Any]:
     """What a history records of raw rows ``X`` (n, d): their shape, and a hash of 1,024 of them, evenly spaced."""
     sampled = np.ascontiguousarray(X[:: -(-len(X) // rows)], "<f4")
     return {"shape": list(X.shape), "blake2b": blake2b(sampled.tobytes(), digest_size=16).hexdigest()}
+
+
+def check_trust(history: dict[str, Any], min_confidence: float | None, done: str = "migrated") -> None:
+    """ValueError, nothing is ``done``: the aligner is not reliable, or its confidence is below ``min_confidence``."""
+    verdict, confidence = history.get("verdict", "of unknown reliability"), history.get("confidence", math.nan)
+    if min_confidence is None and verdict != "reliable":
+        told = "min_confidence (--min-confidence) accepts less"
+        fit = "failed" if verdict == "failed" else f"is {verdict}"
+        raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is {done}, unless {told}")
+    if min_confidence is not None and min_confidence > 0 and not confidence >= min_confidence:
+        raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from minivec import spaces
 from minivec.map import LinearMap
+from minivec.moving.copy import Copy, made_by
 from minivec.signature import ROWS, refuse_wrong
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.stores.blocks import absent, kept, without_vector
@@ -60,7 +60,7 @@ class Job:
 
     source: Store
     destination: Store
-    bridge: LinearMap
+    bridge: LinearMap | Copy
     batch: int
     workers: int
     allow_changes: bool
@@ -117,9 +117,8 @@ class Job:
         destination.accepts(source)
         source.suits(self.bridge)
         source.check()
-        if self._recognises:
-            for block in islice(source.blocks(ROWS, payload=False), 1):
-                self._check_space(block)
+        if self._recognises and (first := source.head(ROWS)) is not None:
+            self._check_space(first)
         if state is not None:
             self._check_same(state)
             source.pin(state.version)
@@ -174,6 +173,8 @@ class Job:
         if state is not None:
             destination.resume(state)
             self._check_same(state)
+            if not state.rows:
+                destination.create_rest(source, self.bridge.shape[1], state)
             return state
         state = Checkpoint(
             source=identity,
@@ -305,17 +306,6 @@ class Job:
         )
 
 
-def check_trust(history: dict[str, Any], min_confidence: float | None) -> None:
-    """ValueError where the aligner is not reliable, or where its confidence is below ``min_confidence``."""
-    verdict, confidence = history.get("verdict", "of unknown reliability"), history.get("confidence", math.nan)
-    if min_confidence is None and verdict != "reliable":
-        told = "min_confidence (--min-confidence) accepts less"
-        fit = "failed" if verdict == "failed" else f"is {verdict}"
-        raise ValueError(f"the aligner's fit {fit}, confidence {confidence:.2f}: nothing is migrated, unless {told}")
-    if min_confidence is not None and min_confidence > 0 and not confidence >= min_confidence:
-        raise ValueError(f"the aligner's confidence is {confidence:.2f}, below {min_confidence}")
-
-
 def _is_same_source(noted: str, source: Store) -> bool:
     """Whether a checkpoint names this source; version 0.1.0 noted the address as the user had spelled it."""
     if noted in (source.identity(), str(source)):
@@ -328,15 +318,15 @@ def _is_same_source(noted: str, source: Store) -> bool:
         return False
 
 
-def _check_not_mapped(source: Store, bridge: LinearMap) -> list[str]:
+def _check_not_mapped(source: Store, bridge: LinearMap | Copy) -> list[str]:
     """Refuse a source whose vectors a migration has moved to a space that this map does not lead from.
 
     Returns a note where another map has made them.
     """
     made = source.origin()
-    if made is None:
+    if made is None or isinstance(bridge, Copy) or made_by(made) is None:
         return []
-    if made.aligner == bridge.fingerprint:
+    if made_by(made) == bridge.fingerprint:
         raise ValueError(f"{source}: this aligner has mapped its vectors already, from {made.source}")
     space, name = made.space, spaces.names(bridge.history)[0]
     if space and name and space != name:

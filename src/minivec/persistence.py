@@ -56,6 +56,7 @@ HISTORY: dict[str, tuple[type, ...]] = {
     "seconds": (dict, float, int),
     "settings": (dict, str, float, int, type(None)),
     "pairs": (int,),
+    "paired_rows": (dict, str, int),
     "data": (dict, dict),
     "versions": (dict, str),
     "spaces": (dict, str, type(None)),

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from minivec.map import LinearMap
+from minivec.moving.copy import Copy, bridge_of
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Store, drawn, open_store
+from minivec.stores.between import paired
 from minivec.stores.blocks import fetch_all, kept, without_vector
 
 ROWS = 1_000  # that a verification compares where it does not compare all
@@ -16,20 +18,23 @@ BATCH = 4_096
 SAME = 0.9999  # the least cosine of a stored row with its source's, mapped again; half precision is within it
 
 
-def verify(source: Any, destination: Any, aligner: Any, rows: int | str = ROWS, seed: int = 0) -> int:
+def verify(source: Any, destination: Any, aligner: Any = None, rows: int | str = ROWS, seed: int = 0) -> int:
     """Compare the counts, and ``rows`` random rows or "all" of them, of a migrated store with its source.
 
-    ``source`` and ``destination`` are stores, URLs or paths, ``aligner`` an aligned model or a ``LinearMap``. The
-    newest rows of both are compared, in bounded memory. Returns the number of rows compared. Raises ValueError that
-    names the keys of rows that are missing, or whose vector or payload is another than it should be.
+    ``source`` and ``destination`` are stores, URLs or paths, ``aligner`` an aligned model or a ``LinearMap``, or None
+    where the vectors were copied. The newest rows of both are compared, in bounded memory. Returns the number of rows
+    compared. Raises ValueError that names the keys of rows that are missing, or whose vector or payload is another than
+    it should be.
     """
-    bridge = LinearMap.of(aligner)
     with open_store(source) as source, open_store(destination) as destination:
         state = destination.checkpoint()
         if state is None:
             raise ValueError(f"{destination}: there is nothing to verify")
         source.column = source.column or state.column
+        bridge = bridge_of(aligner, source)
         source.skip_nulls = source.skip_bad_rows = True
+        source, destination = paired(source, destination)
+        destination.accepts(source)
         destination.resume(state)
         if not source.tells_changes:
             source.pin(state.version)
@@ -48,7 +53,7 @@ def check_counts(source: Store, destination: Store, state: Checkpoint) -> None:
         raise ValueError(f"{destination}: {here} rows, but {source} has {there}: some came or went meanwhile")
 
 
-def compare(source: Store, destination: Store, bridge: LinearMap, rows: int | str, seed: int = 0) -> int:
+def compare(source: Store, destination: Store, bridge: LinearMap | Copy, rows: int | str, seed: int = 0) -> int:
     """Map ``rows`` random rows, or "all", again and look for them in the destination; the number compared."""
     destination.skip_nulls = destination.skip_bad_rows = True
     if rows != "all":
@@ -66,7 +71,7 @@ def chosen(source: Store, rows: int, seed: int = 0) -> list[Any]:
     return [keys[i] for i in drawn(len(keys), rows, whole_number("seed", seed, 0))]
 
 
-def compare_keys(source: Store, destination: Store, bridge: LinearMap, keys: Sequence[Any]) -> int:
+def compare_keys(source: Store, destination: Store, bridge: LinearMap | Copy, keys: Sequence[Any]) -> int:
     """Compare the rows of the source that have these keys, without those that are gone; the number compared."""
     compared = 0
     for old in fetch_all(source, keys):
@@ -75,7 +80,7 @@ def compare_keys(source: Store, destination: Store, bridge: LinearMap, keys: Seq
     return compared
 
 
-def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Block) -> None:
+def _compare_block(source: Store, destination: Store, bridge: LinearMap | Copy, old: Block) -> None:
     """ValueError where the destination has the rows of one block otherwise, or not at all."""
     empty = without_vector(old, source)
     if not destination.keeps_nulls:
@@ -93,8 +98,13 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap, old: Bl
     payload = source.schema().payload
     if payload and payload == destination.schema().payload:
         pairs = zip(source.comparable(old.payload), destination.comparable(new.payload), strict=True)
-        differ = [i for i, (a, b) in enumerate(pairs) if _plain(a) != _plain(b) and not source.alike(a, b)]
+        differ = [i for i, (one, other) in enumerate(pairs) if not is_same(one, other, source, destination)]
         destination.refuse("other payload than the source's", differ, old.keys)
+
+
+def is_same(one: Any, other: Any, source: Store, destination: Store) -> bool:
+    """Whether the payload of two rows, as ``comparable`` gives it, is the same, or is so to either store."""
+    return _plain(one) == _plain(other) or source.alike(one, other) or destination.alike(one, other)
 
 
 def _plain(row: Any) -> str:

@@ -26,7 +26,7 @@ from minivec.algorithm.refinement.loop import Proposal
 class Still:
     pace = 1.0
 
-    def __init__(self, problem, *, directions, beta, sample, rng):
+    def __init__(self, problem, *, directions, beta, sample, folds, rng):
         self._problem = problem
 
     def init(self, W):

@@ -16,7 +16,9 @@ KINDS = pytest.mark.parametrize("kind", [Transport, Shortlists])
 
 
 def transport_of(kind, X, Y, *, beta, sample, pairs=None):
-    return kind(Problem.of(X, Y, pairs), directions=None, beta=beta, sample=sample, rng=np.random.default_rng(0))
+    return kind(
+        Problem.of(X, Y, pairs), directions=None, beta=beta, sample=sample, folds=4, rng=np.random.default_rng(0)
+    )
 
 
 def random_rotation(d: int, seed: int = 0) -> np.ndarray:
@@ -124,7 +126,7 @@ def test_a_folds_map_is_not_fitted_on_its_rows(kind):
 
     def proposed(X):
         changed, rng = replace(problem, X=X), np.random.default_rng(0)
-        transport = kind(changed, directions=None, beta=30, sample=1000, rng=rng)
+        transport = kind(changed, directions=None, beta=30, sample=1000, folds=4, rng=rng)
         return transport._folds, transport.step(*transport.init(np.eye(32, dtype=np.float32))).M
 
     folds, before = proposed(X)

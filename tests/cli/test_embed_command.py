@@ -13,6 +13,7 @@ import pytest
 import supervised
 from embedders.embedding_server import Server, tiny
 from minivec import open_map
+from minivec.moving.paired import paired
 from small import command
 
 pytest.importorskip("httpx", reason="needs httpx")
@@ -60,6 +61,19 @@ def test_a_parquet_file_has_both(texts, server, run):
     rows = pq.read_table("new.parquet").to_pylist()
     assert [row["key"] for row in rows] == ["q1", "q2"] and server.embedded == ["q: one", "q: two"]
     np.testing.assert_allclose([row["embedding"] for row in rows], tiny(["q: one", "q: two"]), rtol=1e-6)
+
+
+def test_a_folder_of_beir(texts, server, run):
+    Path("beir").mkdir()
+    Path("beir/corpus.jsonl").write_text(
+        '{"_id": "d1", "title": "One", "text": "text"}\n{"_id": "d2", "text": "two"}\n'
+    )
+    Path("beir/queries.jsonl").write_text('{"_id": "q1", "text": "one"}\n')
+    model = f"{server.url}?query_prompt=q: #tiny"
+    for kind, names, embedded in (("document", ["d1", "d2"], ["One text", "two"]), ("query", ["q1"], ["q: one"])):
+        assert run("embed", "beir", "--model", model, "-o", f"{kind}.npy", "--kind", kind)[0] == 0
+        assert keys(f"{kind}.keys.jsonl") == names
+        np.testing.assert_allclose(np.load(f"{kind}.npy"), tiny(embedded), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +141,9 @@ def test_align_makes_known_pairs_of_a_stores_texts(table, server, run):
     assert len(problem.pairs) in (29, 30) and problem.X.shape == (40, 6) and problem.Y.shape[1] == 16
     history = open_map("b.keras").history
     assert history["pairs"] == len(problem.pairs) and history["spaces"]["target"] == "tiny"
+    assert history["paired_rows"]["rows"] == history["pairs"]
+    vectors = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    assert np.flatnonzero(paired(history, vectors)).tolist() == problem.pairs[:, 0].tolist()
 
 
 def test_align_with_a_corpus_for_a_store_without_texts(table, server, run):

@@ -100,6 +100,42 @@ def test_judgements_are_trecs_or_beirs(folder):
     assert read_relevance("trec") == read_relevance("beir") == {"q1": {"d1": 2.0, "d2": 0.0}}
 
 
+@pytest.fixture
+def beir(folder):
+    """The same queries and judgements in the layout of BEIR and MTEB, with queries of another split among them."""
+    layout, judged = folder / "beir", (folder / "qrels.tsv").read_text().splitlines()[1:]
+    (layout / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(probed.spaces().texts)]
+    asked = [f"q{line.split()[0]}" for line in judged]
+    queries = [{"_id": name, "text": f"query {name}"} for name in ["train-1", *asked]]
+    for name, lines in (("corpus", documents), ("queries", queries)):
+        (layout / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    rows = [f"q{query}\td{document}\t1" for query, document, _ in map(str.split, judged)]
+    (layout / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(rows))
+    (layout / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\ntrain-1\td0\t1\n")
+    keys = {"old": [row["_id"] for row in documents], "new": [row["_id"] for row in documents], "new_queries": asked}
+    for name, names in {**keys, "old_queries": asked}.items():
+        (folder / f"{name}.keys.jsonl").write_text("".join(f"{json.dumps(key)}\n" for key in names))
+    return layout
+
+
+def test_a_folder_of_beir_has_the_queries_and_their_judgements(beir, run):
+    """With vectors that `minivec embed` wrote of it: the keys beside them name documents and queries, in any order."""
+    from minivec.moving.probe import read_queries, read_relevance
+
+    assert "train-1" not in read_queries(beir) and len(read_queries(beir)) == 60
+    assert len(read_relevance(beir)) == 60
+    order = np.random.default_rng(5).permutation(60)
+    for name in ("new_queries", "old_queries"):
+        np.save(f"{name}.npy", np.load(f"{name}.npy")[order])
+        keys = (beir.parent / f"{name}.keys.jsonl").read_text().splitlines()
+        (beir.parent / f"{name}.keys.jsonl").write_text("\n".join(keys[i] for i in order))
+    code, out, err = run(*QUERIES, "--queries", beir, "--json")
+    assert (code, err) == (0, "")
+    ways = {way["name"]: way for way in json.loads(out)["ways"]}
+    assert ways["re-embed"]["ndcg"]["value"] > 0.9
+
+
 BAD = {
     "lines.txt: line 2 has 1 fields, expected 3 or 4": ("--relevance", "lines.txt"),
     "lines.jsonl: line 1 is no JSON object with _id and text: one": ("--queries", "lines.jsonl"),
@@ -109,6 +145,21 @@ BAD = {
     "wide.npy: no such file": ("--new-queries", "wide.npy"),
     "queries must be as many as new_queries, 60; got 3": ("--queries", "lines.txt"),
 }
+
+
+def test_a_folder_of_beir_that_is_not_whole(beir, run):
+    for change, part in (
+        (
+            lambda: (beir / "qrels/test.tsv").rename(beir / "qrels/dev.tsv"),
+            "qrels/test.tsv; there is dev.tsv, train.tsv",
+        ),
+        (lambda: (beir / "qrels/dev.tsv").unlink(), "new_queries.npy: no vector of the query train-1"),
+        (lambda: (beir / "qrels/train.tsv").write_text("q d 1\n"), "none of its queries is judged in"),
+        (lambda: (beir / "qrels/train.tsv").unlink(), "there is no .tsv file"),
+    ):
+        change()
+        code, out, err = run(*QUERIES, "--queries", beir)
+        assert (code, out) == (2, "") and part in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("message", BAD)

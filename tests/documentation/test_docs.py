@@ -15,10 +15,11 @@ from minivec import datasets
 from minivec.cli import app
 
 ROOT = Path(__file__).parents[2]
-OWN_TESTS = {  # whose Python runs in test_integration_docs, test_migrate and test_distributed
+OWN_TESTS = {  # whose Python runs in test_integration_docs, test_migrate, test_distributed and test_serve_docs
     "integrations.md",
     "vector-databases.md",
     "scaling.md",
+    "serve.md",
 }
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"])  # README.md has a test of its own
 FENCE = re.compile(r"^(?P<note><!-- not run: .+ -->\n+)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)

@@ -6,9 +6,9 @@ python tests/embedders/embedding_server.py 8000        # serves the tiny encoder
 import base64
 import hashlib
 import json
+import select
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -31,7 +31,8 @@ class Server(ThreadingHTTPServer):
     """Answers with vectors of ``encode``; what it was asked is in ``requests``, and what it embedded in ``embedded``.
 
     ``faults`` are functions of a request's number (from 1), its texts and its good answer (a dict). The first that
-    returns something decides: (status, headers, body). A body of bytes is sent as it is.
+    returns something decides: (status, headers, body). A body of bytes is sent as it is. ``left`` counts the clients
+    that went away before they got an answer.
     """
 
     daemon_threads = True
@@ -40,6 +41,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.encode, self.key, self.faults, self.slow = encode, key, [], 0.0
         self.requests, self.embedded, self.at_once, self.most_at_once = [], [], 0, 0
+        self.left = 0
         self.lock = threading.Lock()
 
     @property
@@ -73,11 +75,17 @@ class Handler(BaseHTTPRequestHandler):
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
-            time.sleep(server.slow)
+            if select.select([self.connection], [], [], server.slow)[0]:  # closed: nothing else comes before an answer
+                with server.lock:
+                    server.left += 1
             self.reply(*self.decided(number, body))
         finally:
             with server.lock:
                 server.at_once -= 1
+
+    def do_GET(self):
+        self.server.requests.append((dict(self.headers), self.path))
+        self.reply(200, {}, {"object": "list", "data": [{"id": "tiny", "object": "model"}]})
 
     def decided(self, number, body):
         """Status, headers and body of the answer."""
@@ -86,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
             return 404, {}, {"error": {"message": f"no {self.path}"}}
         if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
             return 401, {}, {"error": {"message": f"Incorrect API key: {self.headers.get('Authorization')}"}}
-        texts = body["input"]
+        texts = several(body["input"])
         good = answer(server.encode(texts), body.get("encoding_format"))
         for fault in server.faults:
             if (decided := fault(number, texts, good)) is not None:
@@ -102,6 +110,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(data)
+
+
+def several(given):
+    """The texts of a request's ``input``, also where it is one of them, or lists of tokens."""
+    texts = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    return [text if isinstance(text, str) else " ".join(map(str, text)) for text in texts]
 
 
 def answer(X, encoding="float"):

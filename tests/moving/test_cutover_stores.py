@@ -7,6 +7,7 @@ import small
 from databases import MAKERS
 from minivec.migrate import migrate
 from minivec.moving.cutover import cutover, rollback
+from minivec.stores import StoreError, lease
 from small import both_ways
 
 pytestmark = pytest.mark.databases
@@ -18,8 +19,10 @@ ADAPTER = both_ways()
 class Alias:
     """Qdrant with an alias that the application uses."""
 
+    base = "qdrant"
+
     def __init__(self, root):
-        self.base = MAKERS["qdrant"](root)
+        self.base = MAKERS[self.base](root)
         self.client = self.base.client
 
     def fill(self, name, X):
@@ -34,6 +37,13 @@ class Alias:
 
     def read(self, name):
         return self.base.read(name)
+
+    def close(self):
+        self.base.close()
+
+
+class AliasOfServer(Alias):
+    base = "qdrant server"
 
 
 class MilvusAlias(MAKERS["milvus"]):
@@ -52,9 +62,15 @@ class RedisAlias(MAKERS["redis"]):
         self.client.execute_command("FT.ALIASADD", name, f"{name}_1")
 
 
-OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}
-KINDS = {**OWN, "qdrant": Alias, "milvus": MilvusAlias, "redis": RedisAlias}  # not PostgreSQL
-ALIASES = ("qdrant", "milvus", "redis")
+OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}  # not PostgreSQL
+ALIASES = {"qdrant": Alias, "qdrant server": AliasOfServer, "milvus": MilvusAlias, "redis": RedisAlias}
+KINDS = OWN | ALIASES
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The lock of a server is held at once."""
+    monkeypatch.setattr(lease, "SETTLED", 0.02)
 
 
 @pytest.fixture(params=KINDS)
@@ -64,7 +80,8 @@ def docs(tmp_path, request):
     database.kind = request.param
     database.fill("docs", X)
     migrate(database.url("docs"), database.url("docs_new"), ADAPTER)
-    return database
+    yield database
+    database.close()
 
 
 def test_the_application_finds_the_new_vectors_and_then_the_old_ones_again(docs):
@@ -88,7 +105,7 @@ def test_the_application_finds_the_new_vectors_and_then_the_old_ones_again(docs)
 def write(docs, key):
     """The application deletes row ``key`` and writes row 1000 under the name, by the new model."""
     vector = ADAPTER(X[:1])[0]
-    if docs.kind == "qdrant":
+    if docs.kind.startswith("qdrant"):
         from qdrant_client import models
 
         docs.client.delete("docs", [key], wait=True)
@@ -195,3 +212,31 @@ def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkey
             command()
     command()
     small.same(docs.read("docs"), before if back else small.expected(X, ADAPTER))
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("switched", [False, True])
+def test_stopped_around_the_switch_of_an_alias_the_same_command_finishes(tmp_path, back, switched):
+    """The server's answer is lost, before or after it has done what was asked."""
+    from qdrant_server import Refused
+
+    docs = AliasOfServer(tmp_path)
+    docs.fill("docs", X)
+    old, new = docs.url("docs"), docs.url("docs_new")
+    migrate(old, new, ADAPTER)
+    before, server, lost = docs.read("docs"), docs.base.server, []
+    if back:
+        cutover(old, new, ADAPTER)
+
+    def lose(method, path, body):
+        if (method, path) == ("POST", "/collections/aliases") and not lost:
+            lost.append(switched and server._aliases(body))
+            raise Refused(400, "lost")
+
+    server.before = lose
+    with pytest.raises(StoreError, match="lost"):
+        rollback(old) if back else cutover(old, new, ADAPTER)
+    small.same(docs.read("docs"), before if back == switched else small.expected(X, ADAPTER))
+    rollback(old) if back else cutover(old, new, ADAPTER)
+    small.same(docs.read("docs"), before if back else small.expected(X, ADAPTER))
+    docs.close()

@@ -7,12 +7,15 @@ import probed
 from minivec.datasets import load_sample
 from minivec.fitting import fit_paired
 from minivec.map import LinearMap
+from minivec.moving.paired import noted, paired
 from minivec.moving.probe import probe
 from minivec.moving.probe.decision import decide
 from minivec.moving.probe.estimate import Bootstrap, Estimate
 from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY, ndcg, reciprocal_rank
+from minivec.moving.probe.material import draw_pool
 from minivec.record import Record
 from minivec.signature import WrongVectorsWarning
+from minivec.stores import open_store
 from probed import DOCUMENTS, Model
 
 
@@ -189,6 +192,33 @@ def test_rows_that_align_draws_as_pairs_are_left_out(old, spaces):
     found = probe(old, LinearMap(spaces.bridge.weights, history), new_documents=spaces.new, sample=50, k=5)
     assert found.pool == DOCUMENTS - 200
     assert any("The 200 rows that align --model draws were left out" in note for note in found.notes)
+
+
+def test_rows_that_a_history_notes_are_never_scored(old, spaces, tmp_path):
+    """Wherever they lie by now, and however many they are: the history knows their vectors."""
+    pairs = np.random.default_rng(5).permutation(DOCUMENTS)[:600]
+    history = {**spaces.bridge.history, "settings": {"preset": "auto", "seed": 3}, "pairs": 600}
+    bridge = LinearMap(spaces.bridge.weights, history | noted(spaces.old[pairs], spaces.new[pairs]))
+    found = probe(old, bridge, new_documents=spaces.new, sample=50, k=5)
+    assert found.pool == DOCUMENTS - 600
+    assert any("the 600 rows that the map was fitted on" in note for note in found.notes)
+    assert not any("does not say which" in note for note in found.notes)
+    turned = np.random.default_rng(6).permutation(DOCUMENTS)
+    np.save(tmp_path / "moved.npy", spaces.old[turned])
+    with open_store(tmp_path / "moved.npy") as store:
+        options = {"among": None, "wanted": (), "fitted": (), "seed": 0}
+        pool = draw_pool(store, 100, None, is_fitted=lambda X: paired(bridge.history, X), **options)
+    assert len(pool.keys) == 100  # others are drawn in their place
+    assert not set(turned[pool.keys]) & set(pairs)
+    back = bridge.inverse()
+    np.save(tmp_path / "new.npy", spaces.new)
+    assert probe(tmp_path / "new.npy", back, new_documents=spaces.old, sample=50, k=5).pool == DOCUMENTS - 600
+
+
+def test_a_damaged_note_of_pairs_is_an_error(old, spaces):
+    history = {**spaces.bridge.history, "paired_rows": {"rows": 3, "vectors": "?"}}
+    with pytest.raises(ValueError, match="'paired_rows' is damaged"):
+        probe(old, LinearMap(spaces.bridge.weights, history), new_documents=spaces.new)
 
 
 def test_vectors_of_some_rows_are_matched_by_their_keys(old, spaces):

@@ -51,6 +51,16 @@ def test_the_layout_of_beir(tmp_path):
     assert read(written(tmp_path / "queries.jsonl", '{"_id": "q1", "text": "what"}\n')) == (["q1"], ["what"])
 
 
+def test_a_folder_of_beir_has_a_corpus_and_queries(tmp_path):
+    written(tmp_path / "corpus.jsonl", '{"_id": "d1", "title": "Title", "text": "body", "metadata": {}}\n')
+    written(tmp_path / "queries.jsonl", '{"_id": "q1", "text": "what"}\n')
+    assert read(tmp_path) == (["d1"], ["Title body"])
+    assert texts_of(tmp_path, None, None, 0, "query")[1:] == (["q1"], ["what"])
+    (tmp_path / "queries.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match="queries.jsonl: no such file"):
+        texts_of(tmp_path, None, None, 0, "query")
+
+
 def test_parquet_and_a_folder_of_it(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
     import pyarrow.parquet as pq

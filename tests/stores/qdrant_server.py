@@ -61,6 +61,8 @@ class Server:
                 raise Refused(status, str(error)) from None
 
     def _dispatch(self, method, parts, body):
+        if "aliases" in parts[:2]:
+            return self._aliases(body) if method == "POST" else plain(self.local.get_aliases())
         name, action = parts[1], "/".join(parts[2:])
         if action.startswith("vectors/"):
             config = models.DenseVectorNameConfig.model_validate(body)
@@ -81,6 +83,11 @@ class Server:
             ("POST", "points/vectors/delete"): self._delete_vectors,
         }
         return handlers[method, action](name, body)
+
+    def _aliases(self, body):
+        """All of the changes, or none."""
+        actions = models.ChangeAliasesOperation.model_validate(body).actions
+        return self.local.update_collection_aliases(actions)
 
     def _create(self, name, body):
         made = models.CreateCollection.model_validate(body)

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("lancedb")
@@ -232,6 +233,28 @@ def test_rows_without_a_vector_are_kept_without_one(database):
     wanted, made = expected(X, ADAPTER), database.read("new")
     assert made.pop(key) == (wanted.pop(key)[0], None)
     same(made, wanted)
+
+
+@pytest.mark.parametrize("name", ["a`b", "`", "a.b"])
+@pytest.mark.parametrize("place", ["vectors", "text", "asked"])
+def test_a_column_that_lancedb_could_not_read_is_refused_before_anything_is_made(tmp_path, run, place, name):
+    """LanceDB makes such a table, and then can neither write nor read it."""
+    names = {"vectors": ["id", "text", name], "text": ["id", name, "v"], "asked": ["id", "text", "v"]}[place]
+    pq.write_table(table(X).rename_columns(names), tmp_path / "docs.parquet")
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    asked = f"?column={name}" if place == "asked" else ""
+    new = f"lance://{tmp_path}/db/new{asked}"
+    words = "migrate", tmp_path / "docs.parquet", new, "-a", tmp_path / "bridge.safetensors"
+    for options in (["--dry-run"], []):
+        code, _, err = run(*words, *options)
+        assert code == 2 and err.count("\n") == 1 and repr(name) in err
+        assert not (tmp_path / "db").exists()
+
+
+def test_a_table_that_lancedb_cannot_read_is_refused_as_a_source(database):
+    database.db.create_table("odd", table(X).rename_columns(["id", "a`b", "v"]))
+    with pytest.raises(ValueError, match="LanceDB cannot keep a column named 'a`b'"):
+        migrate(database.url("odd"), database.url("new"), ADAPTER)
 
 
 @pytest.mark.parametrize("damage", ["data", "versions"])

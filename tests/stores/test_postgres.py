@@ -624,6 +624,80 @@ def test_keys_of_every_kind(database, kind, value):
     assert migrate(database.url("docs&column=v"), database.url("same"), ADAPTER, batch=20, verify=50).verified == 50
 
 
+CITEXT = """
+CREATE SCHEMA ext; CREATE TYPE ext.citext;
+CREATE FUNCTION ext.read(cstring) RETURNS ext.citext IMMUTABLE STRICT LANGUAGE internal AS 'textin';
+CREATE FUNCTION ext.show(ext.citext) RETURNS cstring IMMUTABLE STRICT LANGUAGE internal AS 'textout';
+CREATE FUNCTION ext.receive(internal) RETURNS ext.citext STABLE STRICT LANGUAGE internal AS 'textrecv';
+CREATE FUNCTION ext.send(ext.citext) RETURNS bytea STABLE STRICT LANGUAGE internal AS 'textsend';
+CREATE TYPE ext.citext (input = ext.read, output = ext.show, receive = ext.receive, send = ext.send,
+  internallength = variable, storage = extended, category = 'S', collatable = true);
+CREATE CAST (ext.citext AS text) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (text AS ext.citext) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE FUNCTION ext.compare(ext.citext, ext.citext) RETURNS int IMMUTABLE STRICT LANGUAGE sql
+  AS 'SELECT bttextcmp(lower($1::text), lower($2::text))';
+"""
+OPERATOR = """
+CREATE FUNCTION ext.{name}(ext.citext, ext.citext) RETURNS bool IMMUTABLE STRICT LANGUAGE sql
+  AS 'SELECT ext.compare($1, $2) {sign} 0';
+CREATE OPERATOR ext.{sign} (leftarg = ext.citext, rightarg = ext.citext, function = ext.{name});
+"""
+ORDER = """
+CREATE OPERATOR CLASS ext.citext_ops DEFAULT FOR TYPE ext.citext USING btree AS OPERATOR 1 ext.<, OPERATOR 2 ext.<=,
+  OPERATOR 3 ext.=, OPERATOR 4 ext.>=, OPERATOR 5 ext.>, FUNCTION 1 ext.compare(ext.citext, ext.citext);
+"""
+CASELESS = ["ext.citext", "ext.word"]
+
+
+@pytest.fixture
+def caseless(database):
+    """Types whose order and equality ignore case, in a schema that is not on the search path."""
+    signs = {"lt": "<", "le": "<=", "eq": "=", "ge": ">=", "gt": ">"}
+    operators = "".join(OPERATOR.format(name=name, sign=sign) for name, sign in signs.items())
+    for part in (CITEXT + operators + ORDER + "CREATE DOMAIN ext.word AS ext.citext").split(";\n"):
+        database.run(part)
+    return database
+
+
+def fill_caseless(database, kind):
+    database.run(f"CREATE TABLE docs (id {kind} PRIMARY KEY, v vector(6))")
+    for i, x in enumerate(X):
+        database.run("INSERT INTO docs VALUES (%s, %s)", None, (f"{'kK'[i % 2]}{i:02}", str(x.tolist())))
+
+
+@pytest.mark.parametrize("destination, table, column", PLACES)
+@pytest.mark.parametrize("kind", CASELESS)
+def test_keys_are_compared_in_the_order_that_rows_are_read_in(caseless, kind, destination, table, column):
+    fill_caseless(caseless, kind)
+    words = caseless.url("docs&column=v"), caseless.url(destination), ADAPTER
+    with pytest.raises(KeyboardInterrupt):
+        migrate(*words, batch=20, progress=once(interrupt))
+    assert migrate(*words, batch=20, verify="all").verified == 90
+    mapped(caseless, table, column)
+
+
+@pytest.mark.parametrize("kind", CASELESS)
+def test_a_key_that_becomes_an_equal_one(caseless, kind):
+    """It is another text, so the row has the new one, and the old one is not deleted after it."""
+    fill_caseless(caseless, kind)
+    words = caseless.url("docs"), caseless.url("new"), ADAPTER
+    migrate(*words, batch=20)
+    caseless.run("UPDATE docs SET id = 'K04' WHERE id::text = 'k04'; DELETE FROM docs WHERE id::text = 'k06'")
+    migrate(*words, batch=20, verify="all")
+    mapped(caseless)
+
+
+def test_a_number_that_becomes_an_equal_one(database):
+    database.run("CREATE TABLE docs (id numeric PRIMARY KEY, v vector(6))")
+    for i, x in enumerate(X):
+        database.run("INSERT INTO docs VALUES (%s, %s)", None, (f"{i}.0", str(x.tolist())))
+    words = database.url("docs"), database.url("new"), ADAPTER
+    migrate(*words, batch=20)
+    database.run("UPDATE docs SET id = 4.00 WHERE id = 4; DELETE FROM docs WHERE id = 6")
+    migrate(*words, batch=20, verify="all")
+    mapped(database)
+
+
 # Messages.
 
 

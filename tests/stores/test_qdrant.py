@@ -100,6 +100,51 @@ def test_a_new_vector_of_the_same_collection_has_the_settings_of_the_old_one(ser
     assert bodies["PATCH", "/collections/docs"]["vectors"]["new"] == {"hnsw_config": {"m": 7}}
 
 
+@pytest.mark.parametrize("made", [0, 1])
+def test_a_run_that_stops_before_the_payload_indexes_goes_on_with_them(server, made):
+    fill(server.client, "docs")
+    for field in "nt":
+        server.client.create_payload_index("docs", field, models.PayloadSchemaType.INTEGER)
+    left = [None] * made
+
+    def stop(method, path, body):
+        if path.endswith("new/index") and not left:
+            raise Refused(400, "stopped here")
+        if path.endswith("new/index"):
+            left.pop()
+
+    server.before = stop
+    words = f"{server.url}/docs", f"{server.url}/new", ADAPTER
+    with pytest.raises(StoreError, match="stopped here"):
+        migrate(*words)
+    assert len(server.client.get_collection("new").payload_schema) == made
+    server.before = lambda method, path, body: None
+    migrate(*words, verify=60)
+    assert set(server.client.get_collection("new").payload_schema) == {"n", "t"}
+    server.indexes["new"].pop("n")  # by the user, who has a reason
+    migrate(*words)
+    assert set(server.client.get_collection("new").payload_schema) == {"t"}
+
+
+def test_a_run_that_stops_before_the_settings_of_a_new_vector_goes_on_with_them(server):
+    bodies = {}
+    vector = models.VectorParams(size=6, distance="Dot", hnsw_config=models.HnswConfigDiff(m=7))
+    server.client.create_collection("docs", {"v": vector})
+    server.client.upsert("docs", [models.PointStruct(id=i, vector={"v": row}) for i, row in enumerate(X.tolist())])
+
+    def stop(method, path, body):
+        if method == "PATCH":
+            raise Refused(400, "stopped here")
+
+    server.before = stop
+    words = f"{server.url}/docs?column=v", f"{server.url}/docs?column=new", ADAPTER
+    with pytest.raises(StoreError, match="stopped here"):
+        migrate(*words)
+    server.before = lambda method, path, body: bodies.update({(method, path): body})
+    migrate(*words, verify=60)
+    assert bodies["PATCH", "/collections/docs"]["vectors"]["new"] == {"hnsw_config": {"m": 7}}
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_whole_numbers_do_not_hold_mapped_vectors(server, named):
     rows = np.random.default_rng(0).integers(0, 256, (60, 6)).astype(np.float32)

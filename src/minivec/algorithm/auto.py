@@ -12,6 +12,7 @@ from minivec.algorithm.schedule import refine, schedule
 from minivec.algorithm.starts import STARTS
 from minivec.record import Record
 
+LONE = 4  # most starts where there is no further level, which would be worth the wait; figures: docs/tuning.md
 STAGES: tuple[Stage, ...] = (refine2,)  # after the levels and Refine-1
 
 
@@ -52,7 +53,7 @@ def search(
     Refine-1, where the settings name it, takes the place of the last level.
     """
     first, *further = schedule(problem)
-    winner = compete(problem, first, record, rng, starts=starts)
+    winner = compete(problem, first, record, rng, starts=starts, most=None if further else LONE)
     refined = winner.refined
     for level in further[:-1] if problem.settings.refine1_neighbors else further:
         if not record.stopped:

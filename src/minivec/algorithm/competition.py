@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -28,9 +28,17 @@ class Winner(NamedTuple):
 
 
 def compete(
-    problem: Problem, level: Level, record: Record, rng: np.random.Generator, *, starts: Sequence[StartFunction]
+    problem: Problem,
+    level: Level,
+    record: Record,
+    rng: np.random.Generator,
+    *,
+    starts: Sequence[StartFunction],
+    most: int | None = None,
 ) -> Winner:
     """Refine starts at ``level``, one after the other, until the halves agree well enough. The first always competes.
+
+    At most ``most`` compete (None: all of them).
 
     Every start comes with maps of two independent halves, refined on disjoint halves of the rows: right maps agree.
     """
@@ -42,7 +50,7 @@ def compete(
         return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
 
     made = (start(problem, halves, record, rng) for start in starts)
-    for rivals, start in enumerate(start for start in made if start is not None):
+    for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
         *pair, best = _refined(problem, halves, start, level, record, rng)
         if agreement(*pair) < CLEAR:  # otherwise all three are the same map
             again = refine(record, max(pair, key=OBJECTIVE).W, level, rng, problem)

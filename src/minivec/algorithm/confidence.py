@@ -114,6 +114,7 @@ def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1
     """
     from minivec.search import top_k  # loads FAISS, which a map that is only read can do without
 
-    across = top_k(unit(X[:sample] @ W), Y, 1)[0].mean()
-    within = [top_k(Z[:sample], Z, 2)[0][:, 1].mean() for Z in (X, Y)]
+    some = [Z[np.linspace(0, len(Z) - 1, min(sample, len(Z))).astype(int)] for Z in (X, Y)]
+    across = top_k(unit(some[0] @ W), Y, 1)[0].mean()
+    within = [top_k(rows, Z, 2)[0][:, 1].mean() for rows, Z in zip(some, (X, Y), strict=True)]
     return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)

@@ -17,8 +17,9 @@ from minivec.threads import lone_blas
 class Level(NamedTuple):
     """One level: transport in the leading ``directions`` (None: all), at inverse temperature ``beta``.
 
-    A plan couples ``sample`` rows a side, and at most ``steps`` steps are taken. The level's map comes from ``bags``
-    runs, each with folds of its own. ``refinement`` makes the ``LevelRefinement`` that takes the steps.
+    A plan couples ``sample`` rows a side, of which those of X lie in ``folds`` folds, and at most ``steps`` steps are
+    taken. The level's map comes from ``bags`` runs, each with folds of its own. ``refinement`` makes the
+    ``LevelRefinement`` that takes the steps.
     """
 
     directions: int | None
@@ -27,6 +28,7 @@ class Level(NamedTuple):
     steps: int
     refinement: Callable[..., LevelRefinement] = Transport
     bags: int = 1
+    folds: int = 4
 
 
 class Refined(NamedTuple):
@@ -48,6 +50,7 @@ CELLS = 18_874_368  # most numbers in a sample: the rows of wide spaces are fewe
 BAGS, PLENTY = 6, 12_000  # most runs of the last level, and the rows that its runs see between them
 ROWS_PER_DIRECTION = 8  # a level needs that many rows for each of its directions
 PAIR_ROWS = 2  # further rows that a known pair counts for there
+FEW, FEW_FOLDS, FEW_BETA = 6_000, 8, 32  # of fewer rows a side: folds of a level, and the last level's temperature
 MIN_GAIN = 3e-4  # a level stops when its objective gains less
 FASTEST = 1.5  # longest step, in proposals
 MOMENTUM = 0.5  # share of each step that the next one repeats
@@ -65,6 +68,8 @@ def schedule(problem: Problem) -> list[Level]:
 
     levels = [level._replace(sample=sample or min(level.sample, CELLS // width)) for level in LEVELS]
     levels = [level for level in levels if has_enough(level)] or levels[:1]
+    if rows < FEW:
+        levels = [level._replace(folds=FEW_FOLDS, beta=min(level.beta, FEW_BETA)) for level in levels]
     if total is not None:
         return [
             level._replace(steps=total // len(levels) + (i < total % len(levels))) for i, level in enumerate(levels)
@@ -82,7 +87,12 @@ def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator
     with record.stage("refine1", level.bags * level.steps), lone_blas():
         for _ in range(level.bags):
             refinement = level.refinement(
-                problem, directions=level.directions, beta=level.beta, sample=level.sample, rng=rng
+                problem,
+                directions=level.directions,
+                beta=level.beta,
+                sample=level.sample,
+                folds=level.folds,
+                rng=rng,
             )
             M, memory = iterate(
                 refinement,

@@ -16,6 +16,7 @@ from minivec.cli import (  # noqa: F401  their commands join the app
     export,
     probe,
     report,
+    serve,
     status,
     stores,
     words,

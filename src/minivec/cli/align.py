@@ -181,16 +181,20 @@ def _opened(
 def _fit(A: Any, B: Any, known: Any, pairs: Path | None, **options: Any) -> tuple["MiniVec2VecAligner", dict[str, Any]]:
     """The model fitted to the rows of two files, and its history; both name the files, and not the arguments."""
     from minivec.aligner import MiniVec2VecAligner
+    from minivec.moving import paired
 
     def with_names(message: str) -> str:
         message = message.replace("XA", str(A)).replace("XB", str(B))
         return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
 
     aligner = MiniVec2VecAligner(A.shape[1])
+    XA, XB = A.array(), B.array()
     try:
-        history = align_quietly(aligner, A.array(), B.array(), pairs=known, **options)
+        history = align_quietly(aligner, XA, XB, pairs=known, **options)
     except (ValueError, TypeError) as error:
         raise ValueError(with_names(str(error))) from error
+    if known is not None:
+        aligner.history |= paired.noted(XA[known[:, 0]], XB[known[:, 1]])
     history["causes"] = [with_names(cause) for cause in history["causes"]]
     return aligner, history
 

@@ -47,7 +47,8 @@ def embed(
         str,
         typer.Argument(
             metavar="TEXTS|STORE",
-            help="A .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or the URL of a database.",
+            help="A .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, a folder in the layout of BEIR and "
+            "MTEB, or the URL of a database.",
         ),
     ],
     *,
@@ -63,7 +64,10 @@ def embed(
         int | None, typer.Option(min=1, help="How many to draw; all without it.", show_default=False)
     ] = None,
     seed: Seed = 0,
-    kind: Annotated[str, typer.Option(help="document or query, for models that tell them apart.")] = "document",
+    kind: Annotated[
+        str,
+        typer.Option(help="document or query, for models that tell them apart; of a folder of BEIR, which of the two."),
+    ] = "document",
     longest: Longest = 32_000,
     cache: Cache = None,
     as_json: AsJson = False,

@@ -1,6 +1,7 @@
 """What a map would lose of a search."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,20 +25,21 @@ from minivec.cli.common import (
 from minivec.cli.embed import Cache, OptionalModel
 from minivec.cli.stores import STORE
 from minivec.files import check_output, read_pairs
-from minivec.stores import Store, open_store
+from minivec.stores import Store, is_url, open_store
 
 if TYPE_CHECKING:
     from minivec.map import LinearMap
     from minivec.moving.probe import Probe
 
+Judged = dict[str, dict[str, float]]  # gains by query and document
 OldModel = Annotated[str | None, typer.Option("--old-model", help="The old model, for the texts of --queries.")]
 Text = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="STORE's column of texts, for --model.")]
 Queries = Annotated[
     Path | None,
     typer.Option(
         "--queries",
-        help="Texts of queries: lines, a .tsv file of names and texts, or a .jsonl file of _id and text. Without it "
-        "--sample documents are the queries.",
+        help="Texts of queries: lines, a .tsv file of names and texts, a .jsonl file of _id and text, or a folder in "
+        "the layout of BEIR and MTEB, whose judgements are read too. Without it --sample documents are the queries.",
     ),
 ]
 NewDocuments = Annotated[
@@ -55,7 +57,9 @@ OldQueries = Annotated[
 ]
 Relevance = Annotated[
     Path | None,
-    typer.Option("--relevance", help="Which document is relevant to which query: qrels of TREC, or a .tsv of BEIR."),
+    typer.Option(
+        "--relevance", help="Which document is relevant to which query: qrels of TREC, or a .tsv or a folder of BEIR."
+    ),
 ]
 Pairs = Annotated[
     Path | None,
@@ -103,8 +107,9 @@ def probe(
     if report is not None:
         check_output(report, (".html",))
     from minivec.moving.probe import probe as run
-    from minivec.moving.probe import read_queries, read_relevance
 
+    asked, judged = _asked(queries, relevance)
+    numbers = {key: number for number, key in enumerate(_keys(store) or [])}
     with open_store(store) as opened:
         bridge = _turned(aligner, inverse, space, opened.schema().width)
         result = run(
@@ -113,12 +118,12 @@ def probe(
             embedder=_embedder(model, cache),
             text=text,
             old_embedder=_embedder(old_model, cache),
-            queries=read_queries(queries) if queries else None,
+            queries=asked,
             new_documents=_rows(new_documents),
-            new_keys=_keys(new_documents),
-            new_queries=_rows(new_queries),
-            old_queries=_rows(old_queries),
-            relevance=read_relevance(relevance) if relevance else None,
+            new_keys=_numbered(_keys(new_documents), numbers),
+            new_queries=_rows(new_queries, asked),
+            old_queries=_rows(old_queries, asked),
+            relevance=_renamed(judged, numbers),
             fitted=_fitted(opened, pairs),
             sample=sample,
             pool=pool,
@@ -164,18 +169,46 @@ def _embedder(model: str | None, cache: Path | None) -> Any:
     return open_embedder(model, cache=cache or True)
 
 
-def _rows(path: str | None) -> Any:
-    """All rows of a file."""
+def _asked(queries: Path | None, relevance: Path | None) -> tuple[dict[str, str] | None, Judged | None]:
+    """The queries and the judgements, as far as they are given; a folder of queries has both."""
+    from minivec.moving.probe import read_queries, read_relevance
+
+    if relevance is None and queries is not None and queries.is_dir():
+        relevance = queries
+    return read_queries(queries) if queries else None, read_relevance(relevance) if relevance else None
+
+
+def _rows(path: str | None, names: Collection[str] | None = None) -> Any:
+    """All rows of a file; or, where keys are beside it, those of the ``names``, in their order."""
     if path is None:
         return None
     (rows,) = open_all([path], None)
     check_whole("probe", rows)
-    return rows.array()
+    keys = None if names is None else _keys(path)
+    if names is None or keys is None:
+        return rows.array()
+    places = {str(key): place for place, key in enumerate(keys)}
+    if missing := [name for name in names if name not in places]:
+        raise ValueError(f"{path}: no vector of the query {missing[0]}")
+    return rows.array()[[places[name] for name in names]]
 
 
 def _keys(path: str | None) -> list[Any] | None:
     """The keys that ``minivec embed`` wrote beside a file of vectors, if it did."""
-    beside = None if path is None else Path(path).with_suffix(".keys.jsonl")
+    beside = None if path is None or is_url(path) else Path(path).with_suffix(".keys.jsonl")
     if beside is None or not beside.exists():
         return None
     return [json.loads(line) for line in beside.read_text(encoding="utf-8").splitlines()]
+
+
+def _numbered(keys: list[Any] | None, numbers: Mapping[Any, int]) -> list[Any] | None:
+    """The keys as a store knows them: a file, whose own keys are ``numbers`` by the keys beside it, or a database."""
+    return keys and [numbers.get(key, key) for key in keys] if numbers else keys
+
+
+def _renamed(judged: Judged | None, numbers: Mapping[Any, int]) -> Judged | None:
+    """The judgements with documents called as a store knows them."""
+    if judged is None or not numbers:
+        return judged
+    names = {str(key): str(number) for key, number in numbers.items()}
+    return {query: {names.get(key, key): gain for key, gain in gains.items()} for query, gains in judged.items()}

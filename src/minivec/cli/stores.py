@@ -14,6 +14,7 @@ import typer
 
 from minivec import spaces
 from minivec.cli.common import (
+    ALIGNER,
     Aligner,
     AnyVectors,
     AsJson,
@@ -97,10 +98,12 @@ def sample(
 def migrate(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"The old vectors: {STORE}.")],
     destination: Annotated[
-        str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file of the same kind.")
+        str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file, of any kind.")
     ],
     *,
-    aligner: Aligner,
+    aligner: Annotated[
+        Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
+    ] = None,
     inverse: Inverse = False,
     space: From = None,
     batch: Batch = 8_192,
@@ -120,11 +123,16 @@ def migrate(
     interval: Interval = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume."""
+    """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume.
+
+    Without an aligner the vectors are copied as they are.
+    """
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    bridge, told = open_turned(aligner, inverse, space), _Told()
+    if aligner is None and (inverse or space is not None):
+        raise ValueError("--inverse and --from turn a map: name the aligner (-a)")
+    bridge, told = None if aligner is None else open_turned(aligner, inverse, space), _Told()
     with _progress() as show:
         result = run(
             source,
@@ -150,7 +158,12 @@ def migrate(
     if as_json:
         print_facts(asdict(result), as_json)
     else:
-        _print_migration(result, spaces.described(bridge.history, result.widths), "" if verify_all else "random ")
+        way = (
+            "a copy: the vectors stay as they are"
+            if bridge is None
+            else spaces.described(bridge.history, result.widths)
+        )
+        _print_migration(result, way, "" if verify_all else "random ")
     if result.uncaught:
         rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
         fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)

@@ -109,7 +109,7 @@ class HttpEmbedder(Batched):
             else:
                 if response.status_code == 200:
                     return self._vectors(response, len(texts))
-                what, asked = self._refusal(response), _asked_wait(response.headers)
+                what, asked = self._refusal(response), asked_wait(response.headers)
             if asked > LONGEST_WAIT:
                 raise self._error(f"{what}; it asks to wait {asked:,.0f} s: run it again then")
             if attempt < self.attempts:
@@ -147,7 +147,7 @@ class HttpEmbedder(Batched):
             answer = response.json()
             items = answer["data"]
             places = [item.get("index") for item in items]
-            rows = [_decoded(item["embedding"]) for item in items]
+            rows = [decoded(item["embedding"]) for item in items]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._error(f"its answer is not one of /v1/embeddings: {type(error).__name__}: {error}") from None
         if len(rows) != texts:
@@ -166,7 +166,7 @@ class HttpEmbedder(Batched):
         return np.stack(rows)
 
 
-def _decoded(embedding: Any) -> np.ndarray:
+def decoded(embedding: Any) -> np.ndarray:
     """A vector (width,) float32 of a list of numbers, or of base64 of their bytes."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
@@ -189,7 +189,7 @@ def _said(response: Any) -> dict[str, Any]:
     return {"message": str(error)}
 
 
-def _asked_wait(headers: Mapping[str, str]) -> float:
+def asked_wait(headers: Mapping[str, str]) -> float:
     """The seconds that ``Retry-After`` (seconds or a date) or ``retry-after-ms`` asks to wait, or 0."""
     try:
         if "retry-after-ms" in headers:

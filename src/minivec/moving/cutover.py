@@ -11,6 +11,7 @@ from minivec.map import LinearMap
 from minivec.moving.follow import level, step
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Refused, Store, open_store
+from minivec.stores.between import differ
 from minivec.stores.blocks import absent
 from minivec.stores.swapping import SwappedBack
 from minivec.verify import ROWS, SAME, chosen, compare_keys
@@ -71,6 +72,9 @@ def cutover(
         source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.skip_nulls = True
         names = str(source), str(destination)
+        if differ(source, destination):
+            by_hand = f"point the application to {destination} by hand, and back to {source} to go back"
+            raise Refused(f"{destination}: a store of another kind than {source} cannot take its name; {by_hand}")
         source.swap_finish()  # what a run that was killed has left
         if _is_done(source, destination, bridge):
             return CutOver(*names, (), 0, 0, already=True, dry_run=dry_run)

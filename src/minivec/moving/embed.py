@@ -11,6 +11,7 @@ import numpy as np
 from minivec.embedders import Embedder, Streaming, open_embedder
 from minivec.embedders.base import check_kind
 from minivec.formats.base import listed
+from minivec.moving.paired import noted
 from minivec.moving.texts import Texts, texts_of, unsendable, values
 from minivec.settings import FIT_ROWS, whole_number
 from minivec.stores import Store, drawn, open_store
@@ -86,8 +87,9 @@ def embed(
 ) -> Embedded:
     """Embed texts with ``model``, the name of one or an ``Embedder`` (see ``open_embedder``, also for ``cache``).
 
-    - ``texts``: a list of str (None for no text), a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or a
-      store or its URL. ``text`` names the column; without it, "text" or the only one ("document" of Chroma)
+    - ``texts``: a list of str (None for no text), a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, a folder
+      in BEIR's layout (of which ``kind`` takes the corpus or the queries), or a store or its URL. ``text`` names the
+      column; without it, "text" or the only one ("document" of Chroma)
     - ``rows``: how many are drawn, uniformly, with ``seed``; None for all. ``minivec.stores.sample`` draws the same
     - ``kind``: "document" or "query"
     - ``longest``: characters; longer texts are skipped, and so are those that the model refuses as too long
@@ -101,7 +103,8 @@ def embed(
         whole_number("rows", rows, 1)
     whole_number("longest", longest, 1)
     embedder = open_embedder(model, cache=cache)
-    return _embedded(texts_of(texts, text, rows, whole_number("seed", seed, 0)), embedder, kind, longest, progress)
+    found = texts_of(texts, text, rows, whole_number("seed", seed, 0), kind)
+    return _embedded(found, embedder, kind, longest, progress)
 
 
 def _embedded(texts: Texts, embedder: Streaming, kind: str, longest: int, progress: Progress | None) -> Embedded:
@@ -156,6 +159,10 @@ class FitRows:
     XB: np.ndarray
     pairs: np.ndarray | None
     embedded: list[Embedded] = field(default_factory=list)
+
+    def paired_rows(self) -> dict[str, Any]:
+        """What the fit's history is to have besides, so that ``probe`` leaves the pairs out: an entry, or none."""
+        return {} if self.pairs is None else noted(self.XA[self.pairs[:, 0]], self.XB[self.pairs[:, 1]])
 
 
 def fit_rows(

@@ -9,7 +9,7 @@ import numpy as np
 from minivec.job import Job
 from minivec.stores import Block, Checkpoint, Refused, Store
 from minivec.stores.blocks import kept
-from minivec.verify import SAME
+from minivec.verify import SAME, is_same
 
 INTERVAL = 5.0  # seconds between two questions about changes
 
@@ -82,7 +82,6 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
 def _differing(wanted: Block, source: Store, destination: Store) -> np.ndarray:
     """Which rows (m,) of ``wanted`` the destination has not, or has with another vector or other payload."""
     found = destination.fetch(wanted.keys)
-    rows, others = source.comparable(wanted.payload), destination.comparable(found.payload)
     places = {key: i for i, key in enumerate(found.keys)}
     there = [i for i, key in enumerate(wanted.keys) if key in places]
     at = [places[wanted.keys[i]] for i in there]
@@ -90,7 +89,7 @@ def _differing(wanted: Block, source: Store, destination: Store) -> np.ndarray:
     lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
     same = np.einsum("ij,ij->i", X, Y) >= SAME * lengths
     differs = np.ones(len(wanted.keys), bool)
+    ours, theirs = source.comparable(wanted.payload), destination.comparable(found.payload)
     for i, j, alike in zip(there, at, same, strict=True):
-        one, other = rows[i], others[j]
-        differs[i] = not (alike and (one == other or destination.alike(one, other)))
+        differs[i] = not (alike and is_same(ours[i], theirs[j], source, destination))
     return differs

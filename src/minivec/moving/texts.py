@@ -16,6 +16,10 @@ from minivec.stores.blocks import fetch_all
 
 TEXT, ID = "text", "_id"  # the columns of corpus.jsonl and queries.jsonl in BEIR's layout, and the common name of texts
 TITLE = "title"
+LAYOUT = {
+    "document": "corpus.jsonl",
+    "query": "queries.jsonl",
+}  # the files of a folder of BEIR or MTEB, by kind of text
 FREE = {"chroma": "metadata", "qdrant": "payload"}  # by kind of store: what has any fields, not the same in all rows
 
 
@@ -34,9 +38,10 @@ class Texts(NamedTuple):
         return Texts(self.where, [self.keys[i] for i in chosen], [self.texts[i] for i in chosen])
 
 
-def texts_of(source: Any, column: str | None, rows: int | None, seed: int) -> Texts:
+def texts_of(source: Any, column: str | None, rows: int | None, seed: int, kind: str = "document") -> Texts:
     """The texts of ``source``, or of ``rows`` that are drawn: a list, the path of a file, a store or its URL.
 
+    Of a folder in BEIR's layout ``kind`` says whether they are its corpus ("document") or its queries ("query").
     Raises OSError, or ValueError saying what is wrong with the file, the store or the list.
     """
     if isinstance(source, Store) or is_url(source):
@@ -44,7 +49,8 @@ def texts_of(source: Any, column: str | None, rows: int | None, seed: int) -> Te
             return _stored(store, column, rows, seed)
     if isinstance(source, str | Path):
         path, _, named = str(source).partition("?column=")
-        return _file(Path(path).expanduser(), column or named or None).drawn(rows, seed)
+        file = Path(path).expanduser()
+        return _file(file / LAYOUT[kind] if in_layout(file) else file, column or named or None).drawn(rows, seed)
     texts = list(source)
     refuse(
         "texts",
@@ -53,6 +59,11 @@ def texts_of(source: Any, column: str | None, rows: int | None, seed: int) -> Te
         range(len(texts)),
     )
     return Texts("texts", range(len(texts)), texts).drawn(rows, seed)
+
+
+def in_layout(path: Path) -> bool:
+    """Whether a path is a folder in the layout of BEIR and MTEB: with corpus.jsonl or queries.jsonl in it."""
+    return any((path / name).is_file() for name in LAYOUT.values())
 
 
 def _stored(store: Store, column: str | None, rows: int | None, seed: int) -> Texts:

@@ -18,13 +18,13 @@ def vector_field(field: Any, name: str, width: int) -> Any:
 
 
 def schema_like(schema: Any, column: str | None, name: str, width: int) -> Any:
-    """An Arrow schema with vectors of this name and width in place of ``column``, or of no column behind the rest.
+    """An Arrow schema with vectors of this name and width in place of ``column``, or, without that, behind the rest.
 
     Without a schema they are all there is.
     """
     import pyarrow as pa
 
-    if schema is None or column is None:
+    if schema is None or column not in schema.names:
         return (schema or pa.schema([])).append(vector_field(None, name, width))
     place = schema.get_field_index(column)
     return schema.set(place, vector_field(schema.field(place), name, width))
@@ -34,15 +34,23 @@ def with_vectors(block: Block, column: str | None, name: str) -> Any:
     """The rows of ``block`` as a table, with its vectors placed as in ``schema_like``; a missing one is null."""
     import pyarrow as pa
 
-    batch, (rows, width) = block.payload, block.vectors.shape
-    schema = schema_like(None if batch is None else batch.schema, column, name, width)
+    batch = block.payload
+    schema = schema_like(None if batch is None else batch.schema, column, name, block.vectors.shape[1])
     columns = [] if batch is None else list(batch.columns)
     place = schema.get_field_index(name)
+    columns[place : place + 1] = [vector_array(block)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def vector_array(block: Block) -> Any:
+    """The vectors of ``block`` as an Arrow array of lists of float32; a missing one is null."""
+    import pyarrow as pa
+
+    rows, width = block.vectors.shape
     values = pa.array(np.ascontiguousarray(block.vectors, np.float32).ravel())
     missing = np.isin(np.arange(rows), block.missing)
     mask = pa.array(missing) if missing.any() else None
-    columns[place : place + 1] = [pa.FixedSizeListArray.from_arrays(values, width, mask=mask)]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.FixedSizeListArray.from_arrays(values, width, mask=mask)
 
 
 def taken(batches: list[tuple[Any, np.ndarray]], order: np.ndarray, column: str | None) -> Any:

@@ -77,6 +77,7 @@ class Store(Swapping, ABC):
     extra: ClassVar[str] = ""  # of minivec, that brings the client
     fetched: ClassVar[int] = 4_096  # rows of a sample that are asked for together
     keeps_nulls: ClassVar[bool] = False  # whether a row without a vector can be written; otherwise it is left out
+    numbered: ClassVar[bool] = False  # whether rows have numbers for keys, from 0, and lie in their order
     tells_changes: bool = False  # whether ``changes`` can answer
     column: str | None = None  # of the vectors, where the address names one
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
@@ -160,6 +161,10 @@ class Store(Swapping, ABC):
         Without ``payload`` it need not be read.
         """
 
+    def head(self, size: int) -> Block | None:
+        """The first rows, at most ``size``, perhaps without payload; None where there are none."""
+        return next(self.blocks(size, payload=False), None)
+
     @abstractmethod
     def keys(self) -> Sequence[Any]:
         """All keys, in order."""
@@ -196,6 +201,9 @@ class Store(Swapping, ABC):
 
         Returns the state with ``new_column``, ``in_place`` and ``own`` filled in.
         """
+
+    def create_rest(self, source: "Store", width: int, checkpoint: Checkpoint) -> None:  # noqa: B027
+        """Make what ``create`` has left out in a run that was killed in it, before any row was written."""
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Be the destination that ``checkpoint`` tells of: take over its column."""

@@ -17,7 +17,7 @@ from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locke
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma_folder import copied, outdated
 from minivec.stores.chroma_renaming import Renamed, states_in
-from minivec.stores.chroma_settings import alike, function_of, settings_like
+from minivec.stores.chroma_settings import alike, function_of, settings_for
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.requests import NUMBER, Patient, Requests, page
@@ -226,27 +226,22 @@ class ChromaStore(Renamed, Store):
         return next((state for state in made if state.own.get("place") == place), None)
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
-        """A collection like the source's."""
-        if not isinstance(source, ChromaStore):
-            raise TypeError(f"{self}: expected a Chroma source, got {source}")
+        """A collection like the source's, or, for another kind of source, one of cosine distance."""
         self._note(checkpoint.keep(place=None))
         with self.guard():
             if self._find(self.name) is not None:  # left empty by a run that was killed while it made it
                 self._client.delete_collection(self.name)
-            made = self._client.create_collection(
-                self.name, embedding_function=None, **settings_like(source._collection)
-            )
+            made = self._client.create_collection(self.name, embedding_function=None, **settings_for(source))
         state = checkpoint.keep(place=str(made.id))
         self._note(state)
         return state
 
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
         """Make the collection and write the block in a folder that is removed again."""
-        if isinstance(source, ChromaStore):
-            with TemporaryDirectory(prefix="minivec-chroma-", ignore_cleanup_errors=True) as folder, self.guard():
-                client = self.client("chromadb").PersistentClient(folder)
-                made = client.create_collection(self.name, embedding_function=None, **settings_like(source._collection))
-                self._upsert(made, block, slice(None))
+        with TemporaryDirectory(prefix="minivec-chroma-", ignore_cleanup_errors=True) as folder, self.guard():
+            client = self.client("chromadb").PersistentClient(folder)
+            made = client.create_collection(self.name, embedding_function=None, **settings_for(source))
+            self._upsert(made, block, slice(None))
         return self.losses(source)
 
     def losses(self, source: Store) -> list[str]:

@@ -10,6 +10,13 @@ def function_of(collection: Any) -> str | None:
     return stored.get("name")
 
 
+def settings_for(source: Any) -> dict[str, Any]:
+    """Arguments that make a collection for rows of ``source``: like its own, or, of another kind, by cosine."""
+    if source.extra != "chroma":
+        return {"configuration": {"hnsw": {"space": "cosine"}}}
+    return settings_like(source._collection)
+
+
 def settings_like(collection: Any) -> dict[str, Any]:
     """Arguments that make a collection like this one, without its embedding function, which is never built."""
     metadata, schema = collection.metadata, getattr(collection._model, "serialized_schema", None)

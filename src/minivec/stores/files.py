@@ -31,6 +31,7 @@ class FileStore(RenamedFile, Store):
     kind = "array"
     fetched = FIT_ROWS  # whose every fetch reads the file
     keeps_nulls = True  # as a row of NaN, or as null where the format has it
+    numbered = True
     tells_changes = fixed = True  # by size and time
 
     def __init__(self, address: Address, path: Path, column: str | None):
@@ -108,6 +109,14 @@ class FileStore(RenamedFile, Store):
         vectors = np.concatenate(found)[back]
         missing = np.flatnonzero(np.isnan(vectors).all(1)).tolist() if self.skip_nulls else []
         return Block(keys, vectors, taken(batches, back, self._rows.column), None, missing)
+
+    def values(self, column: str) -> Any:
+        """One column of the rows, as Arrow."""
+        return self.client("pyarrow").chunked_array([block.payload[column] for block in self.blocks(16384)])
+
+    def change(self) -> None:
+        """Refused: a file only grows."""
+        raise Refused(f"{self}: rows that are written cannot be changed")
 
     def place(self) -> str:
         """The absolute path."""

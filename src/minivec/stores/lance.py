@@ -1,8 +1,7 @@
 """LanceDB, embedded: ``lance://FOLDER/TABLE?column=...&key=...&where=SQL``."""
 
-import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +12,12 @@ import numpy as np
 from minivec.files import is_vector, list_vectors
 from minivec.stores import lance_versions as versions
 from minivec.stores.address import Address
-from minivec.stores.arrow import rebatched, schema_like, with_vectors
+from minivec.stores.arrow import rebatched, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
+from minivec.stores.lance_columns import STATE, UNFIT, UNREADABLE, check_names, functions, new_schema
 from minivec.stores.renaming import RenamedTable
-
-STATE = b"minivec.migration"  # in the metadata of a destination's schema, and of its column of vectors
-FUNCTIONS = b"embedding_functions"  # in the metadata of a schema: how LanceDB embeds rows and queries
 
 
 class LanceStore(RenamedTable, Store):
@@ -33,7 +30,7 @@ class LanceStore(RenamedTable, Store):
 
     kind = "arrow"
     extra = "lancedb"
-    keeps_nulls = True
+    keeps_nulls = numbered = True
 
     def __init__(self, address: Address):
         super().__init__(address)
@@ -83,6 +80,7 @@ class LanceStore(RenamedTable, Store):
     def schema(self) -> Schema:
         """The vectors are in the only column of float lists where none is named."""
         fields = {field.name: field.type for field in self.arrow_schema()}
+        check_names(self, fields, UNREADABLE)
         vectors = [name for name, kind in fields.items() if is_vector(kind)]
         column = self.column or (vectors[0] if len(vectors) == 1 else None)
         if column not in vectors:
@@ -96,8 +94,7 @@ class LanceStore(RenamedTable, Store):
 
     def _first_width(self, column: Any) -> int:
         with self.guard():
-            rows = self._table().search() if "`" in column else self._table().search().where(f"`{column}` IS NOT NULL")
-            first = rows.select([column]).limit(1).to_arrow()
+            first = self._table().search().where(f"`{column}` IS NOT NULL").select([column]).limit(1).to_arrow()
         return len(first[column][0].as_py() or ()) if len(first) else 0
 
     def _rows(self, version: int | None) -> Any:
@@ -114,15 +111,14 @@ class LanceStore(RenamedTable, Store):
         """Every row has a vector, and keys are unique and not null, if there is a key."""
         column = str(self.schema().column)
         if not self.skip_nulls:
-            with self.guard():  # a name with a backtick cannot be quoted: reading will find what is wrong
+            with self.guard():
                 only = "" if self.where is None else f"({self.where}) AND "
-                nulls = "`" not in column and self._table().count_rows(f"{only}`{column}` IS NULL")
+                nulls = self._table().count_rows(f"{only}`{column}` IS NULL")
             if nulls:
                 deque(self.blocks(8_192), 0)  # which names the first of them
         if self.key is None:
             return
-        with self.guard():
-            keys = self._rows(None).select([self.key]).to_arrow()[self.key]
+        keys = self.values(self.key)
         counts = keys.value_counts()
         for name, bad in (("null", keys.null_count), ("duplicate", len(keys) - len(counts))):
             if bad:
@@ -165,21 +161,30 @@ class LanceStore(RenamedTable, Store):
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
         """Rows in the table's order; a position is the number of rows before it."""
-        schema, start = self.schema(), after or 0
+        start = after or 0
         if self._gone is not None:
             if 0 < start < self._gone.get("rows", start + 1):
                 number = self._gone["number"]
                 raise Refused(f"{self}: version {number}, which the migration reads, is gone; name another destination")
             if start:
                 return
+        yield from self._read(lambda: self._rows(self._version).offset(start), size, start)
+        self._let_go()
+
+    def head(self, size: int) -> Block | None:
+        """The first rows: a scan that knows its end reads no others ahead."""
+        return next(self._read(lambda: self._rows(self._version).limit(size), size, 0), None)
+
+    def _read(self, query: Callable[[], Any], size: int, start: int) -> Iterator[Block]:
+        """The rows of a query, from the row of number ``start`` on."""
+        schema = self.schema()
         with self.guard():
-            batches = self._rows(self._version).offset(start).to_batches(batch_size=size)
+            batches = query().to_batches(batch_size=size)
         for batch in rebatched(self._guarded(iter(batches)), size):
             keys = batch[self.key].to_pylist() if self.key else range(start, start + len(batch))
             start += len(batch)
             vectors, missing = self._vectors(batch[schema.column], schema, keys)
             yield Block(keys, vectors, batch, start, missing)
-        self._let_go()
 
     def comparable(self, payload: Any) -> Sequence[Any]:
         """The rows without their vectors."""
@@ -227,6 +232,11 @@ class LanceStore(RenamedTable, Store):
                 return range(len(self._numbers(self._version)))
             return range(self._table(self._version).count_rows())
 
+    def values(self, column: str) -> Any:
+        """One column of the rows that are read, as Arrow."""
+        with self.guard():
+            return self._rows(self._version).select([column]).to_arrow()[column]
+
     def fetch(self, keys: Sequence[int]) -> Block:
         """The rows with these numbers; without those that are not there."""
         schema = self.schema()
@@ -246,6 +256,7 @@ class LanceStore(RenamedTable, Store):
         """Arrow data, and arrays."""
         if source.kind != "array":
             super().accepts(source)
+        check_names(self, [*source.schema().payload, self._new_column(source)], UNFIT)
 
     def checkpoint(self) -> Checkpoint | None:
         """The state that the table was made with or that it has caught up with, and the rows that are in it."""
@@ -278,11 +289,7 @@ class LanceStore(RenamedTable, Store):
 
     def _make(self, folder: Path, source: Store, width: int, state: Checkpoint) -> Any:
         """The new table, in this folder."""
-        arrow = getattr(source, "arrow_schema", lambda: None)()
-        like = schema_like(arrow, source.schema().column, str(state.new_column), width)
-        kept = {key: value for key, value in (like.metadata or {}).items() if key not in (FUNCTIONS, STATE)}
-        fields = [field.with_metadata(_without(field.metadata)) for field in like]
-        made = self.client("pyarrow").schema(fields, {**kept, STATE: state.to_json().encode()})
+        made = new_schema(getattr(source, "arrow_schema", lambda: None)(), width, state)
         with self.guard():
             return self.client("lancedb").connect(str(folder)).create_table(self.name, schema=made)
 
@@ -297,12 +304,10 @@ class LanceStore(RenamedTable, Store):
 
     def losses(self, source: Store) -> list[str]:
         """What the new table has not."""
-        if not isinstance(source, LanceStore):
-            return []
+        names = ", ".join(functions(source.arrow_schema())) if isinstance(source, LanceStore) else ""
         with self.guard():
-            indexes = ", ".join(index.name for index in source._table().list_indices())
-        functions = json.loads((source.arrow_schema().metadata or {}).get(FUNCTIONS, "[]"))
-        names = ", ".join(str(function.get("name")) for function in functions)
+            made = source._table().list_indices() if isinstance(source, LanceStore) else []
+        indexes = ", ".join(index.name for index in made)
         left = f"embedding functions ({names}) are left out: they would embed rows and queries by the old model"
         unmade = f"indexes ({indexes}) are not made: make them when all rows are there"
         return [*([left] if names else []), *([unmade] if indexes else [])]
@@ -317,13 +322,13 @@ class LanceStore(RenamedTable, Store):
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows that are new or changed; ``remove`` takes away the old ones."""
-        self._change()
+        self.change()
         with self.guard():
             self._table().add(with_vectors(block, None, str(checkpoint.new_column)))
 
     def remove(self, keys: Sequence[int], checkpoint: Checkpoint) -> None:
         """Delete rows by their numbers before the change, and note the version that the table has caught up with."""
-        self._change()
+        self.change()
         with self.guard():
             table = self._table()
             versions.deleted(table, versions.row_ids(table.search())[np.asarray(keys, int)])
@@ -331,7 +336,7 @@ class LanceStore(RenamedTable, Store):
             table.tags.delete(versions.CATCHING_UP)
         self._changing = False
 
-    def _change(self) -> None:
+    def change(self) -> None:
         """Keep the present version until all changes are done: a run that is killed meanwhile begins them anew."""
         if not self._changing:
             with self.guard():
@@ -343,8 +348,3 @@ class LanceStore(RenamedTable, Store):
         self._held.close()
         self._tables.clear()
         self._ids.clear()
-
-
-def _without(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
-    """A column's metadata without the state of the migration that made it."""
-    return {key: value for key, value in (metadata or {}).items() if key != STATE}

@@ -266,12 +266,10 @@ class QdrantStore(QdrantAlias, Store):
 
     def _plan(self, source: Store, checkpoint: Checkpoint) -> Checkpoint:
         """The state with the new vector's name, and whether it is one of the source's own collection."""
-        if not isinstance(source, QdrantStore):
-            raise TypeError(f"{self}: expected a Qdrant source, got {source}")
-        in_place = self._exists(self.name)
+        in_place, own = self._exists(self.name), isinstance(source, QdrantStore)
         if in_place and self.place() != source.place():
             raise Refused(f"{self}: it exists, and is not {source}'s own collection; name a new one")
-        column = source.schema().column
+        column = source.schema().column if own else None
         if in_place and column is None:
             raise Refused(f"{self}: {source} has vectors without names; name a new collection")
         return checkpoint.but(new_column=self._asked or column, in_place=in_place)
@@ -280,19 +278,22 @@ class QdrantStore(QdrantAlias, Store):
         """A new named vector of the source's collection, or a new collection like it."""
         state = self._plan(source, checkpoint)
         self._note(state)  # first: a collection without a note would not be known again
-        self._make(self._client, source, width, state)
+        self.create_rest(source, width, state)
         self.resume(state)
         return state
 
+    def create_rest(self, source: Store, width: int, checkpoint: Checkpoint) -> None:
+        """Make the settings and payload indexes that are not there yet."""
+        self._make(self._client, source, width, checkpoint)
+
     def _make(self, client: Any, source: Any, width: int, state: Checkpoint) -> None:
-        info, column = source._info(), source.schema().column
+        column, name = source.schema().column, state.new_column
+        info = source._info() if isinstance(source, QdrantStore) else None
         with self.guard():
-            if state.in_place:
-                settings.add_vector(client, self.name, info.config.params.vectors[column], str(state.new_column), width)
-                return
-            client.create_collection(self.name, **settings.collection_like(info, column, state.new_column, width))
-            for field, index in info.payload_schema.items():
-                client.create_payload_index(self.name, field, index.params or index.data_type)
+            if info is not None and state.in_place:
+                settings.add_vector(client, self.name, info.config.params.vectors[column], str(name), width)
+            else:
+                settings.add_collection(client, self.name, info, (column, name), width)
 
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
         """Make the collection and write the block in memory."""

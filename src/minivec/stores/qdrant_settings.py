@@ -10,17 +10,42 @@ from minivec.stores.errors import Refused
 DRIFT = 0.1  # how far from its place a row may be, as a share of its length, that is mapped at another length
 
 
+def cosine(name: str | None, width: int) -> Any:
+    """Vectors of cosine distance, under this name or under none."""
+    from qdrant_client import models
+
+    vector = models.VectorParams(size=width, distance=models.Distance.COSINE)
+    return vector if name is None else {name: vector}
+
+
 def add_vector(client: Any, collection: str, like: Any, name: str, width: int) -> None:
-    """Add a vector to a collection, with the settings of another one."""
+    """Add a vector to a collection, if it is not there yet, with the settings of another one."""
     from qdrant_client import models
 
     made = vector_like(like, width)
     dense = {"size": width, "distance": made.distance, "datatype": made.datatype}
-    client.create_vector_name(collection, name, models.DenseVectorNameConfig.model_validate({"dense": dense}))
+    if name not in client.get_collection(collection).config.params.vectors:
+        client.create_vector_name(collection, name, models.DenseVectorNameConfig.model_validate({"dense": dense}))
     names = ("hnsw_config", "quantization_config", "on_disk", "memory")
     changes = {key: getattr(made, key) for key in names if getattr(made, key, None) is not None}
     if changes:
         client.update_collection(collection, vectors_config={name: models.VectorParamsDiff(**changes)})
+
+
+def add_collection(client: Any, name: str, like: Any, columns: tuple[str | None, str | None], width: int) -> None:
+    """Make a collection like the one of this info, and its payload indexes, or those that are not there yet.
+
+    ``columns`` are the names of its vector there and here. Without an info it is made for cosines.
+    """
+    if not client.collection_exists(name):
+        made = {"vectors_config": cosine(columns[1], width)} if like is None else collection_like(like, *columns, width)
+        client.create_collection(name, **made)
+    if like is None:
+        return
+    there = client.get_collection(name).payload_schema
+    for field, index in like.payload_schema.items():
+        if field not in there:
+            client.create_payload_index(name, field, index.params or index.data_type)
 
 
 def collection_like(info: Any, column: str | None, name: str | None, width: int) -> dict[str, Any]:

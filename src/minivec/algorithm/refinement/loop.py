@@ -42,7 +42,7 @@ class Refinement(Protocol):
 class LevelRefinement(Refinement, Protocol):
     """A refinement that a level of preset "auto" runs.
 
-    The level makes it with ``(problem, *, directions, beta, sample, rng)``: see ``schedule.Level``.
+    The level makes it with ``(problem, *, directions, beta, sample, folds, rng)``: see ``schedule.Level``.
     """
 
     @property

@@ -37,8 +37,8 @@ class Shortlists(Transport):
 
     whitening_power = 0.4
 
-    def __init__(self, problem: Problem, *, directions: int | None, beta: float, sample: int, rng: np.random.Generator):
-        super().__init__(problem, directions=directions, beta=beta, sample=sample, rng=rng)
+    def __init__(self, problem: Problem, *, sample: int, rng: np.random.Generator, **level: Any):
+        super().__init__(problem, sample=sample, rng=rng, **level)
         size, candidates = self._samples
         every = len(problem.Y)
         self._drawn = [fold[:size] for fold in self._folds]

@@ -19,7 +19,6 @@ from minivec.frame import unit
 # Figures: docs/tuning.md.
 ROUNDS = 3  # of Sinkhorn's normalisation
 SMALL = 1e-3  # norm of cross-covariances that have no plan yet
-FOLDS = 4  # of the rows of X
 # A step goes so many times smoothing_alpha, and a level's map is made of so many plans.
 FRESH = 1, 4  # where every plan has a sample of its own
 STILL = 3, 1  # where every row takes part, so that a step has no noise of sampling to smooth
@@ -39,8 +38,8 @@ class Coupling(NamedTuple):
 class Transport:
     """Transport plans between two spaces in their leading principal ``directions`` (None: all of them).
 
-    ``sample`` rows a side take part in one plan, at inverse temperature ``beta``. The rows of X lie in FOLDS folds.
-    What is refined is a stack of cross-covariances (FOLDS, rA, rB), in partly whitened coordinates. Each fold has that
+    ``sample`` rows a side take part in one plan, at inverse temperature ``beta``. The rows of X lie in ``folds`` folds.
+    What is refined is a stack of cross-covariances (folds, rA, rB), in partly whitened coordinates. Each fold has that
     of the other folds' rows, which decides how its own rows are compared with those of Y. Known pairs lie in the folds
     of their rows of X and count beside the plans, each by how well the map that has not seen it agrees.
 
@@ -49,7 +48,16 @@ class Transport:
 
     whitening_power = 0.3  # of the rows that are compared
 
-    def __init__(self, problem: Problem, *, directions: int | None, beta: float, sample: int, rng: np.random.Generator):
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        directions: int | None,
+        beta: float,
+        sample: int,
+        folds: int,
+        rng: np.random.Generator,
+    ):
         X, Y, self._pairs = problem.X, problem.Y, problem.pairs
         self._leading = problem.principal
         if directions is not None and directions < min(X.shape[1], Y.shape[1]):
@@ -59,23 +67,23 @@ class Transport:
         factors = source.whitening(self.whitening_power), target.whitening(self.whitening_power)
         self._compared = X @ source.directions * factors[0], Y @ target.directions * factors[1]
         self._beta, self._rng = np.float32(beta), rng
-        self._folds = np.array_split(rng.permutation(len(X)), FOLDS)
+        self._folds = np.array_split(rng.permutation(len(X)), folds)
         self._pair_folds = [np.isin(self._pairs[:, 0], fold) for fold in self._folds]
-        self._samples = min(sample // FOLDS, len(X) // FOLDS), min(sample, len(Y))
+        self._samples = min(sample // folds, len(X) // folds), min(sample, len(Y))
         self.pace, self._plans = STILL if sample >= max(len(X), len(Y)) else FRESH
 
     def init(self, W: np.ndarray) -> tuple[np.ndarray, Any]:
-        """The cross-covariances (FOLDS, rA, rB) of rows that W (dA, dB) maps onto their partners, and the memory.
+        """The cross-covariances (folds, rA, rB) of rows that W (dA, dB) maps onto their partners, and the memory.
 
         They are small, so that the first plans replace them instead of being averaged with them.
         """
         source, target = self._leading
         a, b = (np.sqrt(np.square(Z).mean(0)) for Z in self._compared)
         cross = a[:, None] * polar(source.directions.T @ W @ target.directions) * b
-        return np.stack([SMALL * cross / np.linalg.norm(cross)] * FOLDS), None
+        return np.stack([SMALL * cross / np.linalg.norm(cross)] * len(self._folds)), None
 
     def step(self, M: np.ndarray, memory: Any) -> Proposal:
-        """Propose the cross-covariances of the plans that ``M`` (FOLDS, rA, rB) leads to, scaled to norm 1.
+        """Propose the cross-covariances of the plans that ``M`` (folds, rA, rB) leads to, scaled to norm 1.
 
         ``objective`` is the mean cosine under the plan, on rows that this step has not fitted.
         """
@@ -124,7 +132,7 @@ class Transport:
         mapped, partners = self.unseen_pairs(M)
         cosine = (mapped * partners).sum(1)
         x, y = (Z[known] for Z, known in zip(rows, self._pairs.T, strict=True))
-        x = x * (FOLDS / PLANS_WORTH * trust(cosine))[:, None]
+        x = x * (len(self._folds) / PLANS_WORTH * trust(cosine))[:, None]
         cross = coupling.cross + np.stack([x[fold].T @ y[fold] for fold in self._pair_folds])
         objective = (PLANS_WORTH * coupling.objective + m * float(cosine.mean())) / (PLANS_WORTH + m)
         return Coupling(cross, objective, coupling.memory)

@@ -1,6 +1,6 @@
 """What a probe measures on: a pool of documents and queries, each with vectors of both models as far as they exist."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from minivec.moving.embed import LONGEST, plain
 from minivec.moving.texts import unsendable, values
-from minivec.stores import Store
+from minivec.stores import Block, Store
 from minivec.stores.blocks import fetch_all, kept, without_vector
 from minivec.validation import as_rows
 
@@ -69,12 +69,14 @@ def draw_pool(
     among: Mapping[Any, int] | None,
     wanted: Collection[str],
     fitted: Collection[Any],
+    is_fitted: Callable[[np.ndarray], np.ndarray],
     seed: int,
 ) -> Pool:
     """``rows`` random documents of a store, among them all with the keys ``wanted``.
 
     Only the keys ``among`` are drawn, where it is given: their numbers are its values. Rows with the keys ``fitted``
-    are left out, and rows without a vector, or without a text in ``column`` that a model takes.
+    are left out, rows whose vectors ``is_fitted`` names, in whose place others are drawn, and rows without a vector,
+    or without a text in ``column`` that a model takes.
     """
     keys = store.keys()
     left_out = set(fitted)
@@ -85,21 +87,35 @@ def draw_pool(
         order, rows = np.r_[order[first], order[~first]], max(rows, int(first.sum()))
     if not len(order):
         raise ValueError(f"{store}: no row of it can be scored")
-    chosen = [keys[i] for i in np.sort(order[:rows])]
-    found, vectors, texts = [], [], []
-    for block in fetch_all(store, chosen):
-        block = kept(block, ~without_vector(block, store))
-        if column is not None:
-            read = [
-                text if text and unsendable(text, LONGEST) is None else None for text in values(store, block, column)
-            ]
-            block = kept(block, np.array([text is not None for text in read], bool))
-            texts += [" ".join(text.split()) for text in read if text]
-        found += list(block.keys)
-        vectors.append(block.vectors)
-    numbers = among or {plain(keys[i]): int(i) for i in chosen}
+    found: list[Any] = []
+    vectors: list[np.ndarray] = []
+    texts: list[str] = []
+    start, missing = 0, rows
+    while missing and start < len(order):
+        chosen = [keys[i] for i in np.sort(order[start : start + missing])]
+        start, missing = start + missing, 0
+        for block, read in _with_texts(store, chosen, column):
+            paired = is_fitted(block.vectors)
+            missing += int(paired.sum())
+            texts += [text for text, left_out in zip(read, paired, strict=False) if not left_out]
+            block = kept(block, ~paired)
+            found += list(block.keys)
+            vectors.append(block.vectors)
+    numbers = among or {plain(keys[i]): int(i) for i in order[:start]}
     places = np.array([numbers[plain(key)] for key in found], int)
     return Pool(found, places, np.concatenate(vectors), None if column is None else texts)
+
+
+def _with_texts(store: Store, keys: Sequence[Any], column: str | None) -> Iterator[tuple[Block, list[str]]]:
+    """Rows that have a vector, and a text where a ``column`` is asked for, block by block, with those texts."""
+    for block in fetch_all(store, keys):
+        block = kept(block, ~without_vector(block, store))
+        if column is None:
+            yield block, []
+            continue
+        read = [text if text and unsendable(text, LONGEST) is None else None for text in values(store, block, column)]
+        there = np.array([text is not None for text in read], bool)
+        yield kept(block, there), [" ".join(text.split()) for text in read if text]
 
 
 def material(

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+from minivec.moving.texts import LAYOUT
 from minivec.report.texts import read_texts
 
 
@@ -12,9 +13,16 @@ def read_queries(path: str | Path) -> dict[str, str]:
 
     A .jsonl file has an object with ``_id`` and ``text`` a line (BEIR). A .tsv file has a name and a text a line.
     Another file is read as ``minivec.report`` reads texts, a query a line; their names are their numbers, from 0.
+    Of a folder in the layout of BEIR and MTEB they are those of its queries.jsonl that its judgements name.
     Raises OSError, or ValueError naming the line.
     """
     path = Path(path)
+    if path.is_dir():
+        judged = read_relevance(path)
+        asked = {name: text for name, text in read_queries(path / LAYOUT["query"]).items() if name in judged}
+        if not asked:
+            raise ValueError(f"{path}: none of its queries is judged in {_qrels(path)}")
+        return asked
     if path.suffix.lower() not in (".jsonl", ".tsv"):
         texts = read_texts(path)
         named = [(str(i), text) for i, text in enumerate(texts)]
@@ -41,10 +49,12 @@ def read_queries(path: str | Path) -> dict[str, str]:
 def read_relevance(path: str | Path) -> dict[str, dict[str, float]]:
     """Judgements by query and document: TREC's qrels (query, 0, document, gain), or BEIR's (query, document, gain).
 
-    Fields are separated by tabs or spaces; BEIR's header is skipped. Raises OSError, or ValueError naming the line.
+    Fields are separated by tabs or spaces; BEIR's header is skipped. Of a folder in the layout of BEIR and MTEB they
+    are those of qrels/test.tsv, or of the only file in qrels. Raises OSError, or ValueError naming the line.
     """
+    path = _qrels(Path(path)) if Path(path).is_dir() else Path(path)
     judged: dict[str, dict[str, float]] = {}
-    for number, fields in enumerate(_lines(Path(path), (3, 4)), 1):
+    for number, fields in enumerate(_lines(path, (3, 4)), 1):
         try:
             gain = float(fields[-1])
         except ValueError:
@@ -55,6 +65,16 @@ def read_relevance(path: str | Path) -> dict[str, dict[str, float]]:
     if not judged:
         raise ValueError(f"{path}: no judgements in it")
     return judged
+
+
+def _qrels(folder: Path) -> Path:
+    """The file of a folder's judgements."""
+    files = sorted((folder / "qrels").glob("*.tsv"))
+    chosen = [file for file in files if file.name == "test.tsv"] or files
+    if len(chosen) != 1:
+        there = ", ".join(file.name for file in files) or "no .tsv file"
+        raise ValueError(f"{folder}: expected judgements in qrels/test.tsv; there is {there}")
+    return chosen[0]
 
 
 def _lines(path: Path, counts: tuple[int, ...]) -> list[list[str]]:

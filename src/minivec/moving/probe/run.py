@@ -8,6 +8,7 @@ import numpy as np
 
 from minivec.history import recorded_data, remedies
 from minivec.map import LinearMap
+from minivec.moving import paired
 from minivec.moving.probe.decision import UNKNOWN, advice, better_map, decide
 from minivec.moving.probe.estimate import Bootstrap
 from minivec.moving.probe.material import Embed, Material, Pool, Queries, draw_pool, embedded, material
@@ -119,7 +120,8 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
             f"new_documents must have a row for each of the {count:,} {given.named(store)}; got {len(new):,}"
         )
     among = None if given.new_keys is None else {key: i for i, key in enumerate(given.new_keys)}
-    guessed = set() if fitted else _drawn_by_align(store, bridge, rows)
+    known = paired.KEY in bridge.history
+    guessed = set() if fitted or known else _drawn_by_align(store, bridge, rows)
     pool = draw_pool(
         store,
         options.pool,
@@ -127,6 +129,7 @@ def run(store: Store, bridge: LinearMap, given: Given, fitted: Collection[Any], 
         among=among,
         wanted=given.wanted(),
         fitted=fitted or guessed,
+        is_fitted=lambda X: paired.paired(bridge.history, X),
         seed=options.seed,
     )
     if len(pool.keys) <= options.k:
@@ -220,7 +223,7 @@ def _blind(store: str, rows: int, pool: Pool, bridge: LinearMap, notes: list[str
 
 
 def _drawn_by_align(store: Store, bridge: LinearMap, rows: int) -> set[Any]:
-    """The keys that ``minivec align --model`` draws as known pairs of this store, with the number and seed of the fit.
+    """The keys that ``align --model`` would draw as known pairs of this store, of a history that does not tell them.
 
     Empty where there were no pairs, or where hardly a row would be left.
     """
@@ -245,6 +248,8 @@ def _held_out(bridge: LinearMap, pool: Pool, fitted: Collection[Any], guessed: C
         raise ValueError(f"the map was fitted on these {len(pool.keys):,} rows as known pairs: none is held out")
     if fitted:
         return [f"{len(fitted):,} rows that the map was fitted on as known pairs were left out"]
+    if paired.KEY in history:
+        return [f"the {history['pairs']:,} rows that the map was fitted on as known pairs are not scored"]
     unknown = (
         f"the map was fitted on {history['pairs']:,} known pairs, and its history does not say which rows they are: "
         "name them as fitted, or the figures are too good as far as they are among the rows scored"

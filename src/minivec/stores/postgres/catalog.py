@@ -18,13 +18,17 @@ FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace tn ON
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
-# Columns of unique keys that refuse NULL, the primary key and short ones first.
+# Columns of unique keys by their own equality, the primary key and short ones first.
 UNIQUE = """
 SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int[]) WITH ORDINALITY AS k(number, place)
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
              WHERE k.place <= i.indnkeyatts ORDER BY k.place)
 FROM pg_index i
 WHERE i.indrelid = %s AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
+AND NOT EXISTS (SELECT FROM unnest(i.indkey::int[], i.indcollation::oid[]) AS k(number, used)
+                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+                JOIN pg_collation c ON c.oid = a.attcollation
+                WHERE NOT c.collisdeterministic AND k.used <> a.attcollation)
 ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
 """
 # Sequences that belong to a column: of identity ('i') and of serial ('a').
@@ -88,6 +92,14 @@ TREE = "SELECT relid::oid FROM pg_partition_tree(%s) UNION SELECT %s::oid"
 DENSE = """
 SELECT format('%%s (%%s)', indexrelid::regclass, amname) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
 JOIN pg_am ON pg_am.oid = c.relam WHERE indrelid = ANY(%s) AND amname IN ('hnsw', 'ivfflat', 'diskann', 'vchordrq')
+"""
+# The search path with the schemas of the types of these columns, and of those that are domains over others.
+PATH = """
+WITH RECURSIVE types AS (
+  SELECT t.* FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = %s AND a.attname = ANY(%s)
+  UNION ALL SELECT b.* FROM types t JOIN pg_type b ON b.oid = t.typbasetype)
+SELECT concat_ws(', ', nullif(current_setting('search_path'), ''), string_agg(DISTINCT quote_ident(nspname), ', '))
+FROM types JOIN pg_namespace n ON n.oid = typnamespace WHERE nspname <> ALL(current_schemas(true)) HAVING count(*) > 0
 """
 # The schema of a type of pgvector.
 KIND = """

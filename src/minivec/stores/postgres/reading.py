@@ -10,7 +10,7 @@ import numpy as np
 
 from minivec.stores.base import Block, Changes, Schema
 from minivec.stores.errors import Refused
-from minivec.stores.postgres.catalog import COLUMNS, UNIQUE, Column
+from minivec.stores.postgres.catalog import COLUMNS, PATH, UNIQUE, Column
 from minivec.stores.postgres.session import ITEM, Session
 
 AMONG = "({keys}) IN (SELECT * FROM unnest({arrays}))"  # the key is one of ``_arrays``
@@ -76,6 +76,8 @@ class Reader(Session):
         if column in keys:
             raise Refused(f"{self}: {column!r} holds the vectors and cannot be a key")
         self._vector, self._key_columns = column, {key: columns[key].definition for key in keys}
+        for (path,) in self._query(PATH, (self._oid(), keys)):
+            self._path = f"SET LOCAL search_path = {path}"
         kind = self._query("SELECT relkind::text FROM pg_class WHERE oid = %s", (self._oid(),))[0][0]
         self._versioned = kind in ("r", "p", "m")
         self.tells_changes = self._versioned or self.changed_at is not None
@@ -204,16 +206,24 @@ class Reader(Session):
         """
         if after is not None and self._beside is not None and self._beside.complete:
             return
-        schema, place = self._layout, []
-        parameters: list[str] = []
-        if after is not None:
-            parameters = [after] if len(self._key_columns) == 1 else json.loads(after)
-            place = ["({keys}) > (" + ", ".join(["%s"] * len(parameters)) + ")"]
-        query = self._compose("DECLARE minivec NO SCROLL CURSOR FOR {q}", q=self._select(*place, payload=payload))
+        schema = self._layout
+        place, parameters = self._behind(after)
         with self._reading(), self._cursor() as cursor:
-            cursor.execute(query, parameters)
-            while rows := cursor.execute(f"FETCH {size} FROM minivec").fetchall():
+            for rows in self._fetched(cursor, self._select(*place, payload=payload), parameters, size):
                 yield self._decode(rows, schema)
+
+    def _behind(self, after: Any) -> tuple[list[str], list[str]]:
+        """The condition that a row is behind a position, and its parameters."""
+        if after is None:
+            return [], []
+        parameters: list[str] = [after] if len(self._key_columns) == 1 else json.loads(after)
+        return ["({keys}) > (" + ", ".join(["%s"] * len(parameters)) + ")"], parameters
+
+    def _fetched(self, cursor: Any, query: Any, parameters: Sequence[str], size: int) -> Iterator[list[Any]]:
+        """The rows of a query, so many at a time."""
+        cursor.execute(self._compose("DECLARE minivec NO SCROLL CURSOR FOR {q}", q=query), parameters)
+        while rows := cursor.execute(f"FETCH {size} FROM minivec").fetchall():
+            yield rows
 
     def keys(self) -> Sequence[str]:
         """The texts of all keys."""

@@ -21,9 +21,8 @@ class Rehearsal(Writer):
     _likeness: Likeness | None = None
     _new_kind: Any
 
-    def _kind(self, source: Reader, width: int) -> Any:
-        """The type of the new vectors."""
-        name = self.type or source._columns()[source._layout.column or ""].type
+    def _kind(self, name: str, width: int) -> Any:
+        """The type of the new vectors, by the name of its family."""
         schemas = self._query(KIND, (name,))
         if not schemas:
             raise Refused(f"{self}: no type {name} there; CREATE EXTENSION vector makes it")
@@ -42,7 +41,7 @@ class Rehearsal(Writer):
             raise Refused(f"{self}: the table exists, and is not {source}'s own; name a new one")
         if self.in_place and self.column in self._columns():
             raise Refused(f"{self}: column {self.column!r} exists; name a new one")
-        self._new_kind = self._kind(source, width)
+        self._new_kind = self._kind(self.type or source._columns()[schema.column or ""].type, width)
         if self.in_place:
             return None
         elsewhere = self._server()[:2] != source._server()[:2]

@@ -50,6 +50,7 @@ class Session(Store):
 
     kind = "postgresql"
     extra = "postgres"
+    _path = ""  # the statement that finds the operators of the key's types, where the search path does not
 
     def __init__(self, address: Address):
         super().__init__(address)
@@ -149,7 +150,7 @@ class Session(Store):
                 yield
                 return
             with self._connection.transaction():
-                self._run(READING)
+                self._run(READING + ";{path}", path=self._plain(self._path))
                 yield
 
     def _read(self, query: str, parameters: Sequence[Any] = (), **names: Any) -> list[Any]:
@@ -168,7 +169,8 @@ class Session(Store):
         for _ in range(ATTEMPTS):
             try:
                 with self._connection.transaction():
-                    self._run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL row_security = off")
+                    limits = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL row_security = off;"
+                    self._run(limits + "{path}", path=self._plain(self._path))
                     return work()
             except busy:
                 time.sleep(PAUSE)

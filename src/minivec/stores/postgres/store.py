@@ -117,6 +117,10 @@ class PostgresStore(Rehearsal):
             self._check_triggers()
         else:
             self._built(self._likeness_of(self._source))
+        return self._begun(checkpoint)
+
+    def _begun(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Write the first checkpoint, in the transaction that makes the column or table."""
         self._run(
             "CREATE TABLE IF NOT EXISTS {t} (destination text PRIMARY KEY, state jsonb NOT NULL)",
             t=self._name(MIGRATIONS),
@@ -159,9 +163,10 @@ class PostgresStore(Rehearsal):
             self._settle()
 
     def _removed(self, keys: Sequence[str]) -> None:
-        query = ("UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}") + " WHERE " + AMONG
+        query = "UPDATE {table} SET {column} = NULL" if self.in_place else "DELETE FROM {table}"
         self.schema()
-        self._run(query, self._arrays(keys), **self._names())
+        exactly = ' AND {text} COLLATE "C" = ANY(%s)'  # types and collations of keys may call other texts equal
+        self._run(f"{query} WHERE {AMONG}{exactly}", [*self._arrays(keys), list(keys)], **self._names())
 
     def _noted(self, what: str, checkpoint: Checkpoint, work: Callable[[], object]) -> None:
         """Do ``work`` and write the checkpoint, with the transaction's number for a new column, in one transaction."""
@@ -194,7 +199,7 @@ class PostgresStore(Rehearsal):
         return {**super()._names(), "old": self._old}
 
     def finish(self) -> None:
-        """Make what follows the rows (constraints, comments, privileges), and give the planner its statistics."""
+        """Make what follows the rows: constraints, comments, privileges, and the planner's statistics."""
         if not self.in_place:
             if not self.complete:
                 with self.guard():
@@ -202,6 +207,10 @@ class PostgresStore(Rehearsal):
                 lost = [f"not carried over: {what}" for what in lost]
                 self.notes = [*self.notes, *(what for what in lost if what not in self.notes)]
             self._settle()
+        self._ended()
+
+    def _ended(self) -> None:
+        """Give the planner its statistics, and note that all rows are there."""
         with self.guard():
             self._locking("ANALYZE", lambda: self._run("ANALYZE {table}"))
         if not self.complete:

@@ -15,6 +15,7 @@ class Writer(Reader):
     """The statements that write one block."""
 
     _source: Reader
+    _types: Sequence[str] = ()  # of the values of other kinds of source; PostgreSQL's own are bytes already
 
     def accepts(self, source: Store) -> None:
         """Accept a PostgreSQL source, and let it ask this destination what it has written."""
@@ -66,7 +67,7 @@ class Writer(Reader):
         )
         self._load(self._quoted("minivec_block"), [*keys, *columns[:-1]], block, vectors)
         identities = {name for name, column in self._columns().items() if column.identity == "a"}
-        sets = [self._compose("{c} = excluded.{c}", c=name) for name in columns if name not in identities]
+        sets = [self._compose("{c} = excluded.{c}", c=name) for name in names["columns"] if name not in identities]
         self._run(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM minivec_block "
             "ON CONFLICT ({keys}) DO UPDATE SET {sets}",
@@ -79,6 +80,8 @@ class Writer(Reader):
             "COPY {into} ({columns}) FROM STDIN (FORMAT BINARY)", into=table, columns=[*columns, self.column]
         )
         with self._connection.cursor() as cursor, cursor.copy(self.shown(query)) as copy:
+            if self._types:
+                copy.set_types([*self._types, "bytea"])
             for others, value in zip(block.payload, vectors, strict=True):
                 copy.write_row((*others, value))
 
