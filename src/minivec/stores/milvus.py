@@ -27,6 +27,7 @@ from minivec.stores.milvus_rows import (
 from minivec.stores.milvus_writing import MilvusWriting
 
 TIMEOUT = 60  # seconds that a request may take
+QUIET = {"grpc.keepalive_time_ms": 600_000}  # the client asks more often than Milvus Lite allows, which ends in a warning
 
 
 class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
@@ -68,12 +69,13 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
             if self.address.local:
                 if self.folder.suffix != ".db":
                     raise Refused(f"{self}: a file of Milvus Lite ends in .db")
-                return pymilvus.MilvusClient(str(self.folder.resolve()))
+                return pymilvus.MilvusClient(str(self.folder.resolve()), grpc_options=QUIET)
             tls = (self.tls or "").lower() in ("true", "1", "yes")
             uri = f"{'https' if tls else 'http'}://{self.address.host}:{self.address.port or 19530}"
             user, password = self.address.user, self.address.password or ""
             token = f"{user}:{password}" if user else password
-            return pymilvus.MilvusClient(uri, token=token, db_name=self.database or "", timeout=TIMEOUT)
+            given = {"token": token, "db_name": self.database or "", "timeout": TIMEOUT}
+            return pymilvus.MilvusClient(uri, grpc_options=QUIET, **given)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
