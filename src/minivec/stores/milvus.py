@@ -27,7 +27,8 @@ from minivec.stores.milvus_rows import (
 from minivec.stores.milvus_writing import MilvusWriting
 
 TIMEOUT = 60  # seconds that a request may take
-QUIET = {"grpc.keepalive_time_ms": 600_000}  # the client asks more often than Milvus Lite allows, which ends in a warning
+# The client asks more often than Milvus Lite allows, which ends in a warning.
+QUIET = {"grpc.keepalive_time_ms": 600_000}
 
 
 class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
