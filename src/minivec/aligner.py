@@ -95,6 +95,12 @@ class MiniVec2VecAligner(MapWeights):
                 return np.asarray(ops.convert_to_numpy(super().__call__(rows, *args, **kwargs)))
         return super().__call__(inputs, *args, **kwargs)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's own. NumPy rows that look like vectors of another space are a WrongVectorsWarning, as in a call."""
+        if isinstance(x, np.ndarray):
+            self._look(x)
+        return super().predict(x, *args, **kwargs)
+
     def call(self, inputs: Any) -> Any:
         """The map itself, on a tensor of the Keras backend."""
         self._check_aligned()  # again: Keras's compiled ``predict`` comes straight here
