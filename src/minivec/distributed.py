@@ -79,7 +79,10 @@ def transform(
     try:
         # A function, not the class: its actors would hold the processors that reading and writing need.
         dataset = ray.data.read_parquet(str(Path(source).resolve())).map_batches(
-            MapColumn(adapter, column, any_vectors).__call__, batch_format="pyarrow", batch_size=block_size, concurrency=workers
+            MapColumn(adapter, column, any_vectors).__call__,
+            batch_format="pyarrow",
+            batch_size=block_size,
+            concurrency=workers,
         )
         dataset.write_parquet(str(temporary))
         rows = sum(pq.read_metadata(file).num_rows for file in temporary.glob("*.parquet"))
