@@ -9,6 +9,7 @@ import numpy as np
 from minivec.job import Job
 from minivec.stores import Block, Checkpoint, Refused, Store
 from minivec.stores.blocks import kept
+from minivec.stores.mirror import differing
 from minivec.verify import SAME
 
 INTERVAL = 5.0  # seconds between two questions about changes
@@ -81,14 +82,11 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
 
 def _differing(wanted: Block, found: Block, destination: Store) -> np.ndarray:
     """Which rows (m,) of ``wanted`` the destination has not, or has with another vector or other payload."""
-    places = {key: i for i, key in enumerate(found.keys)}
-    there = [i for i, key in enumerate(wanted.keys) if key in places]
-    at = [places[wanted.keys[i]] for i in there]
-    X, Y = wanted.vectors[there], found.vectors[at]
-    lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
-    same = np.einsum("ij,ij->i", X, Y) >= SAME * lengths
-    differs = np.ones(len(wanted.keys), bool)
-    for i, j, alike in zip(there, at, same, strict=True):
-        one, other = wanted.payload[i], found.payload[j]
-        differs[i] = not (alike and (one == other or destination.alike(one, other)))
-    return differs
+
+    def same(rows: list[int], at: list[int]) -> np.ndarray:
+        X, Y = wanted.vectors[rows], found.vectors[at]
+        lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
+        cosines: np.ndarray = np.einsum("ij,ij->i", X, Y)
+        return cosines >= SAME * lengths
+
+    return differing(wanted, found, destination, same)

@@ -47,12 +47,24 @@ def carry_back(
 def _differing(block: Any, old: Any, back: Callable[[Any, Any], Any] | None) -> tuple[np.ndarray, Any]:
     """Which rows (m,) the old place lacks or has otherwise, and the vectors (m, width) that it should have."""
     had = old.fetch(block.keys)
-    places = {key: i for i, key in enumerate(had.keys)}
     vectors = None if back is None else back(block, had)
-    differs = np.ones(len(block.keys), bool)
-    for i, key in enumerate(block.keys):
-        if (j := places.get(key)) is None:
-            continue
-        alike = block.payload[i] == had.payload[j] or old.alike(block.payload[i], had.payload[j])
-        differs[i] = not (alike and (vectors is None or np.array_equal(vectors[i], had.vectors[j])))
-    return differs, vectors
+
+    def same(rows: list[int], at: list[int]) -> Any:
+        return [True] * len(rows) if vectors is None else (vectors[rows] == had.vectors[at]).all(1)
+
+    return differing(block, had, old, same), vectors
+
+
+def differing(wanted: Any, found: Any, store: Any, same: Callable[[list[int], list[int]], Any]) -> np.ndarray:
+    """Which rows (m,) of the block ``wanted`` are not in the block ``found`` of a store, or otherwise.
+
+    ``same(rows, at)`` says of which of these rows the vectors are those of ``found`` at these places.
+    """
+    places = {key: i for i, key in enumerate(found.keys)}
+    there = [i for i, key in enumerate(wanted.keys) if key in places]
+    at = [places[wanted.keys[i]] for i in there]
+    differs = np.ones(len(wanted.keys), bool)
+    for i, j, alike in zip(there, at, same(there, at), strict=True):
+        one, other = wanted.payload[i], found.payload[j]
+        differs[i] = not (alike and (one == other or store.alike(one, other)))
+    return differs
