@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from minivec.arrow import is_text
 from minivec.stores.errors import Refused
 from minivec.stores.packing import KINDS
+from minivec.stores.shown import mark
 
 KNOWN = ("identifier", "attribute", "type", "flags")  # what the server tells of every attribute
 VECTOR = {"data_type": "TYPE", "dim": "DIM"}  # names of parameters that the command spells otherwise
@@ -83,7 +85,7 @@ def plain_index(schema: Any, key: str | None, column: str | None) -> tuple[dict[
 
     made = []
     for field in schema:
-        text = types.is_string(field.type) or types.is_large_string(field.type)
+        text = is_text(field.type) and not mark(field)
         number = types.is_integer(field.type) or types.is_floating(field.type)
         if field.name not in (key, column) and (text or number):
             item = {"identifier": field.name, "attribute": field.name, "type": "TEXT" if text else "NUMERIC"}
