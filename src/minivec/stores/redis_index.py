@@ -48,7 +48,9 @@ def attribute(item: dict[str, Any], **changes: Any) -> list[str]:
     elif item["type"] == "GEOSHAPE":
         words += [str(value) for value in rest.values()]
     else:
-        words += [str(word) for pair in rest.items() for word in pair]
+        words += [
+            str(word) for pair in rest.items() if pair[1] != "" for word in pair
+        ]  # tags of JSON have no separator
     last = [flag for flag in ("SORTABLE", "UNF", "NOINDEX") if flag in flags]  # which the server wants at the end
     return [*words, *(flag for flag in flags if flag not in last), *last]
 
