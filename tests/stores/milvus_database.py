@@ -95,7 +95,7 @@ def milvus_client(place):
     pymilvus = pytest.importorskip("pymilvus")
     pytest.importorskip("milvus_lite")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-    return pymilvus.MilvusClient(place)
+    return pymilvus.MilvusClient(place, grpc_options={"grpc.keepalive_time_ms": 600_000})
 
 
 @cache

@@ -25,7 +25,9 @@ X = small.vectors(30)
 ADAPTER = bridge()
 IDS = small.table(X)["id"].to_pylist()
 QUICK = ("postgres to lance", "lance to postgres", "chroma to qdrant server", "qdrant server to parquet")
-FROM, TO = (*KINDS, "npy", "words"), (*KINDS, "npy")
+QUICK += ("redis to milvus", "milvus to lance")
+ALL = (*KINDS, "milvus", "redis")
+FROM, TO = (*ALL, "npy", "words"), (*ALL, "npy")
 WAYS = [f"{old} to {new}" for old in FROM for new in TO if old != new]
 TIME = datetime.datetime(2024, 2, 29, 12, 30, 1, 5)
 

@@ -67,7 +67,7 @@ app = _App(
 
 EMBEDDINGS = f"a {', '.join(SUFFIXES)} file, or a folder of .parquet files"
 
-ROWS = f"{EMBEDDINGS}, or the URL of a database (lance://, postgresql://, chroma:// or qdrant://)"
+ROWS = f"{EMBEDDINGS}, or the URL of a database (lance://, postgresql://, chroma://, qdrant://, milvus:// or redis://)"
 
 ALIGNER = "a .keras or .safetensors file, or a folder in Hugging Face's layout"
 

@@ -73,7 +73,7 @@ Follow = Annotated[
     bool, typer.Option("--follow", help="Keep up with rows that come, change or go, until Ctrl-C or SIGTERM.")
 ]
 Interval = Annotated[float, typer.Option(min=0.01, help="Seconds from one pass of --follow to the next.")]
-STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
+STORE = "a file, or the URL of a database: lance://, postgresql://, chroma://, qdrant://, milvus:// or redis://"
 
 
 @app.command()

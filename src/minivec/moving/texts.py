@@ -13,6 +13,7 @@ from minivec.formats.base import choose, damage_named, refuse
 from minivec.report.texts import read_texts
 from minivec.stores import Block, Refused, Store, drawn, is_url, open_store
 from minivec.stores.blocks import fetch_all
+from minivec.stores.shown import FIELDS, mark
 
 TEXT, ID = "text", "_id"  # the columns of corpus.jsonl and queries.jsonl in BEIR's layout, and the common name of texts
 TITLE = "title"
@@ -86,7 +87,7 @@ def values(store: Store, block: Block, column: str | None) -> list[str | None]:
     Without a ``column`` it is "text" or "document". Chroma's metadata and Qdrant's payload are searched as well.
     Raises ValueError where the store has no such column, or a row has something else there than a text.
     """
-    names, free = store.schema().payload, FREE.get(store.kind)
+    names, free = store.schema().payload, _free(store, block)
     rows = [_fields(row, names, free) for row in _rows(store, block)]
     known = {name: None for row in rows for name in row}
     chosen = column or next((name for name in (TEXT, "document") if name in known), None)
@@ -102,9 +103,19 @@ def values(store: Store, block: Block, column: str | None) -> list[str | None]:
 
 
 def _fields(row: Any, names: Sequence[str], free: str | None) -> dict[str, Any]:
-    """A row of ``Store.comparable`` by the names of its columns, with the fields that its column ``free`` has."""
+    """A row of ``Store.comparable`` by the names of its columns, with the fields that its part ``free`` has."""
     fields = dict(row) if isinstance(row, Mapping) else dict(zip(names, row or (), strict=False))
-    return fields | (fields.get(free or "") or {})
+    more = fields.get(free or "") or {}
+    if isinstance(more, str):  # a column of JSON
+        del fields[str(free)]
+        more = json.loads(more)
+    return fields | more
+
+
+def _free(store: Store, block: Block) -> str | None:
+    """The part of a row that has any fields."""
+    columns = getattr(block.payload, "schema", ())
+    return FREE.get(store.kind) or next((column.name for column in columns if mark(column) == FIELDS), None)
 
 
 def _rows(store: Store, block: Block) -> Sequence[Any]:

@@ -17,7 +17,7 @@ from minivec.stores.milvus_rows import (
     PARTITION,
     VECTORS,
     among,
-    arrow_type,
+    arrow_field,
     cells,
     json_text,
     name_of,
@@ -25,10 +25,10 @@ from minivec.stores.milvus_rows import (
     vectors_of,
 )
 from minivec.stores.milvus_writing import MilvusWriting
+from minivec.stores.shown import FIELDS, marked
 
 TIMEOUT = 60  # seconds that a request may take
-# The client asks more often than Milvus Lite allows, which ends in a warning.
-QUIET = {"grpc.keepalive_time_ms": 600_000}
+QUIET = {"grpc.keepalive_time_ms": 600_000}  # Milvus Lite complains of more frequent signs of life
 
 
 class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
@@ -144,20 +144,25 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
         if column is None or column not in vectors:
             wanted = f"no vectors of floats named {column!r}" if column else "name one field of vectors (column=)"
             raise Refused(f"{self}: {wanted}; there is {', '.join(vectors) or 'none'}")
-        return Schema(column, self._key(), int(fields[column]["params"]["dim"]), tuple(self._payload_types(column)))
+        return Schema(
+            column,
+            self._key(),
+            int(fields[column]["params"]["dim"]),
+            tuple(field.name for field in self._payload_fields(column)),
+        )
 
-    def _payload_types(self, column: str) -> dict[str, Any]:
-        """The columns beside the vectors and their Arrow types."""
+    def _payload_fields(self, column: str) -> list[Any]:
+        """The columns beside the vectors, as Arrow fields."""
         pa = self.client("pyarrow")
-        types = {name: arrow_type(field) for name, field in self._fields().items() if name != column}
-        types |= {META: pa.string()} if self._info()["enable_dynamic_field"] else {}
-        return types | ({PARTITION: pa.string()} if self._partitions else {})
+        made = [arrow_field(field) for name, field in self._fields().items() if name != column]
+        made += [marked(META, FIELDS)] if self._info()["enable_dynamic_field"] else []
+        return made + ([pa.field(PARTITION, pa.string())] if self._partitions else [])
 
     def arrow_schema(self) -> Any:
         """The types of all columns; the vectors are the last."""
         pa, schema = self.client("pyarrow"), self.schema()
-        types = self._payload_types(str(schema.column))
-        return pa.schema([*types.items(), (str(schema.column), pa.list_(pa.float32(), schema.width))])
+        vectors = pa.field(str(schema.column), pa.list_(pa.float32(), schema.width))
+        return pa.schema([*self._payload_fields(str(schema.column)), vectors])
 
     def _query(self, condition: str, fields: list[str], **options: Any) -> list[dict[str, Any]]:
         self._load()
@@ -227,16 +232,16 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
         """What rows have beside the vectors, as an Arrow table."""
         pa, fields = self.client("pyarrow"), self._fields()
         known = {field["name"] for field in self._info()["fields"]}
-        made = {}
-        for name, kind in self._payload_types(column).items():
+        columns, arrow = [], self._payload_fields(column)
+        for name in (field.name for field in arrow):
             if name == META:
                 dynamic = [{key: value for key, value in row.items() if key not in known} for row in rows]
-                made[name] = pa.array([json_text(values) if values else None for values in dynamic], kind)
+                columns.append(pa.array([json_text(values) if values else None for values in dynamic], pa.string()))
             elif name == PARTITION:
-                made[name] = pa.array(self._places(keys), kind)
+                columns.append(pa.array(self._places(keys), pa.string()))
             else:
-                made[name] = cells(fields[name], rows)
-        return pa.table(made)
+                columns.append(cells(fields[name], rows))
+        return pa.Table.from_arrays(columns, schema=pa.schema(arrow))
 
     def _places(self, keys: list[Any]) -> list[str]:
         """The partition of each key, "" for the default one."""

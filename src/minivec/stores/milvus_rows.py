@@ -9,6 +9,7 @@ import numpy as np
 from minivec.stores.arrow import cell_sizes
 from minivec.stores.base import Block
 from minivec.stores.packing import pack, unpack
+from minivec.stores.shown import FIELDS, JSON, mark, marked
 
 META, PARTITION = "$meta", "$partition"  # columns for the dynamic fields of a row, as JSON, and for its partition
 VECTORS = ("FLOAT_VECTOR", "FLOAT16_VECTOR", "BFLOAT16_VECTOR")
@@ -23,8 +24,17 @@ def name_of(kind: Any) -> str:
     return getattr(kind, "name", str(kind))
 
 
-def arrow_type(field: dict[str, Any]) -> Any:
-    """The Arrow type of a field that is not the mapped vector; what Arrow has no type for is JSON text."""
+def arrow_field(field: dict[str, Any]) -> Any:
+    """The Arrow field for one that is not the mapped vector; what Arrow has no type for is JSON text."""
+    import pyarrow as pa
+
+    kind = _arrow_type(field)
+    if kind == pa.string() and name_of(field["type"]) not in TEXTS:
+        return marked(field["name"], JSON)
+    return pa.field(field["name"], kind)
+
+
+def _arrow_type(field: dict[str, Any]) -> Any:
     import pyarrow as pa
 
     kind = name_of(field["type"])
@@ -41,7 +51,7 @@ def cells(field: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     """One field of some rows as an Arrow array."""
     import pyarrow as pa
 
-    kind, values = arrow_type(field), [row.get(field["name"]) for row in rows]
+    kind, values = _arrow_type(field), [row.get(field["name"]) for row in rows]
     if name_of(field["type"]) in BYTES:
         values = [None if value is None else as_bytes(value) for value in values]
     elif pa.types.is_string(kind) and name_of(field["type"]) not in TEXTS:
@@ -87,7 +97,9 @@ def given(kind: str, value: Any) -> Any:
         return {int(key): number for key, number in json.loads(value).items()}
     if kind == "INT8_VECTOR":
         return np.frombuffer(value, np.int8)
-    if kind in ("ARRAY", *VECTORS, *BYTES):
+    if kind == "ARRAY":
+        return [item if isinstance(item, str | int | float) else given("VARCHAR", item) for item in value]
+    if kind in (*VECTORS, *BYTES):
         return value
     return json.loads(value) if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
@@ -105,17 +117,17 @@ def as_rows(
         row[column] = vector
     places = [""] * count
     sizes = np.full(count, 4 * block.vectors.shape[1] + 64)
-    names = [] if payload is None else payload.schema.names
-    for name in names:
+    for column_of in () if payload is None else payload.schema:
+        name = column_of.name
         if name in (key, column):
             continue
         values, target = payload.column(name).to_pylist(), field_name(name)
         sizes += cell_sizes(values)
         if name == PARTITION:
             places = values
-        elif name == META:
+        elif mark(column_of) == FIELDS:
             for row, value in zip(rows, values, strict=True):
-                row.update({} if value is None else json.loads(value))
+                row.update({name: item for name, item in json.loads(value or "{}").items() if name not in fields})
         elif target in fields and target != key:
             kind = name_of(fields[target]["type"])
             for row, value in zip(rows, values, strict=True):

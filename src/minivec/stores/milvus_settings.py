@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from minivec.arrow import is_text
 from minivec.stores.milvus_rows import field_name
+from minivec.stores.shown import FIELDS, JSON, mark
 
 TEXT, ITEMS = 65_535, 4_096  # the most bytes of a text, and the most values of an array, that Milvus takes
 STATUS = {  # what an index says of itself beside its parameters
@@ -121,7 +123,7 @@ def from_arrow(client: Any, schema: Any, key: Any, column: str, width: int) -> A
     """
     from pymilvus import DataType
 
-    made = client.create_schema(enable_dynamic_field=False)
+    made = client.create_schema(enable_dynamic_field=any(mark(field) == FIELDS for field in schema))
     name, value = key
     if isinstance(value, str):
         made.add_field(name, DataType.VARCHAR, is_primary=True, max_length=TEXT)
@@ -129,8 +131,8 @@ def from_arrow(client: Any, schema: Any, key: Any, column: str, width: int) -> A
         made.add_field(name, DataType.INT64, is_primary=True)
     made.add_field(column, DataType.FLOAT_VECTOR, dim=width)
     for field in schema:
-        kind = milvus_type(field.type)
-        if kind is None or field.name in (name, column):
+        kind = "JSON" if mark(field) == JSON else milvus_type(field.type)
+        if kind is None or field.name in (name, column) or mark(field) == FIELDS:
             continue
         options: dict[str, Any] = {"nullable": True}
         if kind == "VARCHAR":
@@ -155,7 +157,7 @@ def milvus_type(kind: Any) -> str | None:
         return "INT64" if kind.bit_width >= 32 and not types.is_int32(kind) else "INT32"
     if types.is_floating(kind):
         return "DOUBLE" if types.is_float64(kind) else "FLOAT"
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_temporal(kind) or types.is_decimal(kind):
+    if is_text(kind) or types.is_temporal(kind) or types.is_decimal(kind):
         return "VARCHAR"
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return None
@@ -168,7 +170,7 @@ def changed(schema: Any, column: str | None) -> list[str]:
     """What becomes of the columns of another kind of store, where it is not the same, a line each."""
     told = []
     for field in schema:
-        if field.name == column:
+        if field.name == column or mark(field) == FIELDS:
             continue
         name, kind = field_name(field.name), milvus_type(field.type)
         if kind is None:

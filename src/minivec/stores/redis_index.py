@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from minivec.arrow import is_text
 from minivec.stores.errors import Refused
 from minivec.stores.packing import KINDS
+from minivec.stores.shown import mark
 
 KNOWN = ("identifier", "attribute", "type", "flags")  # what the server tells of every attribute
 VECTOR = {"data_type": "TYPE", "dim": "DIM"}  # names of parameters that the command spells otherwise
@@ -46,7 +48,9 @@ def attribute(item: dict[str, Any], **changes: Any) -> list[str]:
     elif item["type"] == "GEOSHAPE":
         words += [str(value) for value in rest.values()]
     else:
-        words += [str(word) for pair in rest.items() for word in pair]
+        words += [
+            str(word) for pair in rest.items() if pair[1] != "" for word in pair
+        ]  # tags of JSON have no separator
     last = [flag for flag in ("SORTABLE", "UNF", "NOINDEX") if flag in flags]  # which the server wants at the end
     return [*words, *(flag for flag in flags if flag not in last), *last]
 
@@ -83,7 +87,7 @@ def plain_index(schema: Any, key: str | None, column: str | None) -> tuple[dict[
 
     made = []
     for field in schema:
-        text = types.is_string(field.type) or types.is_large_string(field.type)
+        text = is_text(field.type) and not mark(field)
         number = types.is_integer(field.type) or types.is_floating(field.type)
         if field.name not in (key, column) and (text or number):
             item = {"identifier": field.name, "attribute": field.name, "type": "TEXT" if text else "NUMERIC"}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import Block
+from minivec.stores.shown import FIELDS, mark, marked
 
 COLUMNS = ("key", "document", "expires")
 
@@ -57,10 +58,10 @@ def table(keys: list[str], documents: list[str], expires: list[int | None]) -> A
     """Rows as Arrow."""
     import pyarrow as pa
 
-    times = pa.array(expires, pa.int64()).cast(pa.timestamp("ms", "UTC"))
-    return pa.table(
-        dict(zip(COLUMNS, (pa.array(keys, pa.string()), pa.array(documents, pa.string()), times), strict=True))
-    )
+    times = pa.timestamp("ms", "UTC")
+    schema = pa.schema([("key", pa.string()), marked("document", FIELDS), ("expires", times)])
+    columns = [pa.array(keys, pa.string()), pa.array(documents, pa.string()), pa.array(expires, pa.int64()).cast(times)]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def documents_of(block: Block, vectors: Sequence[str | None]) -> tuple[list[str], list[int | None]]:
@@ -75,16 +76,19 @@ def documents_of(block: Block, vectors: Sequence[str | None]) -> tuple[list[str]
         times = payload.column("expires").cast(pa.int64()).to_pylist()
         return payload.column("document").to_pylist(), times
     rows: list[dict[str, Any]] = [{} for _ in range(count)]
-    for name in () if payload is None else payload.schema.names:
-        if name not in vectors:
-            for row, value in zip(rows, payload.column(name).to_pylist(), strict=True):
-                if value is not None:
-                    row[name] = value if isinstance(value, str) else _plain(value)
+    for field in () if payload is None else payload.schema:
+        if field.name in vectors:
+            continue
+        for row, value in zip(rows, payload.column(field.name).to_pylist(), strict=True):
+            given = json.loads(value or "{}") if mark(field) == FIELDS else {field.name: value}
+            row.update({name: _plain(value) for name, value in given.items() if value is not None})
     return [dumped(row) for row in rows], [None] * count
 
 
 def _plain(value: Any) -> Any:
     """A value of Arrow as a field of a hash."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bytes):
         return _text(value)
     if hasattr(value, "isoformat"):
