@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
+import supervised
 from minivec import MiniVec2VecAligner
 from minivec.algorithm.refinement.loop import WINDOW
 from minivec.algorithm.schedule import CELLS, LEVELS
 from minivec.algorithm.starts import ENSEMBLE
 from minivec.cli import app
-from minivec.settings import HYPERPARAMETERS, resolve
+from minivec.settings import HYPERPARAMETERS, OUTLOOK, resolve
 
 
 def test_paper_preset_has_the_published_values():
@@ -140,3 +141,14 @@ def test_history_keeps_the_form_of_the_settings(preset):
     assert list(asdict(resolve(preset))) == names
     with pytest.raises(ValueError, match="refine2_clusters"):
         resolve().required("refine2_clusters")
+
+
+def test_a_fit_with_too_few_rows_says_at_its_start_what_to_expect(capsys, monkeypatch):
+    supervised.install(monkeypatch)
+    rows = np.random.default_rng(0).standard_normal((600, 64)).astype(np.float32)
+    model = MiniVec2VecAligner(64)
+    model.align(rows, rows, verbose=1)
+    assert capsys.readouterr().out.splitlines()[1] == f"600 rows a side: {OUTLOOK[0]}"
+    model.align(rows, rows, pairs=[[i, i] for i in range(20)], verbose=1)
+    model.align(rows, rows)
+    assert "rows a side" not in capsys.readouterr().out

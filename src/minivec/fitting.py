@@ -10,7 +10,7 @@ from minivec.frame import Frame
 from minivec.history import recorded_data
 from minivec.map import LinearMap
 from minivec.record import Record
-from minivec.settings import FIT_ROWS, Settings, check_choice, whole_number
+from minivec.settings import FEW_ROWS, FIT_ROWS, Settings, check_choice, outlook, whole_number
 from minivec.signature import Signature, Signatures
 from minivec.validation import as_pairs, as_rows, frame_of
 
@@ -39,6 +39,10 @@ def fit_unpaired(
         rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
         A, B = XA[rows_A], XB[rows_B]
         X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
+
+    rows = min(len(XA), len(XB))
+    if settings.preset == "auto" and pairs is None and rows < FEW_ROWS:
+        record.say(f"{rows:,} rows a side: {outlook(rows)}")
 
     from minivec.algorithm.problem import Problem
     from minivec.algorithm.solver import solve  # loads FAISS and SciPy, which a model that only maps can do without

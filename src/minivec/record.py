@@ -53,6 +53,13 @@ class Record:
             finally:
                 self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence among the progress of the stages, if that is shown."""
+        if self.verbose:
+            from rich import print as show
+
+            show(sentence)
+
     def step(self, **diagnostics: Any) -> bool:
         """Note an iteration of the current stage and call the callbacks; True when the run is to stop."""
         self._count += 1

@@ -17,8 +17,14 @@ PRESETS = ("auto", "paper")
 # The most rows a side that a fit looks at. Of larger inputs it takes a uniform sample.
 FIT_ROWS = 60_000
 
-# Fewer rows a side than this are named as a likely cause of a bad fit.
-FEW_ROWS = 5_000
+# What to expect of a fit without pairs, by the least number of rows of the smaller side. Figures: docs/confidence.md.
+OUTLOOK = {
+    10_000: "comfortable",
+    5_000: "enough for most pairs of encoders",
+    2_000: "some maps are right, and the verdict is seldom sure of them",
+    0: "hardly any map is right: give known pairs, or more rows",
+}
+FEW_ROWS = 5_000  # fewer are named as a likely cause of a bad fit
 
 # Preset "auto" needs one row more than this a side, or than the narrower space has dimensions.
 MANY_DIMENSIONS = 48
@@ -248,6 +254,11 @@ def explained() -> str:
         text = f"{h.name} ({h.range}; {defaults}): {h.does} Cost: {h.cost}"
         lines.append(textwrap.fill(text, 112, initial_indent="    ", subsequent_indent="        "))
     return "\n".join(lines)
+
+
+def outlook(rows: int) -> str:
+    """What OUTLOOK says of so many rows."""
+    return next(words for least, words in OUTLOOK.items() if rows >= least)
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

@@ -31,11 +31,12 @@ def test_topics_that_are_shared_do_not_make_maps_agree():
     assert np.mean((leading @ one * (leading @ other)).sum(1)) > 0.45  # as the rows are, they seem to agree
 
 
-def test_verdicts_follow_the_agreement():
-    rows = rotation(64, 0)[:, :32]
-    X = Frame.of(rows).apply(rows)
+@pytest.mark.parametrize("rows, doubtful", [(64, 0.17), (2000, 0.17), (3000, 0.22), (4000, 0.25), (9000, 0.25)])
+def test_verdicts_follow_the_agreement_and_halves_of_few_rows_agree_less(rows, doubtful):
+    X = np.random.default_rng(0).standard_normal((rows, 16), dtype=np.float32)
+    X = Frame.of(X).apply(X)
     principal = Principal.of(X), Principal.of(X)
-    verdicts = [verdict_by_agreement(agreement, X, X, principal) for agreement in (0.1, 0.25, 0.6)]
+    verdicts = [verdict_by_agreement(agreement, X, X, principal) for agreement in (0.1, doubtful, 0.6)]
     assert [verdict.verdict for verdict in verdicts] == ["failed", "doubtful", "reliable"]
     assert [bool(verdict.causes) for verdict in verdicts] == [True, True, False]
 

@@ -55,6 +55,12 @@ def test_the_expected_cosine_is_about_right(sample, fitted):
     assert abs(history["expected_cosine"] - true.mean()) < 0.15
 
 
+def test_the_expected_top1_holds(sample, fitted):
+    metrics = evaluate_alignment(fitted[0], sample.test_source[:2000], sample.test_target[:2000])
+    expected = fitted[1]["expected_top1"]
+    assert expected["low"] <= metrics["top1_accuracy"] <= expected["high"]
+
+
 def test_where_halves_agree_the_whole_is_refined_once(fitted):
     """The coarse level of the whole and of either half, then three finer ones."""
     steps = [step for step in fitted[1]["steps"] if step["stage"] == "refine1"]
@@ -73,6 +79,7 @@ def test_failure_is_said(sample, other):
     with pytest.warns(AlignmentWarning, match=cause):
         history = aligner.align(A, B, refine1_iterations=40, **STEPS)
     assert history["verdict"] == "failed" and history["confidence"] < 0.3
+    assert history["expected_top1"]["value"] < 0.2
 
 
 def test_same_seed_same_map(sample):

@@ -13,6 +13,7 @@ from typer.main import get_command
 import supervised
 from minivec import datasets
 from minivec.cli import app
+from minivec.settings import OUTLOOK
 
 ROOT = Path(__file__).parents[2]
 OWN_TESTS = {  # whose Python runs in test_integration_docs, test_migrate, test_distributed and test_serve_docs
@@ -133,3 +134,9 @@ def test_no_code_of_the_site_is_cut(site, width):
 def test_vector_databases_come_first():
     entries = re.findall(r"^ +- (.+?):", (ROOT / "mkdocs.yml").read_text().partition("  - Use:")[2], re.MULTILINE)
     assert entries[0] == "Vector databases"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/confidence.md"])
+def test_pages_say_how_many_rows_as_fits_do(page):
+    lines = [f"| {f'{rows:,} and more' if rows else 'fewer'} | {words} |" for rows, words in OUTLOOK.items()]
+    assert "\n".join(lines) in (ROOT / page).read_text()

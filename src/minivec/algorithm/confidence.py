@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from minivec.frame import Principal, unit
-from minivec.settings import FEW_ROWS, Settings
+from minivec.settings import FEW_ROWS, Settings, outlook
 
 # Figures: docs/tuning.md.
 MIDDLE, WIDTH = 0.24, 0.03  # of the logistic function that turns agreement into confidence
+MANY, LOWER, LOWEST = 4_000, 0.07, 0.17  # with fewer rows, halves know less: the middle is LOWER with each halving
 RELIABLE, FAILED = 0.8, 0.3  # confidence of a reliable fit at least, and below which it has failed
 STRUCTURELESS = 1.2  # size of third moments below which rows look like noise, which has about 1
 # With fewer runs the halves share theirs; with fewer steps or rows a step, wrong maps still agree as they began.
@@ -65,13 +66,14 @@ def verdict_by_agreement(
     """
     if agreement is None:
         return Verdict(0.5, "doubtful", ['preset "paper" has no way to tell whether it worked; preset "auto" has'])
-    confidence = float(1 / (1 + np.exp((MIDDLE - agreement) / WIDTH)))
+    rows = min(len(X), len(Y))
+    middle = max(LOWEST, MIDDLE - LOWER * max(0.0, np.log2(MANY / rows)))
+    confidence = float(1 / (1 + np.exp((middle - agreement) / WIDTH)))
     if confidence >= RELIABLE:
         return Verdict(confidence, "reliable", [])
     causes = []
-    rows = min(len(X), len(Y))
     if rows < FEW_ROWS:
-        causes.append(f"too few rows ({rows:,}; {FEW_ROWS:,} a side are enough for most pairs of encoders)")
+        causes.append(f"too few rows ({rows:,}: {outlook(rows)}; {FEW_ROWS:,} a side are {outlook(FEW_ROWS)})")
     for name, Z, p in zip(("XA", "XB"), (X, Y), principal, strict=True):
         if _structure(Z, p) < STRUCTURELESS:
             causes.append(f"{name} has no structure to recognise: its rows look like Gaussian noise")
