@@ -11,7 +11,9 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from duckdb_database import Duck
 from small import Database, exceptions, table
+from sqlite_database import Sqlite, Vec0
 
 
 class File(Database):
@@ -513,6 +515,9 @@ MAKERS = {
     "qdrant": Qdrant,
     "qdrant server": QdrantServer,
     "qdrant vector": QdrantVector,
+    "duckdb": Duck,
+    "sqlite": Sqlite,
+    "vec0": Vec0,
 }
 
 

@@ -38,6 +38,8 @@ STORES = {
     "postgres": ("postgres", "PostgresStore"),
     "chroma": ("chroma", "ChromaStore"),
     "qdrant": ("qdrant", "QdrantStore"),
+    "duckdb": ("duckdb", "DuckStore"),
+    "sqlite": ("sqlite", "SqliteStore"),
 }
 
 
@@ -53,6 +55,8 @@ def open_store(url: Any, column: str | None = None) -> Store:
     - ``postgresql://USER:PASSWORD@HOST/DATABASE?table=...&column=...&key=...``
     - ``chroma:///FOLDER/COLLECTION``, ``chroma://HOST:PORT/COLLECTION``
     - ``qdrant:///FOLDER/COLLECTION``, ``qdrant://HOST:PORT/COLLECTION?column=...``
+    - ``duckdb:///FILE/TABLE?column=...&key=...``
+    - ``sqlite:///FILE/TABLE?column=...&key=...``
     - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or
       ``?column=...`` names an array or column
 

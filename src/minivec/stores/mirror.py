@@ -23,7 +23,7 @@ def carry_back(
     later = 0
     for block in new.blocks(TOGETHER):
         there.update(block.keys)
-        later += int(_differing(block, old, back)[0].sum())
+        later += int(_differing(block, new, old, back)[0].sum())
     gone = [key for key in old.keys() if key not in there]
     later += len(gone)
     if dry_run or not later:
@@ -36,7 +36,7 @@ def carry_back(
             "aligner (-a) to carry them back, or leave them aside (--leave)"
         )
     for block in new.blocks(TOGETHER):
-        differs, vectors = _differing(block, old, back)
+        differs, vectors = _differing(block, new, old, back)
         if differs.any():
             old.carry(kept(block._replace(vectors=vectors), differs))
     if gone:
@@ -44,15 +44,16 @@ def carry_back(
     return later, later
 
 
-def _differing(block: Any, old: Any, back: Callable[[Any, Any], Any] | None) -> tuple[np.ndarray, Any]:
+def _differing(block: Any, new: Any, old: Any, back: Callable[[Any, Any], Any] | None) -> tuple[np.ndarray, Any]:
     """Which rows (m,) the old place lacks or has otherwise, and the vectors (m, width) that it should have."""
     had = old.fetch(block.keys)
     places = {key: i for i, key in enumerate(had.keys)}
     vectors = None if back is None else back(block, had)
+    ours, theirs = new.comparable(block.payload), old.comparable(had.payload)
     differs = np.ones(len(block.keys), bool)
     for i, key in enumerate(block.keys):
         if (j := places.get(key)) is None:
             continue
-        alike = block.payload[i] == had.payload[j] or old.alike(block.payload[i], had.payload[j])
+        alike = ours[i] == theirs[j] or old.alike(ours[i], theirs[j])
         differs[i] = not (alike and (vectors is None or np.array_equal(vectors[i], had.vectors[j])))
     return differs, vectors
