@@ -62,7 +62,7 @@ class RedisAlias(MAKERS["redis"]):
         self.client.execute_command("FT.ALIASADD", name, f"{name}_1")
 
 
-OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}  # not PostgreSQL
+OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma", "duckdb", "sqlite")}  # not PostgreSQL
 ALIASES = {"qdrant": Alias, "qdrant server": AliasOfServer, "milvus": MilvusAlias, "redis": RedisAlias}
 KINDS = OWN | ALIASES
 
@@ -123,6 +123,10 @@ def write(docs, key):
     elif docs.kind == "redis":
         docs.delete("docs", key)
         docs.client.execute_command(*docs._row(f"{docs.place('docs')[0]}1000", 1000, "late", vector))
+    elif docs.kind in ("duckdb", "sqlite"):
+        docs.delete("docs", key)
+        docs.insert("docs", 1000, vector)
+        docs.run("UPDATE docs SET text = 'late' WHERE id = 1000")
     elif docs.kind == "lance":
         docs.db.open_table("docs").delete(f"id = {key}")
     else:
@@ -176,7 +180,7 @@ def test_a_file_takes_the_name_in_one_step_with_the_old_one_beside(tmp_path):
 @pytest.mark.parametrize("back", [False, True])
 def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkeypatch):
     """Each rename in turn is the last one that a process makes."""
-    if docs.kind in ALIASES:
+    if docs.kind in (*ALIASES, "duckdb", "sqlite"):
         pytest.skip("one step")
     old, new, before = docs.url("docs"), docs.url("docs_new"), docs.read("docs")
     if back:

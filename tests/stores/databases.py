@@ -11,9 +11,11 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from duckdb_database import Duck
 from milvus_database import Milvus, MilvusFile
 from redis_database import Redis, RedisJson, RedisVector
 from small import Database, exceptions, table
+from sqlite_database import Sqlite, Vec0
 
 
 class File(Database):
@@ -521,6 +523,9 @@ MAKERS = {
     "redis": Redis,
     "redis json": RedisJson,
     "redis vector": RedisVector,
+    "duckdb": Duck,
+    "sqlite": Sqlite,
+    "vec0": Vec0,
 }
 
 

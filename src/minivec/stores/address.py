@@ -51,7 +51,8 @@ class Address:
         if not folder or not name:
             raise Refused(f"{self}: expected {self.scheme}://FOLDER/NAME")
         place = Path(folder).expanduser()
-        if folder == "." or any((place / name).glob(IN_FOLDERS[self.scheme])):
+        known = IN_FOLDERS.get(self.scheme)
+        if known and (folder == "." or any((place / name).glob(known))):
             what = "a folder without a table or collection, it seems"
             raise Refused(
                 f"{self}: {what}; expected {self.scheme}://FOLDER/NAME, with the current folder's full path for FOLDER"

@@ -1,12 +1,12 @@
 """What the stores that speak Arrow share: a table with other vectors, and rows picked from batches."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from minivec.arrow import plain_field
-from minivec.stores.base import Block
+from minivec.arrow import list_vectors, plain_field
+from minivec.stores.base import Block, Store
 
 
 def vector_field(field: Any, name: str, width: int) -> Any:
@@ -51,6 +51,18 @@ def vector_array(block: Block) -> Any:
     missing = np.isin(np.arange(rows), block.missing)
     mask = pa.array(missing) if missing.any() else None
     return pa.FixedSizeListArray.from_arrays(values, width, mask=mask)
+
+
+def read_vectors(column: Any, width: int, keys: Sequence[Any], store: Store) -> tuple[np.ndarray, list[int]]:
+    """An Arrow array of lists as (m, width) float32, and the numbers of those that are missing, if they may be."""
+    missing = np.flatnonzero(column.is_null()).tolist() if store.skip_nulls else []
+    there = column.drop_null() if missing else column
+    read = np.asarray(list_vectors(there, width, lambda what, rows: store.refuse(what, rows, keys)), np.float32)
+    if not missing:
+        return read, []
+    vectors = np.zeros((len(column), width), np.float32)
+    vectors[np.asarray(column.is_valid())] = read
+    return vectors, missing
 
 
 def taken(batches: list[tuple[Any, np.ndarray]], order: np.ndarray, column: str | None) -> Any:

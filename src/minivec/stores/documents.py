@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from minivec.arrow import is_text
 from minivec.stores.base import Block, Changes, Schema
-from minivec.stores.shown import FIELDS, Proxy, mark, plain, translated, written
+from minivec.stores.shown import FIELDS, Proxy, columns_of, mark, plain, translated, written
 
 TEXTS = ("document", "text")  # columns that may be Chroma's documents
 LARGEST = 2**64  # of Qdrant's ids that are numbers
@@ -82,14 +83,13 @@ class Documents(Proxy):
         except ValueError:
             return str(uuid5(NAMESPACE_URL, text))
 
-    def _fields(self) -> list[Any]:
-        """The columns that are documented, as Arrow fields."""
-        names = self.__wrapped__.schema().payload
-        return [field for field in self.__wrapped__.arrow_schema() if field.name in names]
-
     def _documents(self, block: Block) -> Block:
         keys, key = block.keys, self.__wrapped__.schema().key
-        columns = {field.name: (field, self._values(field, block)) for field in self._fields() if field.name != key}
+        columns = {
+            field.name: (field, self._values(field, block))
+            for field in columns_of(self.__wrapped__)
+            if field.name != key
+        }
         rows: list[dict[str, Any]] = [{} for _ in keys]
         for name, (field, values) in columns.items():
             for row, value in zip(rows, values, strict=True):
@@ -122,7 +122,7 @@ class Documents(Proxy):
         """The columns whose values get another type, and the keys."""
         import pyarrow as pa
 
-        told, fields = list(getattr(self.__wrapped__, "shown_otherwise", list)()), self._fields()
+        told, fields = list(getattr(self.__wrapped__, "shown_otherwise", list)()), columns_of(self.__wrapped__)
         kinds: tuple[tuple[str, Callable[[Any], bool]], ...] = (
             ("texts, as JSON has no such type", lambda t: pa.types.is_temporal(t) or pa.types.is_decimal(t)),
             ("base64 texts", lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t)
@@ -134,18 +134,12 @@ class Documents(Proxy):
                 told.append(f"columns become {what}: {names}")
         key = self.__wrapped__.schema().key
         kind = next(field.type for field in fields if field.name == key)
-        if self._self_chroma and not _is_text(kind):
+        if self._self_chroma and not is_text(kind):
             told.append(f"keys become texts: {key} ({kind})")
         if not self._self_chroma and not pa.types.is_integer(kind):
             told.append(f"keys that are neither numbers nor UUIDs get a UUID, and stay in the payload: {key}")
         made = "the new collection is of cosine distance"
         return [*told, made if self._self_chroma else f"{made}, and gives back vectors of length 1"]
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _not_json(value: Any) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minivec.files import is_vector, list_vectors
+from minivec.files import is_vector
 from minivec.stores import lance_versions as versions
 from minivec.stores.address import Address
-from minivec.stores.arrow import rebatched, with_vectors
+from minivec.stores.arrow import read_vectors, rebatched, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
@@ -183,7 +183,7 @@ class LanceStore(RenamedTable, Store):
         for batch in rebatched(self._guarded(iter(batches)), size):
             keys = batch[self.key].to_pylist() if self.key else range(start, start + len(batch))
             start += len(batch)
-            vectors, missing = self._vectors(batch[schema.column], schema, keys)
+            vectors, missing = read_vectors(batch[schema.column], schema.width, keys, self)
             yield Block(keys, vectors, batch, start, missing)
 
     def comparable(self, payload: Any) -> Sequence[Any]:
@@ -204,19 +204,6 @@ class LanceStore(RenamedTable, Store):
             if batch is None:
                 return
             yield batch
-
-    def _vectors(self, column: Any, schema: Schema, keys: Sequence[Any]) -> tuple[np.ndarray, list[int]]:
-        """The vectors, and the numbers of those that are missing, if they may be."""
-        missing = np.flatnonzero(column.is_null()).tolist() if self.skip_nulls else []
-        there = column.drop_null() if missing else column
-        read = np.asarray(
-            list_vectors(there, schema.width, lambda what, rows: self.refuse(what, rows, keys)), np.float32
-        )
-        if not missing:
-            return read, []
-        vectors = np.zeros((len(column), schema.width), np.float32)
-        vectors[np.asarray(column.is_valid())] = read
-        return vectors, missing
 
     def _numbers(self, version: int | None) -> np.ndarray:
         """The ids of a version's rows, in order."""
@@ -244,7 +231,7 @@ class LanceStore(RenamedTable, Store):
             ids = self._numbers(self._version)
             keys = [key for key in keys if key < len(ids)]
             table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)])
-        vectors, missing = self._vectors(table[schema.column].combine_chunks(), schema, keys)
+        vectors, missing = read_vectors(table[schema.column].combine_chunks(), schema.width, keys, self)
         return Block(keys, vectors, table.select(list(schema.payload)).replace_schema_metadata(None), None, missing)
 
     def lock(self) -> None:

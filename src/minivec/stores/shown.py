@@ -28,6 +28,12 @@ def mark(field: Any) -> bytes | None:
     return what
 
 
+def columns_of(source: Any) -> list[Any]:
+    """The Arrow fields of a source but for its vectors."""
+    names = source.schema().payload
+    return [field for field in source.arrow_schema() if field.name in names]
+
+
 class ShownAsArrow(Proxy):
     """What the stores that are shown as Arrow have in common."""
 
@@ -93,7 +99,7 @@ def same(one: Any, other: Any) -> bool:
 def _read(value: Any) -> Any:
     """A value as JSON has it, or what a text of JSON says."""
     try:
-        return json.loads(value) if isinstance(value, str) else plain(value)
+        return json.loads(value) if isinstance(value, str) and value[:1] in "{[" else plain(value)
     except ValueError:
         return value
 

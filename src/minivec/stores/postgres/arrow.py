@@ -8,7 +8,7 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.postgres.reading import AMONG
 from minivec.stores.postgres.types import WHOLE, Kept, Shown, kept, shown
-from minivec.stores.shown import ShownAsArrow, translated
+from minivec.stores.shown import ShownAsArrow, columns_of, translated
 
 KEY = "minivec_key"  # the column of a key of several columns
 
@@ -98,21 +98,16 @@ class PostgresArrow(ShownAsArrow):
         if "where" in store.address.options:
             raise Refused(f"{self}: where= belongs to the source")
         store._source, self._self_source = store, source
-        for field in self._fields(source):
+        for field in columns_of(source):
             if kept(field) is None:
                 raise Refused(f"{self}: column {field.name!r} of {source} is of type {field.type}, which it has not")
 
-    def _fields(self, source: Any) -> list[Any]:
-        """The source's columns but for the vectors."""
-        names = source.schema().payload
-        return [field for field in source.arrow_schema() if field.name in names]
-
     def _kept(self) -> dict[str, Kept]:
-        return {field.name: how for field in self._fields(self._self_source) if (how := kept(field))}
+        return {field.name: how for field in columns_of(self._self_source) if (how := kept(field))}
 
     def losses(self, source: Any) -> list[str]:
         """The columns that get another type."""
-        fields = self._fields(source)
+        fields = columns_of(source)
         nested = [f"{f.name} ({f.type})" for f in fields if self._kept()[f.name].ready and str(f.type) != "string"]
         finer = [f"{f.name} ({f.type})" for f in fields if getattr(f.type, "unit", None) == "ns"]
         told = [f"columns become jsonb: {', '.join(nested)}"] if nested else []
