@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from minivec.algorithm.confidence import Verdict
+from minivec.algorithm.expected import Top1
 from minivec.algorithm.problem import Outcome
 from minivec.algorithm.procrustes import polar
 from minivec.frame import unit
@@ -28,6 +29,7 @@ def solve(problem, record):
         initial_W=W,
         refine1_W=W,
         expected_cosine=1.0,  # exact copies
+        expected_top1=Top1(1.0, 0.9, 1.0),
         verdict=Verdict(0.75, "reliable", []),
     )
 

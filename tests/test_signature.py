@@ -230,6 +230,17 @@ def test_a_call_warns_once_of_the_target_spaces_vectors(aligner, spaces, kind):
     mapped(spaces["use"][1])
 
 
+def test_predict_warns_once_of_the_target_spaces_vectors(aligner, spaces):
+    model = MiniVec2VecAligner.from_map(aligner.map)
+    with pytest.warns(WrongVectorsWarning, match="target space.*inverse") as seen:
+        model.predict(spaces["use"][1][:100], verbose=0)
+    assert [warning.filename for warning in seen] == [__file__]
+    model.predict(spaces["use"][1], verbose=0)
+    right = MiniVec2VecAligner.from_map(aligner.map)
+    right.predict(spaces["e5"][0][:100].astype(np.float64), verbose=0)
+    assert right._watch is None
+
+
 @pytest.mark.parametrize("kind", ["map", "keras"])
 def test_a_call_with_the_right_vectors_is_silent(aligner, spaces, kind):
     mapped = aligner.map if kind == "map" else MiniVec2VecAligner.from_map(aligner.map)

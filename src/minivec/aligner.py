@@ -95,6 +95,12 @@ class MiniVec2VecAligner(MapWeights):
                 return np.asarray(ops.convert_to_numpy(super().__call__(rows, *args, **kwargs)))
         return super().__call__(inputs, *args, **kwargs)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's own. NumPy rows that look like vectors of another space are a WrongVectorsWarning, as in a call."""
+        if isinstance(x, np.ndarray):
+            self._look(x)
+        return super().predict(x, *args, **kwargs)
+
     def call(self, inputs: Any) -> Any:
         """The map itself, on a tensor of the Keras backend."""
         self._check_aligned()  # again: Keras's compiled ``predict`` comes straight here
@@ -135,10 +141,13 @@ class MiniVec2VecAligner(MapWeights):
         libraries. Others round otherwise: a good fit hardly changes, a weak one may.
 
         Returns the run's history, a dict that prints as a short summary: ``initial_W``, ``refine1_W``, ``final_W``,
-        ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``seconds`` per stage, ``steps``, ``stopped``,
-        ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints), ``versions`` and ``spaces``. A result
-        that is probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before any work;
-        the model stays as it was until the new map is there, also when interrupted.
+        ``confidence``, ``verdict``, ``causes``, ``expected_cosine``, ``expected_top1``, ``seconds`` per stage, the
+        ``steps``, whether it was ``stopped``, ``settings``, number of ``pairs``, ``data`` (shapes and fingerprints),
+        ``versions`` and ``spaces``.
+        ``expected_top1`` is the share of rows whose partner is to come first ``among`` so many: its ``value``, and the
+        interval from ``low`` to ``high`` that holds the truth nine times in ten; or None, where there is no evidence.
+        A result that is probably wrong comes with an AlignmentWarning. Bad input is a ValueError or TypeError before
+        any work; the model stays as it was until the new map is there, also when interrupted.
         """
         settings = resolve(preset, mapping, seed, **hyperparameters)
         bridge, result = fit_unpaired(

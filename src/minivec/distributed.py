@@ -20,6 +20,7 @@ from minivec.files import SUFFIXES, checked, float_lists, open_rows
 from minivec.frame import Frame, sums, unit
 from minivec.map import LinearMap
 from minivec.record import Record
+from minivec.signature import refuse_wrong
 from minivec.validation import Streamed
 
 BLOCK = 16384  # rows read at a time
@@ -30,11 +31,12 @@ class MapColumn:
 
     >>> dataset.map_batches(MapColumn, fn_constructor_args=(adapter, "vector"), batch_format="pyarrow", concurrency=8)
 
-    ``adapter`` is a ``LinearMap``: workers load NumPy, and no Keras.
+    ``adapter`` is a ``LinearMap``: workers load NumPy, and no Keras. Unless ``any_vectors``, rows of each block that look
+    like vectors of another space are a ValueError.
     """
 
-    def __init__(self, adapter: LinearMap, column: str):
-        self.adapter, self.column = adapter, column
+    def __init__(self, adapter: LinearMap, column: str, any_vectors: bool = False):
+        self.adapter, self.column, self.any_vectors = adapter, column, any_vectors
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The table with the column as fixed-size lists of float32; ValueError for rows that are no embeddings."""
@@ -42,20 +44,30 @@ class MapColumn:
         where = f"column {self.column!r}, in a block of {len(table)} rows"
         width, target = self.adapter.shape
         column = table.column(place).combine_chunks()
-        mapped = self.adapter.apply(checked(float_lists(column, width, where), where))
+        rows = checked(float_lists(column, width, where), where)
+        if not self.any_vectors:
+            refuse_wrong(rows, self.adapter.signatures, where)
+        mapped = self.adapter.apply(rows)
         field = table.schema.field(place).with_type(pa.list_(pa.float32(), target))
         return table.set_column(place, field, pa.FixedSizeListArray.from_arrays(pa.array(mapped.ravel()), target))
 
 
 def transform(
-    source: str | Path, adapter: LinearMap, output: str | Path, column: str, workers: int, block_size: int = BLOCK
+    source: str | Path,
+    adapter: LinearMap,
+    output: str | Path,
+    column: str,
+    workers: int,
+    block_size: int = BLOCK,
+    *,
+    any_vectors: bool = False,
 ) -> int:
     """Map ``column`` of the Parquet file or folder ``source`` into a new folder ``output``; returns the number of rows.
 
     Rows keep their order, over the files of ``output`` in the order of their names. ``workers`` processes map blocks of
     ``block_size`` rows; a worker that dies is replaced and its blocks are mapped again. ``output`` appears when all
-    is written, or not at all; FileExistsError where there is something already. A map whose fit failed is an
-    AlignmentWarning.
+    is written, or not at all; FileExistsError where there is something already. ValueError, unless ``any_vectors``, where a
+    block looks like vectors of another space. A map whose fit failed is an AlignmentWarning.
     """
     warn_of_failed(adapter)
     output = Path(output).resolve()
@@ -67,7 +79,7 @@ def transform(
     try:
         # A function, not the class: its actors would hold the processors that reading and writing need.
         dataset = ray.data.read_parquet(str(Path(source).resolve())).map_batches(
-            MapColumn(adapter, column).__call__, batch_format="pyarrow", batch_size=block_size, concurrency=workers
+            MapColumn(adapter, column, any_vectors).__call__, batch_format="pyarrow", batch_size=block_size, concurrency=workers
         )
         dataset.write_parquet(str(temporary))
         rows = sum(pq.read_metadata(file).num_rows for file in temporary.glob("*.parquet"))

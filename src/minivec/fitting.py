@@ -108,6 +108,7 @@ def _map_of(
     history = {
         **asdict(result.verdict),
         "expected_cosine": result.expected_cosine,
+        "expected_top1": None if result.expected_top1 is None else result.expected_top1._asdict(),
         "seconds": record.seconds,
         "steps": record.steps,
         "stopped": record.stopped,

@@ -61,6 +61,7 @@ def summary(history: dict[str, Any]) -> dict[str, str]:
         "expected cosine": MEANINGLESS
         if history["verdict"] == "failed"
         else f"{history['expected_cosine']:.2f} of a mapped row with its partner",
+        **({"expected top-1": expected} if (expected := top1_in_words(history)) else {}),
         "settings": f'preset "{settings["preset"]}", seed {settings["seed"]}',
         "time": f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{name} {s:.1f}" for name, s in slowest),
         "steps": ", ".join(f"{name} {n}" for name, n in counts.items()) or "none",
@@ -70,6 +71,15 @@ def summary(history: dict[str, Any]) -> dict[str, str]:
     if "final_W" in history:
         facts["arrays"] = f"final_W, refine1_W, initial_W, each {history['final_W'].shape}"
     return facts
+
+
+def top1_in_words(history: dict[str, Any]) -> str:
+    """How many partners a map is expected to find first, and the interval; "" where the history does not say."""
+    top1 = history.get("expected_top1")
+    if not top1:
+        return ""
+    interval = f"{top1['low']:.0%} to {top1['high']:.0%}, nine times in ten"
+    return f"{top1['value']:.0%} ({interval}) of partners found first among {top1['among']:,} rows of B"
 
 
 def advice(history: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from minivec.moving.copy import Copy, made_by
 from minivec.signature import ROWS, refuse_wrong
 from minivec.stores import Block, Changes, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.stores.blocks import absent, kept, without_vector
-from minivec.verify import check_counts, compare
+from minivec.verify import check_counts, compare, note_verification
 
 CATCH_UPS = 3  # times that changes of the source are caught up with, before the rest is left to the next run
 REHEARSED = 256  # rows that a dry run tries to write
@@ -98,6 +98,8 @@ class Job:
         if not (source.tells_changes or self.allow_changes):
             check_counts(source, destination, state)
         verified = compare(source, destination, self.bridge, verify) if verify else 0
+        if verify:
+            note_verification(destination, state, verified)
         return self.report(state.rows, state.rows - before, verified=verified)
 
     def prepare(self) -> Checkpoint | None:

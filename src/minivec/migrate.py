@@ -43,9 +43,8 @@ def migrate(
     """Map every vector of ``source`` and write it, with its key and payload, to ``destination``.
 
     Both are stores, URLs or paths (``open_store``), of any two kinds. ``aligner`` is an aligned model or a
-    ``LinearMap`` from the source's space; without one the vectors are copied. The destination is a new column, table,
-    collection or file. The same call goes on with a run that was killed or failed, and catches up with rows that have
-    come, changed or gone since, where the source can tell.
+    ``LinearMap`` from the source's space; without one the vectors are copied. The destination is new. The same call
+    goes on with a run that was killed or failed, and catches up with rows that have come, changed or gone since.
 
     - ``batch`` rows are read, mapped and committed together
     - ``workers`` threads map while the databases work; memory holds ``workers + 2`` batches
@@ -53,19 +52,18 @@ def migrate(
     - ``verify``: compare the counts and so many random rows afterwards, or "all"
     - ``min_confidence``: from 0 to 1, accept the aligner from this confidence on, whatever its verdict
     - ``allow_changes``: go on although a source that cannot tell what has changed has another number of rows
-    - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them;
-      ``skip_bad_rows``: so are rows with NaN or infinity and rows of one repeated value
+    - ``skip_nulls``: rows without a vector are kept without one, or left out where the destination cannot keep them
+    - ``skip_bad_rows``: so are rows with NaN or infinity and rows of one repeated value
     - ``any_vectors``: go on with rows that look like vectors of another space than the aligner leads from
     - ``changed_at``: a column of the source that tells when a row was last written
     - ``without_triggers``: the triggers of a PostgreSQL table do not fire
     - ``lengths`` of the mapped rows: "target" (as long as the target's rows were in the fit) or "unit"
     - ``follow``: keep up with rows that change, until it is told to stop
-    - ``progress`` is called with the rows done and their total
-    - ``tell`` is called before the first row is written, with each of the ``notes`` that are known then
+    - ``progress`` is called with the rows done and their total; ``tell``, before the first, with each known note
 
-    Raises ValueError before anything is written: where widths do not fit, rows have no vector or keys are not unique,
-    the first rows look like vectors of another space, the aligner is not reliable, or the destination was begun with
-    another source or aligner; later, for rows of another space. StoreError (an OSError) where a database refuses.
+    Raises ValueError, as a rule before anything is written, for widths that do not fit, rows without a vector or of
+    another space, keys that are not unique, an unreliable aligner and a destination that was begun with another source
+    or aligner. StoreError (an OSError) where a database refuses.
     """
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)
@@ -75,10 +73,9 @@ def migrate(
             check_trust(bridge.history, min_confidence)
         source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
-        changes = allow_changes or follow is not None
-        source, destination = paired(source, destination)
-        job = Job(source, destination, bridge, batch, workers, changes, any_vectors, progress, tell)
-        job.notes += ([COPIED] if aligner is None else []) + told(source, destination)
+        changes, both = allow_changes or follow is not None, paired(source, destination)
+        job = Job(*both, bridge, batch, workers, changes, any_vectors, progress, tell)
+        job.notes += ([COPIED] if aligner is None else []) + told(*both)
         if follow is not None:
-            follow.check(source)
+            follow.check(both[0])
         return job.rehearse() if dry_run else job.run(verify, follow)

@@ -40,8 +40,11 @@ def described(history: Mapping[str, Any], widths: tuple[int, int]) -> str:
 
 
 def inverted(history: Mapping[str, Any]) -> dict[str, Any]:
-    """The history of the inverse: its source is the target of the fit, in the names, the data and the causes."""
-    result = dict(history)
+    """The history of the inverse: its source is the target of the fit, in the names, the data and the causes.
+
+    It has no ``expected_top1``, which was that of the other direction.
+    """
+    result = {name: value for name, value in history.items() if name != "expected_top1"}
     for entry in ("spaces", "data"):
         if entry in history:
             result[entry] = dict(sorted((SWAPPED.get(name, name), value) for name, value in history[entry].items()))

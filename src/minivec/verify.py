@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from minivec.map import LinearMap
 from minivec.moving.copy import Copy, bridge_of
 from minivec.settings import whole_number
-from minivec.stores import Block, Checkpoint, Store, drawn, open_store
+from minivec.stores import Block, Checkpoint, Refused, Store, StoreError, drawn, open_store
 from minivec.stores.between import paired
 from minivec.stores.blocks import fetch_all, kept, without_vector
+from minivec.stores.swapping import now
 
 ROWS = 1_000  # that a verification compares where it does not compare all
 BATCH = 4_096
@@ -22,9 +24,9 @@ def verify(source: Any, destination: Any, aligner: Any = None, rows: int | str =
     """Compare the counts, and ``rows`` random rows or "all" of them, of a migrated store with its source.
 
     ``source`` and ``destination`` are stores, URLs or paths, ``aligner`` an aligned model or a ``LinearMap``, or None
-    where the vectors were copied. The newest rows of both are compared, in bounded memory. Returns the number of rows
-    compared. Raises ValueError that names the keys of rows that are missing, or whose vector or payload is another than
-    it should be.
+    where the vectors were copied. The newest rows of both are compared, in bounded memory. The destination's state
+    notes when, for ``status``, where it can be written. Returns the number of rows compared. Raises ValueError that
+    names the keys of rows that are missing, or whose vector or payload is another than it should be.
     """
     with open_store(source) as source, open_store(destination) as destination:
         state = destination.checkpoint()
@@ -39,7 +41,19 @@ def verify(source: Any, destination: Any, aligner: Any = None, rows: int | str =
         if not source.tells_changes:
             source.pin(state.version)
         check_counts(source, destination, state)
-        return compare(source, destination, bridge, rows, seed)
+        compared = compare(source, destination, bridge, rows, seed)
+        with suppress(StoreError):  # another migration is at work, or this role may not write
+            destination.lock()
+            state = destination.checkpoint() or state
+            destination.resume(state)
+            note_verification(destination, state, compared)
+        return compared
+
+
+def note_verification(destination: Store, state: Checkpoint, compared: int) -> None:
+    """Note in the destination's state, if it can be written, when so many rows were found to be right."""
+    with suppress(StoreError, Refused):
+        destination.note(state, verification={"at": now(), "rows": compared})
 
 
 def check_counts(source: Store, destination: Store, state: Checkpoint) -> None:

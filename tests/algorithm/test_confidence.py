@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minivec.algorithm.confidence import Verdict, agreement_of, verdict_by_agreement, without_evidence
+from minivec.algorithm.confidence import Verdict, agreement_of, doubted, missing_evidence, verdict_by_agreement
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import polar
 from minivec.algorithm.solver import solve
@@ -44,11 +44,12 @@ def test_verdicts_follow_the_agreement():
 def test_agreement_that_proves_nothing_is_doubtful_at_best(setting):
     sure = Verdict(1.0, "reliable", [])
     ((name, value),) = setting.items()
-    doubtful = without_evidence(sure, resolve(**setting), rows=3000)
+    missing = missing_evidence(resolve(**setting), rows=3000)
+    doubtful = doubted(sure, missing)
     assert (doubtful.confidence, doubtful.verdict) == (0.5, "doubtful")
     assert f"{name}={value}" in doubtful.causes[0]
-    assert without_evidence(sure, resolve(), rows=3000) is sure
-    assert without_evidence(Verdict(0.1, "failed", []), resolve(**setting), rows=3000).verdict == "failed"
+    assert missing_evidence(resolve(), rows=3000) == []
+    assert doubted(Verdict(0.1, "failed", []), missing).verdict == "failed"
 
 
 def test_a_fit_with_a_single_run_is_not_called_reliable():

@@ -79,6 +79,24 @@ def test_bad_rows_leave_no_output(cluster, aligner, shards, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_wrong_vectors_behind_right_ones_are_refused(cluster, tmp_path, capsys):
+    sample = load_sample()
+    cut = np.linalg.qr(np.random.default_rng(0).standard_normal((512, 384)))[0].astype(np.float32)
+    MiniVec2VecAligner.from_pairs(sample.test_source, sample.test_target @ cut).save(tmp_path / "bridge.keras")
+    X = np.concatenate([sample.source[:2_000], sample.target[:2_000] @ cut])
+    table = pa.table({"v": pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), 384)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=500)
+    words = ["transform", tmp_path / "in.parquet", "-a", tmp_path / "bridge.keras", "-o", tmp_path / "out"]
+    words = [str(word) for word in [*words, "--engine", "ray", "--block-size", 500]]
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+    assert "target space" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    cli.main([*words, "--any-vectors"])
+    assert pq.read_table(tmp_path / "out").num_rows == 4_000
+
+
 def test_a_worker_that_dies_is_replaced(cluster, aligner, shards, tmp_path, monkeypatch):
     killed = tmp_path / "killed"
 

@@ -1,14 +1,16 @@
 """Where migrations stand, by the library and on the command line, and the page that tells the story."""
 
+import dataclasses
 import json
 
 import pytest
 
 import small
 from databases import KINDS, MAKERS
-from minivec.migrate import migrate
+from minivec.migrate import migrate, verify
 from minivec.moving.cutover import cutover, rollback
 from minivec.moving.status import status
+from minivec.stores import open_store
 from small import both_ways
 
 pytestmark = pytest.mark.databases
@@ -44,15 +46,36 @@ def test_a_migration_is_unfinished_and_then_complete(database):
     assert found.aligner == ADAPTER.fingerprint
 
 
+def test_it_tells_when_rows_were_compared_last(database):
+    old, new = database.url("docs"), database.url("docs_new")
+    old += "?column=v" if database.kind == "qdrant" else ""
+    migrate(old, new, ADAPTER)
+    assert [found.compared_at for found in status(new)] == [None]
+    migrate(old, new, ADAPTER, verify=30)
+    (found,) = status(new)
+    assert (found.state, found.rows, found.compared) == ("complete", 40, 30)
+    assert verify(old, new, ADAPTER, "all") == 40
+    (later,) = status(new)
+    assert later.compared == 40 and later.compared_at >= found.compared_at
+    migrate(old, new, ADAPTER, verify=20)
+    assert status(new)[0].compared == 20
+    same = dataclasses.replace(later, compared=0, compared_at=None)
+    assert dataclasses.replace(status(new)[0], compared=0, compared_at=None) == same
+    with open_store(new) as store:
+        store.lock()
+        verify(old, new, ADAPTER, 10)  # while another migration holds the destination
+    assert status(new)[0].compared == 20
+
+
 @pytest.mark.parametrize("kind", ["postgres", "lance", "chroma", "parquet"])
 def test_it_tells_of_the_cut_over_and_the_way_back(kind, tmp_path):
     database = MAKERS[kind](tmp_path)
     database.fill("docs", X)
     old, new = database.url("docs"), database.url("docs_new")
-    migrate(old, new, ADAPTER)
+    migrate(old, new, ADAPTER, verify=30)
     cutover(old, new, ADAPTER)
     (found,) = [each for each in status(old) if each.cut_over]
-    assert (found.state, found.verified, found.rolled_back) == ("cut over", 40, None)
+    assert (found.state, found.verified, found.compared, found.rolled_back) == ("cut over", 40, 30, None)
     assert "docs_new" not in found.destination
     rollback(old)
     (found,) = [each for each in status(old) if each.cut_over]
@@ -66,7 +89,7 @@ def test_the_command_line_does_it_all(tmp_path, run):
     bridge, old, new = tmp_path / "bridge.safetensors", database.url("docs"), database.url("docs_new")
     ADAPTER.save(bridge)
     assert run("status", old)[:2] == (0, "no migrations\n")
-    assert run("migrate", old, new, "-a", bridge)[0] == 0
+    assert run("migrate", old, new, "-a", bridge, "--verify")[0] == 0
     code, out, _ = run("cutover", old, new, "-a", bridge, "--dry-run")
     assert code == 0 and "would do: table docs is renamed to docs_minivec_old, and docs_new to docs" in out
     code, out, _ = run("cutover", old, new, "-a", bridge)
@@ -79,9 +102,17 @@ def test_the_command_line_does_it_all(tmp_path, run):
     page, probe = tmp_path / "story.html", tmp_path / "probe.json"
     probe.write_text(json.dumps({"decision": "migrate", "reason": "<b>it keeps 97%</b>", "migrate": {"recall": 0.97}}))
     code, out, _ = run("status", old, "--report", page, "-a", bridge, "--probe", probe)
-    assert code == 0 and "docs.v: cut over, 40 of 40 rows" in out
+    assert code == 0 and "docs.v: cut over, 40 of 40 rows of postgresql" in out and "40 compared 20" in out
     html = page.read_text()
-    for told in ("cut over", "minivec rollback", "reliable", "&lt;b&gt;it keeps 97%", "40 random rows", "docs.v"):
+    for told in (
+        "cut over",
+        "minivec rollback",
+        "reliable",
+        "&lt;b&gt;it keeps 97%",
+        "40 random rows",
+        "40 rows were mapped again",
+        "docs.v",
+    ):
         assert told in html, told
     assert "http://" not in html and "https://" not in html
     code, out, _ = run("rollback", old, "-a", bridge, "--json")

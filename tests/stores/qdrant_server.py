@@ -78,6 +78,7 @@ class Server:
             ("POST", "points"): self._retrieve,
             ("POST", "points/scroll"): self._scroll,
             ("POST", "points/count"): self._count,
+            ("POST", "points/query"): self._query,
             ("POST", "points/delete"): self._delete,
             ("PUT", "points/vectors"): self._vectors,
             ("POST", "points/vectors/delete"): self._delete_vectors,
@@ -154,6 +155,15 @@ class Server:
 
     def _count(self, name, body):
         return plain(self.local.count(name, models.CountRequest.model_validate(body).filter))
+
+    def _query(self, name, body):
+        asked = models.QueryRequest.model_validate(body)
+        return plain(
+            self.local.query_points(
+                name, asked.query, using=asked.using, query_filter=asked.filter, limit=asked.limit or 10,
+                with_payload=asked.with_payload, with_vectors=asked.with_vector,
+            )
+        )  # fmt: skip
 
     def _delete(self, name, body):
         selector = models.PointIdsList.model_validate(body) if "points" in body else models.FilterSelector(**body)

@@ -36,7 +36,7 @@ def solve(
             candidates.append((without.agreement, without.refined.W))
         selection = select(candidates, judges, whole)
         W, agreement = selection.W, selection.agreement
-        by_pairs = PairsVerdict(selection.expected_cosine, selection.verdict)
+        by_pairs = PairsVerdict(selection.expected_cosine, selection.expected_top1, selection.verdict)
     if s.refine1_neighbors:
         W = refine1(problem, W, record, rng, steps=schedule(whole)[-1].steps)
     refine1_W = W

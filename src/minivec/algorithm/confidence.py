@@ -79,8 +79,8 @@ def verdict_by_agreement(
     return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes)
 
 
-def without_evidence(verdict: Verdict, settings: Settings, rows: int) -> Verdict:
-    """``verdict``, doubtful at best where the ``settings`` leave two halves of the evidence no chance to disagree.
+def missing_evidence(settings: Settings, rows: int) -> list[str]:
+    """Why the ``settings`` leave two halves of the evidence no chance to disagree: a sentence each.
 
     ``rows`` is the smaller number of rows of the two sides: a sample is small only where there are more rows.
     """
@@ -92,8 +92,11 @@ def without_evidence(verdict: Verdict, settings: Settings, rows: int) -> Verdict
         causes.append(f"refine1_iterations={steps}: too few for agreement to prove anything (at least {FEWEST_STEPS})")
     if sample is not None and sample < min(FEWEST_SAMPLED, rows):
         causes.append(f"refine1_sample_size={sample}: too few for agreement to prove anything ({FEWEST_SAMPLED})")
-    if not causes:
-        return verdict
+    return causes
+
+
+def doubted(verdict: Verdict, causes: list[str]) -> Verdict:
+    """``verdict``, doubtful at best for these ``causes``."""
     name = "failed" if verdict.verdict == "failed" else "doubtful"
     return Verdict(min(verdict.confidence, 0.5), name, [*causes, *verdict.causes])
 
@@ -104,17 +107,3 @@ def _structure(X: np.ndarray, principal: Principal) -> float:
     Z = X @ (leading.directions / np.sqrt(leading.values))
     moments = (Z * Z - 1).T @ Z / np.sqrt(2 * len(Z))
     return float(np.sqrt((moments[~np.eye(len(moments), dtype=bool)] ** 2).mean()))
-
-
-def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1024) -> float:
-    """The cosine to expect between a mapped row and its partner, from 0 to 1, without knowing a single pair.
-
-    Rows have nearer neighbours in their own space than across. The estimate is the ratio of those cosines, cubed; it
-    is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md.
-    """
-    from minivec.search import top_k  # loads FAISS, which a map that is only read can do without
-
-    some = [Z[np.linspace(0, len(Z) - 1, min(sample, len(Z))).astype(int)] for Z in (X, Y)]
-    across = top_k(unit(some[0] @ W), Y, 1)[0].mean()
-    within = [top_k(rows, Z, 2)[0][:, 1].mean() for rows, Z in zip(some, (X, Y), strict=True)]
-    return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import FAILED, RELIABLE, Verdict
+from minivec.algorithm.expected import Top1, top1_of_pairs
 from minivec.algorithm.problem import Problem, split_pairs
 from minivec.algorithm.procrustes import cosine_ranks, low_rank, polar, ridge, trust
 from minivec.frame import unit
@@ -26,6 +27,7 @@ class PairedFit(NamedTuple):
     W: np.ndarray
     inverse_W: np.ndarray
     expected_cosine: float
+    expected_top1: Top1
     verdict: Verdict
     held_out: dict[str, float]
     chosen: dict[str, Any]
@@ -44,18 +46,20 @@ def fit(X: np.ndarray, Y: np.ndarray, mapping: str, seed: int, record: Record) -
         x, y = X[judges], Y[judges]
         verdict, held_out = verdict_by_ranks(cosine_ranks(x @ W, y), len(X), min(W.shape))
         cosine = float(np.clip((unit(x @ W) * y).sum(1).mean(), 0, 1))
+        top1 = top1_of_pairs(x @ W, y, Y)
     with record.stage("map"):
         W, chosen = closed_form(X, Y, mapping, rng)
         inverse = W.T if mapping == "orthogonal" else closed_form(Y, X, mapping, rng)[0]
-    return PairedFit(W, inverse, cosine, verdict, held_out, chosen)
+    return PairedFit(W, inverse, cosine, top1, verdict, held_out, chosen)
 
 
 class Selection(NamedTuple):
-    """The map that known pairs select: W (dA, dB), the agreement of its halves, the expected cosine, the verdict."""
+    """The map that known pairs select: W (dA, dB), the agreement of its halves, what to expect of it, the verdict."""
 
     W: np.ndarray
     agreement: float
     expected_cosine: float
+    expected_top1: Top1
     verdict: Verdict
 
 
@@ -87,7 +91,7 @@ def select(candidates: list[tuple[float, np.ndarray]], judges: Problem, rest: Pr
         agreement, W = best_agreement, blend(best_W, worth, _joined(rest, judges.pairs))
     cosine = (unit(x @ unseen) * unit(y)).sum(1)
     expected = float(np.clip(np.average(cosine, weights=trust(cosine) + 1e-6), 0, 1))
-    return Selection(W, agreement, expected, verdict)
+    return Selection(W, agreement, expected, top1_of_pairs(x @ unseen, y, judges.Y), verdict)
 
 
 def _blend_ranks(W: np.ndarray, worth: float, judges: Problem, rest: Problem) -> np.ndarray:

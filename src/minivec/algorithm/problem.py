@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import Verdict
+from minivec.algorithm.expected import Top1
 from minivec.frame import Principal
 from minivec.record import Record
 from minivec.settings import Settings, resolve
@@ -77,9 +78,10 @@ def split_pairs(
 
 
 class PairsVerdict(NamedTuple):
-    """The verdict of known pairs that a fit has not seen, and the cosine to expect of a partner."""
+    """The verdict of known pairs that a fit has not seen, and what to expect of other partners."""
 
     expected_cosine: float
+    expected_top1: Top1
     verdict: Verdict
 
 
@@ -103,7 +105,8 @@ class Outcome:
     """What a fit returns: the map W (dA, dB), its inverse (dB, dA), earlier maps, and how good it is.
 
     ``initial_W`` and ``refine1_W`` are the maps after the anchors and after Refine-1. ``expected_cosine`` is the cosine
-    to expect between a mapped row and its partner, in the frame.
+    to expect between a mapped row and its partner, in the frame; ``expected_top1`` is how often the partner is to come
+    first, None where there is no evidence.
     """
 
     W: np.ndarray
@@ -111,6 +114,7 @@ class Outcome:
     initial_W: np.ndarray
     refine1_W: np.ndarray
     expected_cosine: float
+    expected_top1: Top1 | None
     verdict: Verdict
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from minivec.algorithm import auto, paper
-from minivec.algorithm.confidence import expected_cosine, verdict_by_agreement, without_evidence
+from minivec.algorithm.confidence import doubted, missing_evidence, verdict_by_agreement
+from minivec.algorithm.expected import expected_cosine, top1_by_agreement
 from minivec.algorithm.problem import Outcome, Problem, Solution
 from minivec.algorithm.procrustes import polar
 from minivec.record import Record
@@ -19,16 +20,19 @@ def solve(problem: Problem, record: Record) -> Outcome:
     """Fit the map of ``problem`` by its preset, and note stages and steps on ``record``."""
     solution = PRESETS[problem.settings.preset](problem, record)
     with record.stage("confidence"):
-        verdict = verdict_by_agreement(solution.agreement, problem.X, problem.Y, problem.principal)
-        if solution.agreement is not None:
-            verdict = without_evidence(verdict, problem.settings, min(len(problem.X), len(problem.Y)))
-        by_pairs = solution.by_pairs
+        agreement, by_pairs, top1 = solution.agreement, solution.by_pairs, None
+        verdict = verdict_by_agreement(agreement, problem.X, problem.Y, problem.principal)
+        if agreement is not None:
+            missing = missing_evidence(problem.settings, min(len(problem.X), len(problem.Y)))
+            verdict, top1 = (doubted(verdict, missing), None) if missing else (verdict, top1_by_agreement(agreement))
         expected = by_pairs.expected_cosine if by_pairs else expected_cosine(problem.X, problem.Y, solution.W)
-        if by_pairs and by_pairs.verdict.confidence > verdict.confidence:  # either kind of evidence is enough
-            verdict = by_pairs.verdict
+        if by_pairs:
+            top1 = by_pairs.expected_top1
+            if by_pairs.verdict.confidence > verdict.confidence:  # either kind of evidence is enough
+                verdict = by_pairs.verdict
     W = polar(solution.W.astype(np.float64))  # orthogonal to the last digit, whatever the steps left
     inverse = W.T
     if problem.settings.mapping == "whitened":
         whitening = [p.whitening_matrix(MAPPING_WHITENING_POWER) for p in problem.principal]
         W, inverse = whitening[0] @ W, whitening[1] @ inverse
-    return Outcome(W, inverse, solution.initial_W, solution.refine1_W, expected, verdict)
+    return Outcome(W, inverse, solution.initial_W, solution.refine1_W, expected, top1, verdict)

@@ -40,7 +40,7 @@ from minivec.cli.report import Texts, prepare
 from minivec.embedders import LOCAL
 from minivec.extras import missing
 from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
-from minivec.history import MEANINGLESS
+from minivec.history import MEANINGLESS, top1_in_words
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
 from minivec.settings import Hyperparameter, with_hyperparameters
@@ -162,6 +162,8 @@ def align(
     if not quiet:
         trust = f"confidence {history['confidence']:.2f}, {history['verdict']}"
         print(f"{output}: {spaces.described(history, (A.shape[1], B.shape[1]))}, {trust}")
+        if expected := top1_in_words(history):
+            print(f"expected: {expected}")
     warn(history, output)
 
 
@@ -246,7 +248,8 @@ def transform(
         except ImportError as error:
             raise missing("--engine ray needs Ray", "ray") from error
         with quietly():
-            n = distributed.transform(Path(input), bridge, output, str(rows.column), workers, block_size)
+            options = {"block_size": block_size, "any_vectors": any_vectors}
+            n = distributed.transform(Path(input), bridge, output, str(rows.column), workers, **options)
     mapped = spaces.described(bridge.history, bridge.shape)
     print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, {mapped}, saved to {output}")
 
@@ -318,7 +321,7 @@ def info(file: File, as_json: AsJson = False) -> None:
     bridge = open_map(file)
     history, weights = bridge.history, bridge.weights
     known = [name for name in ("expected_cosine", "source_norm", "target_norm") if name in weights]
-    source, target = spaces.names(history)
+    source, target, expected = *spaces.names(history), top1_in_words(history)
     facts = {
         **({"source": source, "target": target} if source or target else {}),
         "source_dim": bridge.shape[0],
@@ -326,6 +329,7 @@ def info(file: File, as_json: AsJson = False) -> None:
         "verdict": history.get("verdict", "unknown"),
         "confidence": round(float(history.get("confidence", "nan")), 6),
         "causes": history.get("causes", []),
+        **({"expected_top1": history["expected_top1"] if as_json else expected} if expected else {}),
         **{name: round(float(weights[name]), 6) for name in known},
         "directions": "both" if bridge.invertible else "A to B",
         "seconds": round(sum(history.get("seconds", {}).values()), 2),

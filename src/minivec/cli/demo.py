@@ -29,6 +29,7 @@ def demo(
 
     from minivec.aligner import MiniVec2VecAligner
     from minivec.datasets import load_sample
+    from minivec.history import top1_in_words
     from minivec.metrics import evaluate_alignment
     from minivec.picture import before_after
 
@@ -44,7 +45,8 @@ def demo(
     with replacing(output / "demo.png") as temporary:
         before_after(aligner, test_source, test_target, temporary, texts)
     seconds, color = sum(history["seconds"].values()), COLORS[history["verdict"]]
-    console.print(f"\nAligned in {seconds:.1f} s: [{color}]{verdict(history)}[/{color}]\n")
+    console.print(f"\nAligned in {seconds:.1f} s: [{color}]{verdict(history)}[/{color}]")
+    console.print(f"Expected: {top1_in_words(history)}\n")
 
     metrics, n = evaluate_alignment(aligner, test_source, test_target), len(texts)
     console.print(f"[bold]{n:,} held-out texts, embedded by both:[/bold] each looked up in B by its vector from A")

@@ -36,7 +36,9 @@ def status(
         print(json.dumps(found, indent=2))
         return
     for migration in found:
-        print(printable("{destination}: {state}, {rows:,} of {count:,} rows of {source}".format(**migration)))
+        compared = ", {compared:,} compared {compared_at}" if migration["compared_at"] else ""
+        line = "{destination}: {state}, {rows:,} of {count:,} rows of {source}" + compared
+        print(printable(line.format(**migration)))
     if not found:
         print("no migrations")
     if report is not None:

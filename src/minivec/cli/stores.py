@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from minivec.migrate import Follow as Following
     from minivec.migrate import Migration
 
+Destination = Annotated[
+    str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file, of any kind.")
+]
+Map = Annotated[
+    Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")]
@@ -97,13 +103,9 @@ def sample(
 @app.command()
 def migrate(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"The old vectors: {STORE}.")],
-    destination: Annotated[
-        str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file, of any kind.")
-    ],
+    destination: Destination,
     *,
-    aligner: Annotated[
-        Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
-    ] = None,
+    aligner: Map = None,
     inverse: Inverse = False,
     space: From = None,
     batch: Batch = 8_192,
@@ -123,10 +125,7 @@ def migrate(
     interval: Interval = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume.
-
-    Without an aligner the vectors are copied as they are.
-    """
+    """Map all vectors of SOURCE, or copy them, into a new place, with keys and payload; run it again to resume."""
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
@@ -158,15 +157,15 @@ def migrate(
     if as_json:
         print_facts(asdict(result), as_json)
     else:
-        way = (
-            "a copy: the vectors stay as they are"
-            if bridge is None
-            else spaces.described(bridge.history, result.widths)
-        )
-        _print_migration(result, way, "" if verify_all else "random ")
+        way = None if bridge is None else spaces.described(bridge.history, result.widths)
+        _print_migration(result, way or "a copy: the vectors stay as they are", "" if verify_all else "random ")
     if result.uncaught:
-        rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
-        fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
+        _fail_outdated(result)
+
+
+def _fail_outdated(result: "Migration") -> None:
+    rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
+    fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minivec.files import replacing
-from minivec.history import MEANINGLESS
+from minivec.history import MEANINGLESS, top1_in_words
 from minivec.map import LinearMap
 from minivec.persistence import TENSORS
 
@@ -117,6 +117,8 @@ def _facts(history: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]
     }
     if history.get("verdict") == "failed":
         facts["expected_cosine"] = MEANINGLESS
+    if expected := top1_in_words(history):
+        facts["expected top-1"] = expected
     if history.get("causes"):
         facts["causes of doubt"] = "; ".join(history["causes"])
     facts |= metrics

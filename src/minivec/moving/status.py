@@ -13,7 +13,8 @@ class Status:
     - ``destination`` and ``source``: the names that they have now, and had when it began
     - ``rows`` of ``count`` are written, without ``left_out`` that have no vector
     - ``state``: "unfinished", "complete", "cut over" or "rolled back"
-    - ``verified``: rows that were compared before the cut-over
+    - ``compared`` and ``compared_at``: rows that a verification has found to be right last, and when, in UTC
+    - ``verified``: rows that were compared right before the cut-over
     - ``cut_over`` and ``rolled_back``: the times, in UTC
     - ``aligner``: the fingerprint of its map
     """
@@ -24,6 +25,8 @@ class Status:
     rows: int
     count: int
     left_out: int
+    compared: int
+    compared_at: str | None
     verified: int
     cut_over: str | None
     rolled_back: str | None
@@ -38,6 +41,7 @@ def status(store: Any) -> list[Status]:
 
 def _of(name: str, state: Checkpoint) -> Status:
     record = state.own.get("cutover") or {}
+    compared = state.own.get("verification") or {}
     back = record.get("back")
     complete = state.own.get("complete", False) or state.rows >= state.count
     return Status(
@@ -47,6 +51,8 @@ def _of(name: str, state: Checkpoint) -> Status:
         rows=state.rows,
         count=state.count,
         left_out=state.left_out,
+        compared=compared.get("rows", 0),
+        compared_at=compared.get("at"),
         verified=record.get("verified") or 0,
         cut_over=record.get("at"),
         rolled_back=back,

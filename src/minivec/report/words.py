@@ -113,6 +113,8 @@ def figures(facts: Facts) -> list[tuple[str, str, str]]:
     else:
         labels = "" if history["pairs"] else " without labels,"
         tiles = [(*confidence, f"of the fit in itself,{labels} from 0 to 1; reliable from 0.8")]
+        if top1 := history.get("expected_top1"):
+            tiles.append((f"{top1['value']:.0%}", "expected top-1", fit.top1_in_words(history)))
         if facts.telling:
             tiles += [
                 (f"{history['expected_cosine']:.2f}", "expected cosine", "of a mapped row with its partner"),

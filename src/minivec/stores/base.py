@@ -236,6 +236,10 @@ class Store(Swapping, ABC):
         """Remove the rows with these keys, if any, then note ``checkpoint``; Refused where that cannot be done."""
         raise Refused(f"{self}: rows that are written cannot be removed")
 
+    def note(self, checkpoint: Checkpoint, **own: Any) -> None:
+        """Note these values beside the store's own, and nothing else; Refused where that cannot be done."""
+        self.remove([], checkpoint.keep(**own))
+
     def finish(self) -> None:  # noqa: B027
         """Do what is left when all rows are written."""
 

@@ -269,7 +269,7 @@ class ChromaStore(Renamed, Store):
     def lock(self) -> None:
         """Hold a file in the folder; on a server a record with a sign of life."""
         self._upgrades, self._writes = self._outdated(), True
-        for name in ("_client", "_collection"):  # which may be those of a copy
+        for name in ("_client", "_collection") if self._upgrades else ():  # which are those of a copy
             vars(self).pop(name, None)
         if self.address.local:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -135,10 +135,14 @@ class FileStore(RenamedFile, Store):
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Note the state, and what it takes to go on from it."""
         state = self._begin(source, width, checkpoint)
-        with files.replacing(self._state) as temporary:
-            temporary.write_text(state.to_json())
+        self.note(state)
         self.resume(state)
         return state
+
+    def note(self, checkpoint: Checkpoint, **own: Any) -> None:
+        """Write the state with these values, whole or not at all."""
+        with files.replacing(self._state) as temporary:
+            temporary.write_text(checkpoint.keep(**own).to_json())
 
     def lock(self) -> None:
         """Hold a file beside the destination; an error where none can be made there."""

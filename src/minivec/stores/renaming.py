@@ -79,7 +79,7 @@ class Renaming(Swapping):
         record = {
             "at": now(), "back": None, "done": False, "live": source._place()[1], "new": self._place()[1],
             "kept": self._kept(source), "destination": str(self), "source": state.source, "aligner": state.aligner,
-            "count": state.count, "rows": state.rows,
+            "count": state.count, "rows": state.rows, "verification": state.own.get("verification"),
             "verified": state.own.get("verified", 0), "mark": self._mark(),
         }  # fmt: skip
         source._note_swap(record)
@@ -109,15 +109,11 @@ class Renaming(Swapping):
     def migrations(self: Any) -> list[tuple[str, Checkpoint]]:
         """Those of the folder that were cut over, and the one into this place."""
         records = [json.loads(path.read_text()) for path in sorted(self._place()[0].glob(".*.cutover.json"))]
-        states = [
-            (
-                str(self._place()[0] / record["new" if record["back"] else "live"]),
-                Checkpoint(
-                    record["source"], record["aligner"], record["count"], rows=record["rows"], own={"cutover": record}
-                ),
-            )
-            for record in records
-        ]
+        states = []
+        for record in records:
+            own = {"cutover": record, "verification": record.get("verification")}
+            state = Checkpoint(record["source"], record["aligner"], record["count"], rows=record["rows"], own=own)
+            states.append((str(self._place()[0] / record["new" if record["back"] else "live"]), state))
         here = str(self._place()[0] / self._place()[1])
         return states if here in dict(states) else [*states, *super().migrations()]
 

@@ -187,6 +187,11 @@ class PostgresStore(Rehearsal):
         with self.guard():
             self._locking(what, both)
 
+    def note(self, checkpoint: Checkpoint, **own: Any) -> None:
+        """Write the checkpoint with these values."""
+        self._own = {**self._own, **own}
+        self._noted("UPDATE", checkpoint, lambda: None)
+
     def own_transactions(self) -> list[list[int]]:
         """Ranges of the transactions that have written the new column."""
         return self._own.get("transactions", [])
