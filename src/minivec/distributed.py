@@ -31,8 +31,8 @@ class MapColumn:
 
     >>> dataset.map_batches(MapColumn, fn_constructor_args=(adapter, "vector"), batch_format="pyarrow", concurrency=8)
 
-    ``adapter`` is a ``LinearMap``: workers load NumPy, and no Keras. Unless ``any_vectors``, rows of each block that look
-    like vectors of another space are a ValueError.
+    ``adapter`` is a ``LinearMap``: workers load NumPy, and no Keras. A block whose rows look like vectors of another
+    space is a ValueError, unless ``any_vectors``.
     """
 
     def __init__(self, adapter: LinearMap, column: str, any_vectors: bool = False):
@@ -66,8 +66,8 @@ def transform(
 
     Rows keep their order, over the files of ``output`` in the order of their names. ``workers`` processes map blocks of
     ``block_size`` rows; a worker that dies is replaced and its blocks are mapped again. ``output`` appears when all
-    is written, or not at all; FileExistsError where there is something already. ValueError, unless ``any_vectors``, where a
-    block looks like vectors of another space. A map whose fit failed is an AlignmentWarning.
+    is written, or not at all; FileExistsError where there is something already. A block whose rows look like vectors
+    of another space is a ValueError, unless ``any_vectors``. A map whose fit failed is an AlignmentWarning.
     """
     warn_of_failed(adapter)
     output = Path(output).resolve()
@@ -79,7 +79,10 @@ def transform(
     try:
         # A function, not the class: its actors would hold the processors that reading and writing need.
         dataset = ray.data.read_parquet(str(Path(source).resolve())).map_batches(
-            MapColumn(adapter, column, any_vectors).__call__, batch_format="pyarrow", batch_size=block_size, concurrency=workers
+            MapColumn(adapter, column, any_vectors).__call__,
+            batch_format="pyarrow",
+            batch_size=block_size,
+            concurrency=workers,
         )
         dataset.write_parquet(str(temporary))
         rows = sum(pq.read_metadata(file).num_rows for file in temporary.glob("*.parquet"))

@@ -8,8 +8,8 @@ from minivec.frame import unit
 
 # Figures: docs/tuning.md.
 AMONG = 2_000  # rows of B, one of which is the partner
-MOST, MIDDLE, WIDTH = 0.95, 0.32, 0.08  # of the logistic function that turns agreement into top-1
-SIDEWAYS, UPWARDS = 0.08, 0.03  # errors of the agreement and of the top-1 that nine of ten fits stay within
+MOST, LEAST, SCALE = 0.95, 0.08, 0.2  # top-1 nears MOST as the agreement grows beyond LEAST, by 63% with each SCALE
+SIDEWAYS, UPWARDS = 0.12, 0.07  # errors of the agreement and of the top-1 that nine of ten fits stay within
 QUANTILE = 1.645  # of the normal distribution: nine of ten lie within
 
 
@@ -29,7 +29,7 @@ def top1_by_agreement(agreement: float) -> Top1:
     """The top-1 to expect of a map by the ``agreement`` of its two halves. It is a fit to measurements."""
 
     def share(agreement: float) -> float:
-        return float(MOST / (1 + np.exp((MIDDLE - agreement) / WIDTH)))
+        return float(MOST * -np.expm1(-max(agreement - LEAST, 0.0) / SCALE))
 
     return Top1(
         share(agreement),

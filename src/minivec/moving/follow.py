@@ -9,6 +9,7 @@ import numpy as np
 from minivec.job import Job
 from minivec.stores import Block, Checkpoint, Refused, Store
 from minivec.stores.blocks import kept
+from minivec.stores.mirror import differing
 from minivec.verify import SAME, is_same
 
 INTERVAL = 5.0  # seconds between two questions about changes
@@ -82,14 +83,14 @@ def level(job: Job, state: Checkpoint) -> Checkpoint:
 def _differing(wanted: Block, source: Store, destination: Store) -> np.ndarray:
     """Which rows (m,) of ``wanted`` the destination has not, or has with another vector or other payload."""
     found = destination.fetch(wanted.keys)
-    places = {key: i for i, key in enumerate(found.keys)}
-    there = [i for i, key in enumerate(wanted.keys) if key in places]
-    at = [places[wanted.keys[i]] for i in there]
-    X, Y = wanted.vectors[there], found.vectors[at]
-    lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
-    same = np.einsum("ij,ij->i", X, Y) >= SAME * lengths
-    differs = np.ones(len(wanted.keys), bool)
-    ours, theirs = source.comparable(wanted.payload), destination.comparable(found.payload)
-    for i, j, alike in zip(there, at, same, strict=True):
-        differs[i] = not (alike and is_same(ours[i], theirs[j], source, destination))
-    return differs
+
+    def same(rows: list[int], at: list[int]) -> np.ndarray:
+        X, Y = wanted.vectors[rows], found.vectors[at]
+        lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
+        cosines: np.ndarray = np.einsum("ij,ij->i", X, Y)
+        return cosines >= SAME * lengths
+
+    def means(ours: Any, theirs: Any) -> bool:
+        return is_same(ours, theirs, source, destination)
+
+    return differing((source, wanted), (destination, found), same, means)

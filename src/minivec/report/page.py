@@ -6,10 +6,9 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.embed.util import standalone_docs_json_and_render_items
 from bokeh.resources import Resources
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from minivec.report import words
+from minivec.report import rendering, words
 from minivec.report.charts import charts
 from minivec.report.facts import Facts, Side
 
@@ -24,23 +23,15 @@ def render(facts: Facts) -> str:
         document.add_root(plot)
     documents, (item,) = standalone_docs_json_and_render_items(document)
     places = {model.id: f"chart-{model.name}" for model in document.roots}
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            facts=facts,
-            words=words,
-            captions=words.captions(facts),
-            bokeh=Markup(Resources(mode="inline", components=["bokeh"]).js_raw[0]),
-            data=Markup(_json({"docs": documents, "items": [{**item.to_json(), "roots": places}]})),
-            rows=Markup(_json(_rows(facts))),
-        )
+    return rendering.rendered(
+        "page.html",
+        facts=facts,
+        words=words,
+        captions=words.captions(facts),
+        bokeh=Markup(Resources(mode="inline", components=["bokeh"]).js_raw[0]),
+        data=Markup(_json({"docs": documents, "items": [{**item.to_json(), "roots": places}]})),
+        rows=Markup(_json(_rows(facts))),
     )
-
-
-def environment() -> Environment:
-    """The templates of all pages: what they are given is escaped."""
-    return Environment(loader=PackageLoader("minivec.report", "templates"), autoescape=True, trim_blocks=True)
 
 
 def _json(value: Any) -> str:

@@ -5,9 +5,8 @@ from typing import Any
 
 from minivec import history as fit
 from minivec import spaces
-from minivec.extras import missing
-from minivec.files import check_output, replacing
 from minivec.map import LinearMap
+from minivec.report import rendering
 
 
 def save(
@@ -26,13 +25,9 @@ def save(
 
     ImportError without the packages of ``minivec[report]``.
     """
-    check_output(path, (".html",))
-    try:
-        from jinja2 import Environment, PackageLoader
-    except ImportError as error:
-        raise missing(f"reports need Jinja2 ({error})", "report") from error
-    page = Environment(loader=PackageLoader("minivec.report", "templates"), autoescape=True, trim_blocks=True)
-    html = page.get_template("story.html").render(
+    rendering.save(
+        path,
+        "story.html",
         store=store,
         migrations=migrations,
         own=[m for m in migrations if bridge is not None and m["aligner"] == bridge.fingerprint],
@@ -41,8 +36,6 @@ def save(
         way=None if bridge is None else spaces.described(bridge.history, bridge.shape),
         probe=None if probe is None else flat(probe),
     )
-    with replacing(path) as temporary:
-        temporary.write_bytes(html.encode("utf-8", "replace"))
 
 
 def flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:

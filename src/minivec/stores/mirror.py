@@ -47,13 +47,34 @@ def carry_back(
 def _differing(new: Any, block: Any, old: Any, back: Callable[[Any, Any], Any] | None) -> tuple[np.ndarray, Any]:
     """Which rows (m,) the old place lacks or has otherwise, and the vectors (m, width) that it should have."""
     had = old.fetch(block.keys)
-    places = {key: i for i, key in enumerate(had.keys)}
     vectors = None if back is None else back(block, had)
-    rows, others = new.comparable(block.payload), old.comparable(had.payload)
+
+    def same(rows: list[int], at: list[int]) -> Any:
+        return [True] * len(rows) if vectors is None else (vectors[rows] == had.vectors[at]).all(1)
+
+    def means(ours: Any, theirs: Any) -> bool:
+        return ours == theirs or old.alike(ours, theirs)
+
+    return differing((new, block), (old, had), same, means), vectors
+
+
+def differing(
+    wanted: tuple[Any, Any],
+    found: tuple[Any, Any],
+    same: Callable[[list[int], list[int]], Any],
+    means: Callable[[Any, Any], bool],
+) -> np.ndarray:
+    """Which rows (m,) of one store's block ``wanted`` are not in another's block ``found``, or otherwise.
+
+    Both are a store and its block. ``same(rows, at)`` says of which rows the vectors are those of ``found`` at these
+    places, ``means(ours, theirs)`` whether the payload of one row means the same.
+    """
+    (ours, block), (theirs, other) = wanted, found
+    places = {key: i for i, key in enumerate(other.keys)}
+    there = [i for i, key in enumerate(block.keys) if key in places]
+    at = [places[block.keys[i]] for i in there]
+    rows, others = ours.comparable(block.payload), theirs.comparable(other.payload)
     differs = np.ones(len(block.keys), bool)
-    for i, key in enumerate(block.keys):
-        if (j := places.get(key)) is None:
-            continue
-        alike = rows[i] == others[j] or old.alike(rows[i], others[j])
-        differs[i] = not (alike and (vectors is None or np.array_equal(vectors[i], had.vectors[j])))
-    return differs, vectors
+    for i, j, alike in zip(there, at, same(there, at), strict=True):
+        differs[i] = not (alike and means(rows[i], others[j]))
+    return differs

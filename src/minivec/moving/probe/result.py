@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minivec.extras import missing
 from minivec.moving.probe.estimate import Estimate
-from minivec.output import check_output, replacing
+from minivec.report import rendering
 
 FIGURES = {
     "recall": "recall",
@@ -153,14 +152,7 @@ class Probe:
 
     def report(self, path: str | Path) -> None:
         """Write the page, an .html file, whole or not at all; ImportError without the extra ``report``."""
-        check_output(path, (".html",))
-        try:
-            from minivec.report.page import environment
-        except ImportError as error:
-            raise missing(f"reports need Bokeh and Jinja2 ({error})", "report") from error
-        page = environment().get_template("probe.html").render(probe=self, tone=TONES[self.decision.choice])
-        with replacing(path) as temporary:
-            temporary.write_bytes(page.encode("utf-8", "replace"))
+        rendering.save(path, "probe.html", probe=self, tone=TONES[self.decision.choice])
 
     def __repr__(self) -> str:
         lines = [f"{self.decision.choice}: {self.decision.reason}", ""]
