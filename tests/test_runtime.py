@@ -1,5 +1,6 @@
 """The NumPy map: the same vectors as the Keras model's, without loading Keras."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -47,6 +48,25 @@ assert not {"keras", "jax", "torch", "scipy", "faiss"} & set(sys.modules)
 """
     out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     assert float(out) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_fork_of_a_process_that_used_the_model_maps_with_the_map(tmp_path):
+    """Where JAX has run, the Keras model would hang in the fork; JAX warns of it."""
+    code = """
+import os, warnings
+import numpy as np
+from minivec import MiniVec2VecAligner
+warnings.simplefilter("ignore")
+A = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+model = MiniVec2VecAligner.from_pairs(A, A[:, ::-1])
+expected, bridge = model(A), model.map
+child = os.fork()
+if not child:
+    os._exit(0 if np.allclose(bridge(A), expected, atol=1e-5) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_bad_input(fitted, tmp_path):

@@ -1,5 +1,8 @@
 """What a probe measures, decides and refuses."""
 
+import json
+from html import unescape
+
 import numpy as np
 import pytest
 
@@ -14,6 +17,7 @@ from minivec.moving.probe.estimate import Bootstrap, Estimate
 from minivec.moving.probe.lists import ADAPT, CEILING, MIGRATE, NOTHING, RERANK, STAY, ndcg, reciprocal_rank
 from minivec.moving.probe.material import draw_pool
 from minivec.record import Record
+from minivec.report import story
 from minivec.signature import WrongVectorsWarning
 from minivec.stores import open_store
 from probed import DOCUMENTS, Model
@@ -163,6 +167,21 @@ def test_a_map_that_loses_too_much_means_to_embed_again(old, spaces):
     assert found.decision.choice == "re-embed"
     assert any("known pairs, rows of this pool" in line for line in found.decision.more)
     assert not found.keeps(0.5)
+
+
+def test_the_story_has_what_a_probe_measured(old, spaces, tmp_path):
+    pytest.importorskip("jinja2")
+    found = told(old, spaces)
+    printed = json.loads(json.dumps(found.to_dict()))
+    story.save(tmp_path / "story.html", "docs", [], bridge=spaces.bridge, probe=printed)
+    html = unescape((tmp_path / "story.html").read_text())
+    for way in found.ways:
+        assert f"{way.name}</th><td>{way.recall.value:.2f} ({way.recall.low:.2f} to {way.recall.high:.2f})" in html
+    for told_there in (found.decision.choice, found.decision.reason, *found.notes, str(spaces.bridge.fingerprint)):
+        assert told_there in html
+    assert "{'" not in html and "['" not in html
+    with pytest.raises(ValueError, match="not what `minivec probe --json` prints"):
+        story.save(tmp_path / "story.html", "docs", [], probe={"ways": ["migrate"]})
 
 
 def test_few_queries_are_not_enough_to_tell(old, spaces):

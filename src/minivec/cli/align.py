@@ -248,8 +248,9 @@ def transform(
         except ImportError as error:
             raise missing("--engine ray needs Ray", "ray") from error
         with quietly():
-            options = {"block_size": block_size, "any_vectors": any_vectors}
-            n = distributed.transform(Path(input), bridge, output, str(rows.column), workers, **options)
+            n = distributed.transform(
+                Path(input), bridge, output, str(rows.column), workers, block_size, any_vectors=any_vectors
+            )
     mapped = spaces.described(bridge.history, bridge.shape)
     print(f"{n:,} rows in {time.perf_counter() - start:.1f} s, {mapped}, saved to {output}")
 

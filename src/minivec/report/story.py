@@ -34,18 +34,33 @@ def save(
         bridge=bridge,
         headline=fit.headline(bridge.history) if bridge is not None and "verdict" in bridge.history else None,
         way=None if bridge is None else spaces.described(bridge.history, bridge.shape),
-        probe=None if probe is None else flat(probe),
+        probe=None if probe is None else flat({name: value for name, value in probe.items() if name != "ways"}),
+        ways=ways(probe or {}),
     )
 
 
+def ways(probe: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Of each way to search that was measured: its name, its recall in the pool and among all rows, with intervals."""
+
+    def span(of: dict[str, float]) -> str:
+        return f"{of['value']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
+
+    try:
+        return [(way["name"], span(way["recall"]), span(way["recall_all"])) for way in probe.get("ways", ())]
+    except (TypeError, KeyError):
+        raise ValueError("the probe's ways are not what `minivec probe --json` prints") from None
+
+
 def flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """The values of nested dicts as (name, text), numbers rounded; long lists by their length."""
+    """The values of nested dicts as (name, text), numbers rounded; lists of texts joined, others by length."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{before}{key}".replace("_", " ")
         if isinstance(value, dict):
             rows += flat(value, f"{name}: ")
-        elif isinstance(value, list) and len(value) > 4:
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            rows.append((name, "; ".join(value) or "none"))
+        elif isinstance(value, list):
             rows.append((name, f"{len(value):,} values"))
         else:
             rows.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
