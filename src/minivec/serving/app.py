@@ -84,6 +84,9 @@ class Service:
                 response = Refused(504, "timeout", f"no answer within {self.timeout:g} s (--timeout)").response()
             except ClientDisconnect:
                 response = Response(status_code=GONE)
+            except Exception:
+                self.metrics.requests.labels(path, "500").inc()
+                raise
             else:
                 seconds = time.perf_counter() - start
                 self.metrics.seconds.labels(path).observe(seconds)
