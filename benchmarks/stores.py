@@ -34,7 +34,7 @@ from minivec.runtime import QueryAdapter
 from minivec.stores import open_store
 
 WIDTH = 384
-STORES = ("parquet", "lance", "postgres", "chroma", "qdrant")
+STORES = ("parquet", "lance", "postgres", "chroma", "qdrant", "duckdb", "sqlite")
 
 
 def rows(count: int, size: int = 10_000) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
@@ -105,6 +105,27 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
         for ids, texts, X in rows(count, 5_000):
             made.add([f"{i:09}" for i in ids], embeddings=X, documents=texts)
         return f"chroma://{root}/chroma/docs", f"chroma://{root}/chroma/new"
+    if store == "duckdb":
+        import duckdb
+        import pyarrow as pa
+
+        with duckdb.connect(root / "docs.duckdb") as connection:
+            connection.execute(f"CREATE TABLE docs (id BIGINT PRIMARY KEY, text VARCHAR, v FLOAT[{WIDTH}])")
+            for ids, texts, X in rows(count):
+                values = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), WIDTH)
+                connection.register("block", pa.table({"id": ids, "text": texts, "v": values}))
+                connection.execute("INSERT INTO docs SELECT * FROM block")
+        return f"duckdb://{root}/docs.duckdb/docs", f"duckdb://{root}/docs.duckdb/new"
+    if store == "sqlite":
+        import sqlite3
+
+        with sqlite3.connect(root / "docs.db") as connection:
+            connection.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, v BLOB)")
+            for ids, texts, X in rows(count):
+                packed = [row.tobytes() for row in X]
+                connection.executemany("INSERT INTO docs VALUES (?, ?, ?)", zip(ids, texts, packed, strict=True))
+        connection.close()
+        return f"sqlite://{root}/docs.db/docs", f"sqlite://{root}/docs.db/new"
     from qdrant_client import models
 
     from minivec.stores.qdrant import local_client
@@ -149,6 +170,14 @@ def watch(store: str) -> list[float]:
 
         timed(base, ("list_vectors", "checked"), spent)
         timed(files, ("with_vectors",), spent)
+    elif store == "duckdb":
+        from minivec.stores import duckdb
+
+        timed(duckdb, ("read_vectors", "vector_array"), spent)
+    elif store == "sqlite":
+        from minivec.stores.sqlite import SqliteStore
+
+        timed(SqliteStore, ("_decoded", "_insert"), spent)
     elif store == "chroma":
         from minivec.stores.chroma import ChromaStore
 

@@ -8,7 +8,7 @@ from minivec.job import Job, Migration
 from minivec.moving.copy import bridge_of
 from minivec.moving.follow import Follow
 from minivec.settings import whole_number
-from minivec.stores import open_store, sample
+from minivec.stores import Store, open_store, sample
 from minivec.stores.between import paired, told
 from minivec.verify import ROWS as VERIFIED
 from minivec.verify import verify
@@ -42,10 +42,9 @@ def migrate(
 ) -> Migration:
     """Map every vector of ``source`` and write it, with its key and payload, to ``destination``.
 
-    Both are stores, URLs or paths (``open_store``), of any two kinds. ``aligner`` is an aligned model or a
-    ``LinearMap`` from the source's space; without one the vectors are copied. The destination is a new column, table,
-    collection or file. The same call goes on with a run that was killed or failed, and catches up with rows that have
-    come, changed or gone since, where the source can tell.
+    Both are stores, URLs or paths (``open_store``). ``aligner`` is an aligned model or a ``LinearMap``; without one the
+    vectors are copied. The destination is a new column, table, collection or file, of any kind. The same call goes on
+    after a run that was killed, and catches up with rows that have come, changed or gone since, if the source can tell.
 
     - ``batch`` rows are read, mapped and committed together
     - ``workers`` threads map while the databases work; memory holds ``workers + 2`` batches
@@ -70,18 +69,24 @@ def migrate(
     batch, workers = whole_number("batch", batch, 1), whole_number("workers", workers, 1)
     verify = verify if verify == "all" else whole_number("verify", verify, 0)
     with open_store(source) as source, open_store(destination) as destination:
-        bridge = bridge_of(aligner, source).of_lengths(lengths)
-        if aligner is not None:
-            _check_trust(bridge.history, min_confidence)
+        bridge = _bridge(aligner, source, lengths, min_confidence)
         source.skip_nulls, source.skip_bad_rows, source.changed_at = skip_nulls, skip_bad_rows, changed_at
         destination.without_triggers, destination.skip_nulls = without_triggers, True
         changes = allow_changes or follow is not None
         source, destination = paired(source, destination)
         job = Job(source, destination, bridge, batch, workers, changes, any_vectors, progress, tell)
-        job.notes += ([COPIED] if aligner is None else []) + told(source, destination)
+        job.notes += [COPIED] * (aligner is None) + told(source, destination)
         if follow is not None:
             follow.check(source)
         return job.rehearse() if dry_run else job.run(verify, follow)
+
+
+def _bridge(aligner: Any, source: Store, lengths: str, min_confidence: float | None) -> Any:
+    """The map, which must be trusted, with mapped rows of these lengths; or a copy."""
+    bridge = bridge_of(aligner, source).of_lengths(lengths)
+    if aligner is not None:
+        _check_trust(bridge.history, min_confidence)
+    return bridge
 
 
 def _check_trust(history: dict[str, Any], min_confidence: float | None) -> None:

@@ -36,7 +36,8 @@ class Alias:
         return self.base.read(name)
 
 
-KINDS = {**{kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma")}, "qdrant": Alias}  # not PostgreSQL
+NAMED = ("parquet", "lance", "chroma", "duckdb", "sqlite")
+KINDS = {**{kind: MAKERS[kind] for kind in NAMED}, "qdrant": Alias}  # not PostgreSQL
 
 
 @pytest.fixture(params=KINDS)
@@ -82,6 +83,10 @@ def write(docs, key):
         collection = docs.client.get_collection("docs", embedding_function=None)
         collection.delete([str(key)])
         collection.add(["1000"], embeddings=[vector.tolist()], documents=["late"], metadatas=[{"n": 1000}])
+    elif docs.kind in ("duckdb", "sqlite"):
+        docs.delete("docs", key)
+        docs.insert("docs", 1000, vector)
+        docs.run("UPDATE docs SET text = 'late' WHERE id = 1000")
     elif docs.kind == "lance":
         docs.db.open_table("docs").delete(f"id = {key}")
     else:
@@ -134,7 +139,7 @@ def test_a_file_takes_the_name_in_one_step_with_the_old_one_beside(tmp_path):
 @pytest.mark.parametrize("back", [False, True])
 def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkeypatch):
     """Each rename in turn is the last one that a process makes."""
-    if docs.kind == "qdrant":
+    if docs.kind in ("qdrant", "duckdb", "sqlite"):
         pytest.skip("one step")
     old, new, before = docs.url("docs"), docs.url("docs_new"), docs.read("docs")
     if back:

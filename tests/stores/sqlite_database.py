@@ -67,7 +67,7 @@ class Vec0(Sqlite):
     """Vectors beside a key and an auxiliary column."""
 
     nulls = keeps_nulls = False
-    names = column_names = r"[A-Za-z_][A-Za-z0-9_]*"
+    column_names = r"[A-Za-z_][A-Za-z0-9_]*"
 
     def __init__(self, root):
         pytest.importorskip("sqlite_vec")

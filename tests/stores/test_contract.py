@@ -93,6 +93,8 @@ def test_a_block_that_was_written_without_its_checkpoint_is_written_again(databa
 def test_a_run_that_is_killed_at_random_moments_ends_with_every_row(kind, database, words):
     if kind == "qdrant":
         pytest.skip("the folder of its local mode belongs to one process, which is the test's")
+    if kind == "duckdb":
+        database.close()  # a process has the file to itself
     line, rng = command(*words[:-1], 2), random.Random(0)
     for _ in range(5):
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -18,7 +18,7 @@ from minivec.files import SUFFIXES, GoodRows, open_rows, read_words, replacing, 
 from minivec.history import headline
 from minivec.map import LinearMap, open_map
 from minivec.signature import refuse_wrong
-from minivec.stores import StoreRows, is_url, redact
+from minivec.stores import STORES, StoreRows, is_url, redact
 from minivec.version import __version__
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ app = _App(
 
 EMBEDDINGS = f"a {', '.join(SUFFIXES)} file, or a folder of .parquet files"
 
-ROWS = f"{EMBEDDINGS}, or the URL of a database (lance://, postgresql://, chroma:// or qdrant://)"
+DATABASES = ", ".join(f"{scheme}://" for scheme in STORES if scheme != "postgres")
+
+ROWS = f"{EMBEDDINGS}, or the URL of a database ({DATABASES})"
 
 ALIGNER = "a .keras or .safetensors file, or a folder in Hugging Face's layout"
 

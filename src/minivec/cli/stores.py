@@ -15,6 +15,7 @@ import typer
 from minivec import spaces
 from minivec.cli.common import (
     ALIGNER,
+    DATABASES,
     Aligner,
     AnyVectors,
     AsJson,
@@ -38,9 +39,13 @@ from minivec.files import check_output, checked, replacing
 if TYPE_CHECKING:
     import numpy as np
 
+    from minivec.map import LinearMap
     from minivec.migrate import Follow as Following
     from minivec.migrate import Migration
 
+Map = Annotated[
+    Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Rows that are read, mapped and committed together.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that map while the databases work.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything short of writing.")]
@@ -67,7 +72,7 @@ Follow = Annotated[
     bool, typer.Option("--follow", help="Keep up with rows that come, change or go, until Ctrl-C or SIGTERM.")
 ]
 Interval = Annotated[float, typer.Option(min=0.01, help="Seconds from one pass of --follow to the next.")]
-STORE = "a file, or the URL of a database: lance://, postgresql://, chroma:// or qdrant://"
+STORE = f"a file, or the URL of a database: {DATABASES}"
 
 
 @app.command()
@@ -101,9 +106,7 @@ def migrate(
         str, typer.Argument(metavar="DESTINATION", help="A new column, table, collection or file, of any kind.")
     ],
     *,
-    aligner: Annotated[
-        Path | None, typer.Option("--aligner", "-a", help=f"The map: {ALIGNER}. Without one the vectors are copied.")
-    ] = None,
+    aligner: Map = None,
     inverse: Inverse = False,
     space: From = None,
     batch: Batch = 8_192,
@@ -123,16 +126,11 @@ def migrate(
     interval: Interval = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Map all vectors of SOURCE into a new place, with their keys and payload; run it again to resume.
-
-    Without an aligner the vectors are copied as they are.
-    """
+    """Map, or without -a copy, all vectors of SOURCE with their keys and payload; run it again to resume."""
     from minivec.migrate import VERIFIED
     from minivec.migrate import migrate as run
 
-    if aligner is None and (inverse or space is not None):
-        raise ValueError("--inverse and --from turn a map: name the aligner (-a)")
-    bridge, told = None if aligner is None else open_turned(aligner, inverse, space), _Told()
+    bridge, told = _bridge(aligner, inverse, space), _Told()
     with _progress() as show:
         result = run(
             source,
@@ -158,15 +156,19 @@ def migrate(
     if as_json:
         print_facts(asdict(result), as_json)
     else:
-        way = (
-            "a copy: the vectors stay as they are"
-            if bridge is None
-            else spaces.described(bridge.history, result.widths)
-        )
-        _print_migration(result, way, "" if verify_all else "random ")
+        _print_migration(result, bridge, "" if verify_all else "random ")
     if result.uncaught:
         rows = f"{result.uncaught:,} rows that changed meanwhile are there as they were before"
         fail(f"NOT UP TO DATE: {result.destination}: {rows}; the notes say what to do", UNCAUGHT)
+
+
+def _bridge(aligner: Path | None, inverse: bool, space: str | None) -> "LinearMap | None":
+    """The map, turned as asked for; None for a copy, which ValueError keeps from being turned."""
+    if aligner is not None:
+        return open_turned(aligner, inverse, space)
+    if inverse or space is not None:
+        raise ValueError("--inverse and --from turn a map: name the aligner (-a)")
+    return None
 
 
 @contextmanager
@@ -221,9 +223,10 @@ class _Told(list[str]):
             self(f"{result.skipped:,} rows have no vector that can be mapped: {keys}")
 
 
-def _print_migration(result: "Migration", way: str, which: str) -> None:
+def _print_migration(result: "Migration", bridge: "LinearMap | None", which: str) -> None:
     """What a migration did, or would do, in a few lines: from where to where, and ``which`` rows were compared."""
     if result.dry_run:
+        way = f"{result.widths[0]} dimensions" if bridge is None else spaces.described(bridge.history, result.widths)
         print(f"{result.total:,} rows of {result.source}, {way}")
         print(f"would be written to {result.destination}; {result.rows:,} are there")
         return

@@ -45,7 +45,7 @@ def kept(block: Block, mask: np.ndarray) -> Block:
     rows: Sequence[int] = np.flatnonzero(mask).tolist()
     payload = block.payload
     if payload is not None:
-        payload = payload.take(rows) if hasattr(payload, "take") else [payload[i] for i in rows]
+        payload = payload.take(np.array(rows, np.int64)) if hasattr(payload, "take") else [payload[i] for i in rows]
     without = set(block.missing)
     missing = [i for i, row in enumerate(rows) if row in without]
     return Block([block.keys[i] for i in rows], block.vectors[rows], payload, block.position, missing)

@@ -195,10 +195,10 @@ class SqlTable(RenamedInSql, Store):
         condition, parameter = self._among(keys)
         block = self._block(self._rows_of(f"{self._key(str(schema.key))} {condition}"), [parameter], schema)
         places = {key: i for i, key in enumerate(block.keys)}
-        order = [places[key] for key in keys if key in places]
-        missing = [i for i, place in enumerate(order) if place in set(block.missing)]
+        order, without = [places[key] for key in keys if key in places], set(block.missing)
+        missing = [i for i, place in enumerate(order) if place in without]
         found = [block.keys[place] for place in order]
-        return Block(found, block.vectors[order], block.payload.take(order), None, missing)
+        return Block(found, block.vectors[order], block.payload.take(np.array(order, np.int64)), None, missing)
 
     def comparable(self, payload: Any) -> Sequence[Any]:
         """The rows without their vectors."""

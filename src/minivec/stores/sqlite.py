@@ -17,6 +17,7 @@ from minivec.stores.shown import MARK, columns_of, same
 from minivec.stores.sql import PRINT, SqlTable, quoted
 from minivec.stores.sqlite_values import ANY, KINDS, fingerprint, kept, of_any, told, type_of
 
+WAITING = 5.0  # seconds for another connection's lock
 ROWID = "rowid"  # the key where a table names none
 VEC0 = re.compile(r"USING\s+vec0\s*\((.*)\)\s*$", re.IGNORECASE | re.DOTALL)
 FLOATS = re.compile(r"(\S+)\s+float\s*\[\s*(\d+)\s*\]", re.IGNORECASE)  # a column of vectors in vec0's arguments
@@ -58,7 +59,7 @@ class SqliteStore(SqlTable):
 
     def _prepared(self, place: str) -> Any:
         """A connection that knows ``vec0``, where that is possible, and fingerprints."""
-        made = self._module.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+        made = self._module.connect(place, uri=True, timeout=WAITING, isolation_level=None, check_same_thread=False)
         made.create_function("minivec_print", -1, fingerprint)
         if hasattr(made, "enable_load_extension"):
             try:
@@ -99,6 +100,7 @@ class SqliteStore(SqlTable):
         return [row[1:6] for row in rows if row[6] == 0]
 
     def _columns(self, name: str) -> dict[str, str]:
+        self._vec0(name)  # which says what a vec0 table needs
         rows = self._run(f"PRAGMA table_xinfo({quoted(name)})")
         columns = {row[1]: row[2].upper() for row in rows if row[6] == 0}
         keyed = ROWID in columns or not rows or (self.key or self._unique_in(rows)) != ROWID
