@@ -30,6 +30,7 @@ from benchmarks.peers import memory_mb
 from minivec import migrate as migrations
 from minivec.algorithm.procrustes import polar
 from minivec.frame import unit
+from minivec.job import Job
 from minivec.runtime import QueryAdapter
 from minivec.stores import open_store
 
@@ -163,7 +164,7 @@ def watch(store: str) -> list[float]:
     elif store == "lance":
         from minivec.stores import lance
 
-        timed(lance, ("list_vectors", "with_vectors"), spent)
+        timed(lance, ("read_vectors", "with_vectors"), spent)
     elif store == "parquet":
         from minivec.formats import base
         from minivec.stores import files
@@ -183,16 +184,16 @@ def watch(store: str) -> list[float]:
 
         timed(ChromaStore, ("_block",), spent)
     elif store == "qdrant":
-        from minivec.stores.qdrant import QdrantStore
+        from minivec.stores import qdrant
 
-        timed(QdrantStore, ("_block", "_points"), spent)
+        timed(qdrant, ("rows_of", "as_points"), spent)
     return spent
 
 
 def run(store: str, source: str, destination: str, batch: int, workers: int) -> dict[str, float]:
     """Migrate, in this process."""
     spent, mapped = watch(store), list[float]()
-    timed(migrations, ("_map",), mapped)
+    timed(Job, ("_mapped",), mapped)
     adapter = bridge()
     with open_store(source) as opened:  # import, connect, and read a little
         next(opened.blocks(16))
