@@ -23,6 +23,7 @@ def test_the_pages_that_it_names_are_there():
     assert pages and all((NOTEBOOK.parents[1] / page).exists() for page in pages)
 
 
+@pytest.mark.databases
 @pytest.mark.filterwarnings("ignore::minivec.AlignmentWarning")  # of the stand-in
 def test_every_cell_runs_with_a_stand_in_for_the_fit(monkeypatch):
     pytest.importorskip("lancedb", reason="needs lancedb")
