@@ -78,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             if select.select([self.connection], [], [], server.slow)[0]:  # closed: nothing else comes before an answer
                 with server.lock:
                     server.left += 1
+                return
             self.reply(*self.decided(number, body))
         finally:
             with server.lock:
