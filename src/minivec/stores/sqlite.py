@@ -88,7 +88,7 @@ class SqliteStore(SqlTable):
         found = VEC0.search(sql[0][0]) if sql else None
         if found and not hasattr(self._connect(), "enable_load_extension"):
             raise Refused(
-                f"{self}: a vec0 table, and this Python's sqlite3 cannot load extensions: pip install pysqlite3"
+                f"{self}: a vec0 table, and this Python's sqlite3 cannot load extensions: pip install pysqlite3-binary"
             )
         if found:
             self.client("sqlite_vec")
