@@ -1,9 +1,9 @@
 """The whole way from one embedding model to another, as docs/migrate.md tells it: ``python -m benchmarks.move``.
 
-A PostgreSQL table holds WordNet's glosses with vectors of the old model (multilingual E5-small) and an HNSW index. The
-new model (all-MiniLM-L6-v2) is behind a server with the call /v1/embeddings. Every command of the page is run as it
-stands there, and is printed with what it prints and its seconds. ``--data DIR`` takes a ``*_e5.npz`` file of 8-bit
-rows for the old vectors, and their texts from a ``*.txt.gz`` file.
+A PostgreSQL table holds WordNet's glosses with vectors of the old model (the Universal Sentence Encoder, or another by
+``--old``) and an HNSW index. The new model (all-MiniLM-L6-v2) is behind a server with the call /v1/embeddings. Every
+command of the page is run as it stands there, and is printed with what it prints and its seconds. ``--data DIR`` takes a
+``*_OLD.npz`` file of 8-bit rows for the old vectors, and their texts from a ``*.txt.gz`` file.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks.serve import serving
 from benchmarks.stores import server
 
 COMMANDS = (
-    'align "$old" --text body --model "$model" --rows 5000 --from e5 --to minilm -o bridge.keras',
+    'align "$old" --text body --model "$model" --rows 5000 --from {old} --to minilm -o bridge.keras',
     'probe "$old" -a bridge.keras --text body --model "$model" --sample 500',
     'migrate "$old" "$new" -a bridge.keras --dry-run',
     'migrate "$old" "$new" -a bridge.keras --verify',
@@ -31,7 +31,7 @@ COMMANDS = (
     'cutover "$old" "$new" -a bridge.keras',
     'status "$old"',
     'rollback "$old" -a bridge.keras',
-    'align "$old" --target corpus.jsonl --model "$model" --rows 10000 --from e5 --to minilm -o unpaired.keras',
+    'align "$old" --target corpus.jsonl --model "$model" --rows 10000 --from {old} --to minilm -o unpaired.keras',
 )
 
 
@@ -51,7 +51,8 @@ def fill(uri: str, X: Any, lines: list[str]) -> None:
 def main() -> None:
     """Run every command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.move", description=__doc__)
-    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--old", default="use")
     parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
     lines = texts("glosses")
@@ -59,7 +60,7 @@ def main() -> None:
         (path,) = arguments.data.glob("*.txt.gz")
         own = gzip.decompress(path.read_bytes()).decode().splitlines()[: arguments.rows]
         lines = own + sorted(set(lines) - set(own))
-    X = load("e5", arguments.data, "glosses", arguments.rows)
+    X = load(arguments.old, arguments.data, "glosses", arguments.rows)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, serving("minilm") as url:
         root = Path(folder)
         database = server(root)
@@ -71,7 +72,7 @@ def main() -> None:
         variables = {"old": old, "new": f"{old}_new", "model": f"{url}#minilm", "MINIVEC_API_KEY": "none"}
         variables |= {"XDG_CACHE_HOME": str(root / "cache"), "KERAS_BACKEND": "jax"}
         try:
-            for command in COMMANDS:
+            for command in (command.format(old=arguments.old) for command in COMMANDS):
                 shell = f"{sys.executable} -W ignore -c 'from minivec.cli import main; main()' {command}"
                 start = time.perf_counter()
                 run = subprocess.run(
