@@ -2,7 +2,7 @@
 
 A PostgreSQL table holds WordNet's glosses with vectors of the old model (the Universal Sentence Encoder, or another by
 ``--old``) and an HNSW index. The new model (all-MiniLM-L6-v2) is behind a server with the call /v1/embeddings. Every
-command of the page is run as it stands there, and is printed with what it prints and its seconds. ``--data DIR`` takes a
+command of the page is run as it stands there, and printed with what it prints and its seconds. ``--data DIR`` takes a
 ``*_OLD.npz`` file of 8-bit rows for the old vectors, and their texts from a ``*.txt.gz`` file.
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 LONGEST = 100  # characters of a name
 SWAPPED = {"source": "target", "target": "source", "XA": "XB", "XB": "XA"}
+TURNED = {"expected_top1": "inverse_expected_top1", "inverse_expected_top1": "expected_top1"}
 
 
 def recorded(source_name: Any, target_name: Any) -> dict[str, str | None]:
@@ -42,9 +43,9 @@ def described(history: Mapping[str, Any], widths: tuple[int, int]) -> str:
 def inverted(history: Mapping[str, Any]) -> dict[str, Any]:
     """The history of the inverse: its source is the target of the fit, in the names, the data and the causes.
 
-    It has no ``expected_top1``, which was that of the other direction.
+    ``expected_top1``, which is of one direction, is kept as ``inverse_expected_top1``, and the other way round.
     """
-    result = {name: value for name, value in history.items() if name != "expected_top1"}
+    result = {TURNED.get(name, name): value for name, value in history.items()}
     for entry in ("spaces", "data"):
         if entry in history:
             result[entry] = dict(sorted((SWAPPED.get(name, name), value) for name, value in history[entry].items()))

@@ -285,8 +285,7 @@ def test_a_key_of_several_columns_gets_a_column_of_its_own(tmp_path):
 
 
 def test_other_vectors_of_a_point_come_along_and_sparse_ones_are_listed(tmp_path):
-    from qdrant_client import models
-
+    models = pytest.importorskip("qdrant_client.models")
     qdrant, postgres = MAKERS["qdrant server"](tmp_path), MAKERS["postgres"](tmp_path)
     sizes = {"v": 6, "other": 2}
     dense = {name: models.VectorParams(size=size, distance="Dot") for name, size in sizes.items()}

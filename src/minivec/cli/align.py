@@ -160,10 +160,10 @@ def align(
     for path in reports:
         aligner.report(A.array(), B.array(), **given).save(path)
     if not quiet:
-        trust = f"confidence {history['confidence']:.2f}, {history['verdict']}"
-        print(f"{output}: {spaces.described(history, (A.shape[1], B.shape[1]))}, {trust}")
         if expected := top1_in_words(history):
             print(f"expected: {expected}")
+        trust = f"confidence {history['confidence']:.2f}, {history['verdict']}"
+        print(f"{output}: {spaces.described(history, (A.shape[1], B.shape[1]))}, {trust}")
     warn(history, output)
 
 
