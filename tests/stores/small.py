@@ -94,6 +94,20 @@ def once(work):
     return progress
 
 
+class Killed(Exception):
+    """A run ends here, as by a kill."""
+
+
+def killed_after(rows):
+    """Progress that ends the run when so many rows are done."""
+
+    def progress(done, total):
+        if done >= rows:
+            raise Killed
+
+    return progress
+
+
 def command(*arguments):
     """The command line as a process of its own."""
     return [sys.executable, "-W", "ignore", "-c", "from minivec.cli import main; main()", *map(str, arguments)]

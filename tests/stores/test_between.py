@@ -19,7 +19,7 @@ from minivec.migrate import migrate, verify
 from minivec.moving.cutover import cutover
 from minivec.stores import open_store
 from minivec.stores.between import as_arrow, paired
-from small import bridge, command, once
+from small import Killed, bridge, command, killed_after, once
 
 X = small.vectors(30)
 ADAPTER = bridge()
@@ -71,18 +71,6 @@ def moved(source, destination, adapter=ADAPTER):
         assert list(after.keys) == keys and sorted(map(str, new.keys())) == sorted(map(str, keys))
         cosine = np.einsum("ij,ij->i", adapter(before.vectors), after.vectors)
         assert (cosine > 0.999 * np.linalg.norm(after.vectors, axis=1)).all()
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_after(rows):
-    def progress(done, total):
-        if done >= rows:
-            raise Killed
-
-    return progress
 
 
 @pytest.mark.parametrize("pair", ways(), indirect=True)

@@ -14,7 +14,7 @@ import databases
 import small
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
-from small import bridge, command, expected, once, same
+from small import Killed, bridge, command, expected, killed_after, once, same
 
 X = small.vectors(30)
 ADAPTER = bridge()
@@ -32,18 +32,6 @@ def words(source, new, tmp_path):
     """The command line of a migration."""
     ADAPTER.save(tmp_path / "bridge.safetensors")
     return "migrate", source, new, "-a", tmp_path / "bridge.safetensors", "--batch", 10
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_after(rows):
-    def progress(done, total):
-        if done >= rows:
-            raise Killed
-
-    return progress
 
 
 # Rows.

@@ -13,7 +13,7 @@ pytest.importorskip("lancedb")
 
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
-from small import bridge, expected, same, table, vectors
+from small import Killed, bridge, expected, same, table, vectors
 
 pytestmark = [pytest.mark.databases, pytest.mark.filterwarnings("ignore:optimize")]
 
@@ -24,10 +24,6 @@ ADAPTER = bridge()
 @pytest.fixture
 def kind():
     return "lance"
-
-
-class Killed(Exception):
-    pass
 
 
 def killed(done, total):

@@ -25,14 +25,10 @@ from minivec import LinearMap
 from minivec.files import map_rows, open_rows
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
-from small import bridge, command, expected, same
+from small import Killed, bridge, command, expected, same
 
 X = small.vectors(90)
 ADAPTER = bridge()
-
-
-class Killed(Exception):
-    pass
 
 
 def interrupted_after(blocks):

@@ -11,8 +11,8 @@ from minivec.embedders.http import asked_wait
 from minivec.serving.call import Call
 from minivec.serving.metrics import Metrics
 from minivec.serving.refused import Refused
+from minivec.stores.requests import BUSY
 
-AGAIN = (429, 502, 503, 504)  # statuses that may pass
 CONNECT = 5.0  # seconds to connect, of one attempt
 IDLE = 2.0  # seconds that a connection is kept: fewer than servers keep one, so that none closes as a request comes
 READY = 2.0  # seconds for an answer to whether it can be reached
@@ -69,7 +69,7 @@ class Upstream:
         async with call.waiting():
             for attempt in range(1, self._attempts + 1):
                 response, what = await self._attempt(request)
-                if response is not None and response.status_code not in AGAIN:
+                if response is not None and response.status_code not in BUSY:
                     return response
                 asked = asked_wait(response.headers) if response is not None else 0.0
                 wait = max(asked, 0.25 * 2**attempt * random.uniform(0.5, 1))
