@@ -132,7 +132,7 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
         return f"sqlite://{root}/docs.db/docs", f"sqlite://{root}/docs.db/new"
     from qdrant_client import models
 
-    from minivec.stores.qdrant import local_client
+    from minivec.stores.qdrant.store import local_client
 
     client = local_client(str(root / "qdrant"))
     client.create_collection("docs", models.VectorParams(size=WIDTH, distance="Cosine"))
@@ -212,7 +212,7 @@ def watch(store: str) -> list[float]:
 
         timed(PostgresStore, ("_decode", "_encode"), spent)
     elif store == "lance":
-        from minivec.stores import lance
+        from minivec.stores.lance import store as lance
 
         timed(lance, ("list_vectors", "with_vectors"), spent)
     elif store == "parquet":
@@ -222,11 +222,11 @@ def watch(store: str) -> list[float]:
         timed(base, ("list_vectors", "checked"), spent)
         timed(files, ("with_vectors",), spent)
     elif store == "duckdb":
-        from minivec.stores import duckdb
+        from minivec.stores.sql import duckdb
 
         timed(duckdb, ("read_vectors", "vector_array"), spent)
     elif store == "sqlite":
-        from minivec.stores.sqlite import SqliteStore
+        from minivec.stores.sql.sqlite import SqliteStore
 
         timed(SqliteStore, ("_decoded", "_insert"), spent)
     elif store == "chroma":
@@ -234,12 +234,12 @@ def watch(store: str) -> list[float]:
 
         timed(ChromaStore, ("_block",), spent)
     elif store == "qdrant":
-        from minivec.stores import qdrant
+        from minivec.stores.qdrant import store as qdrant
 
         timed(qdrant, ("rows_of", "as_points"), spent)
     elif store == "milvus":
-        from minivec.stores import milvus_writing
         from minivec.stores.milvus import MilvusStore
+        from minivec.stores.milvus import writing as milvus_writing
 
         timed(MilvusStore, ("_block",), spent)
         timed(milvus_writing, ("as_rows",), spent)
@@ -306,7 +306,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="minivec-stores-", ignore_cleanup_errors=True) as folder:
             source, destination = fill(store, Path(folder), args.rows)
             if store == "qdrant":  # one process at a time
-                from minivec.stores.qdrant import local_client
+                from minivec.stores.qdrant.store import local_client
 
                 local_client(str(Path(folder) / "qdrant")).close()
             words = [sys.executable, "-W", "ignore", "-m", "benchmarks.stores", "--batch", str(args.batch)]

@@ -194,7 +194,7 @@ def test_killed_between_two_renames_the_same_command_finishes(docs, back, monkey
 
     with monkeypatch.context() as patch:
         if docs.kind == "chroma":
-            from minivec.stores.chroma_renaming import Renamed
+            from minivec.stores.chroma.renaming import Renamed
 
             rename, left = Renamed._rename, [1]
 

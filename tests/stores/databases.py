@@ -395,7 +395,7 @@ class Qdrant(Database):
 
     def __init__(self, root):
         pytest.importorskip("qdrant_client")
-        from minivec.stores.qdrant import local_client
+        from minivec.stores.qdrant.store import local_client
 
         self.root = root / "qdrant"
         self.client = local_client(str(self.root))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivec.stores import open_store
-from minivec.stores.sql import quoted
+from minivec.stores.sql.base import quoted
 from small import Database, exceptions, table
 
 

@@ -18,7 +18,8 @@ from chroma_server import chroma_server, faulty
 from databases import Chroma
 from minivec.map import LinearMap
 from minivec.migrate import migrate, verify
-from minivec.stores import StoreError, chroma_folder, lease, open_store, requests, sample
+from minivec.stores import StoreError, lease, open_store, requests, sample
+from minivec.stores.chroma import folder as chroma_folder
 from small import bridge, expected, same, vectors
 
 pytestmark = pytest.mark.databases

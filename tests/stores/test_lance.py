@@ -181,7 +181,7 @@ def test_changes_are_caught_up_with(database, change):
 
 @pytest.mark.parametrize("moment", ["rows are deleted", "the state is noted", "the tag goes"])
 def test_a_run_that_is_killed_while_it_changes_rows_begins_that_anew(database, moment, monkeypatch):
-    from minivec.stores import lance_versions
+    from minivec.stores.lance import versions as lance_versions
 
     old, words = database.db.open_table("docs"), (database.url("docs"), database.url("new"), ADAPTER)
     migrate(*words)

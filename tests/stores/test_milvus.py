@@ -8,8 +8,10 @@ import pytest
 import databases
 import small
 from minivec.migrate import migrate, verify
-from minivec.stores import milvus_rows, milvus_settings, open_store
+from minivec.stores import open_store
 from minivec.stores import requests as sending
+from minivec.stores.milvus import rows as milvus_rows
+from minivec.stores.milvus import settings as milvus_settings
 from small import bridge, expected, same
 
 pytest.importorskip("pymilvus")

@@ -10,9 +10,10 @@ import small
 from databases import MAKERS
 from minivec.migrate import migrate, verify
 from minivec.moving.texts import texts_of
-from minivec.stores import open_store, redis_index
+from minivec.stores import open_store
 from minivec.stores import requests as sending
 from minivec.stores.redis import RedisStore
+from minivec.stores.redis import index as redis_index
 from small import bridge, expected, same
 
 pytest.importorskip("redis")

@@ -66,7 +66,7 @@ def test_blobs_of_another_length_are_refused_with_their_keys(docs):
 def test_an_open_transaction_of_another_connection_is_told_in_one_line(docs, run, monkeypatch):
     docs.fill("docs", X)
     docs.run("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("minivec.stores.sqlite.WAITING", 0.1)
+    monkeypatch.setattr("minivec.stores.sql.sqlite.WAITING", 0.1)
     code, out, err = run("migrate", docs.url("docs"), docs.url("new"))
     lines = [line for line in err.splitlines() if "note:" not in line]
     assert (code, out, len(lines)) == (2, "", 1) and "database is locked" in err
@@ -119,6 +119,6 @@ def test_without_extensions_it_says_so(vec0, monkeypatch):
     vec0.fill("docs", X)
     if hasattr(sqlite3.Connection, "enable_load_extension"):
         pytest.skip("this Python's sqlite3 can")
-    monkeypatch.setattr("minivec.stores.sqlite.SqliteStore._module", sqlite3)
+    monkeypatch.setattr("minivec.stores.sql.sqlite.SqliteStore._module", sqlite3)
     with pytest.raises(ValueError, match="sqlite3 cannot load extensions.*pysqlite3"):
         open_store(vec0.url("docs")).schema()

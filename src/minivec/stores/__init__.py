@@ -41,8 +41,8 @@ STORES = {
     "milvus": ("milvus", "MilvusStore"),
     "redis": ("redis", "RedisStore"),
     "rediss": ("redis", "RedisStore"),
-    "duckdb": ("duckdb", "DuckStore"),
-    "sqlite": ("sqlite", "SqliteStore"),
+    "duckdb": ("sql.duckdb", "DuckStore"),
+    "sqlite": ("sql.sqlite", "SqliteStore"),
 }
 
 

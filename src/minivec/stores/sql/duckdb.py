@@ -11,7 +11,7 @@ from minivec.stores.arrow import read_vectors, vector_array
 from minivec.stores.base import Block, Store
 from minivec.stores.errors import Refused
 from minivec.stores.shown import mark
-from minivec.stores.sql import PRINT, SqlTable, quoted
+from minivec.stores.sql.base import PRINT, SqlTable, quoted
 
 VECTOR = re.compile(r"(?:FLOAT|DOUBLE)\[(\d*)\]")  # a type of vectors: of one width, or a list
 WHOLE = re.compile(r"U?(?:TINY|SMALL|BIG)?INT(?:EGER)?")

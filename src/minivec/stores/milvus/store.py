@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from minivec.stores import milvus_settings as settings
 from minivec.stores.address import Address
 from minivec.stores.base import Block, Schema
 from minivec.stores.errors import Refused
 from minivec.stores.keyed import Keyed
-from minivec.stores.milvus_notes import KEYS, STRONG, MilvusNotes
-from minivec.stores.milvus_rows import (
+from minivec.stores.milvus import settings
+from minivec.stores.milvus.notes import KEYS, STRONG, MilvusNotes
+from minivec.stores.milvus.rows import (
     META,
     PARTITION,
     VECTORS,
@@ -24,7 +24,7 @@ from minivec.stores.milvus_rows import (
     quoted,
     vectors_of,
 )
-from minivec.stores.milvus_writing import MilvusWriting
+from minivec.stores.milvus.writing import MilvusWriting
 from minivec.stores.shown import FIELDS, marked
 
 TIMEOUT = 60  # seconds that a request may take

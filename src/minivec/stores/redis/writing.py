@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from minivec.stores import redis_index as index
 from minivec.stores.base import Block
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.packing import pack
-from minivec.stores.redis_rows import documents_of, dumped, fields, put_in
+from minivec.stores.redis import index
+from minivec.stores.redis.rows import documents_of, dumped, fields, put_in
 
 KEYS = 10_000  # keys that are asked for together
 IF_THERE = {  # a row that has gone meanwhile must not come back as a vector alone

@@ -15,9 +15,9 @@ import numpy as np
 from minivec.stores.address import Address
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
-from minivec.stores.chroma_folder import copied, outdated
-from minivec.stores.chroma_renaming import Renamed, states_in
-from minivec.stores.chroma_settings import alike, function_of, settings_for
+from minivec.stores.chroma.folder import copied, outdated
+from minivec.stores.chroma.renaming import Renamed, states_in
+from minivec.stores.chroma.settings import alike, function_of, settings_for
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.requests import NUMBER, Patient, Requests, page

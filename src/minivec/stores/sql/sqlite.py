@@ -14,8 +14,8 @@ from minivec.arrow import is_text
 from minivec.stores.base import Block, Store
 from minivec.stores.errors import Refused
 from minivec.stores.shown import MARK, columns_of, same
-from minivec.stores.sql import PRINT, SqlTable, quoted
-from minivec.stores.sqlite_values import ANY, KINDS, fingerprint, kept, of_any, told, type_of
+from minivec.stores.sql.base import PRINT, SqlTable, quoted
+from minivec.stores.sql.sqlite_values import ANY, KINDS, fingerprint, kept, of_any, told, type_of
 
 WAITING = 5.0  # seconds for another connection's lock
 ROWID = "rowid"  # the key where a table names none

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from minivec.files import is_vector
-from minivec.stores import lance_versions as versions
 from minivec.stores.address import Address
 from minivec.stores.arrow import read_vectors, rebatched, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
-from minivec.stores.lance_columns import STATE, UNFIT, UNREADABLE, check_names, functions, new_schema
+from minivec.stores.lance import versions
+from minivec.stores.lance.columns import STATE, UNFIT, UNREADABLE, check_names, functions, new_schema
 from minivec.stores.renaming import RenamedTable
 
 

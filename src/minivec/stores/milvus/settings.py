@@ -3,7 +3,7 @@
 from typing import Any
 
 from minivec.arrow import is_text
-from minivec.stores.milvus_rows import field_name
+from minivec.stores.milvus.rows import field_name
 from minivec.stores.shown import FIELDS, JSON, mark
 
 TEXT, ITEMS = 65_535, 4_096  # the most bytes of a text, and the most values of an array, that Milvus takes

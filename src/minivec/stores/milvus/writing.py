@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minivec.stores import milvus_settings as settings
 from minivec.stores.base import Block
 from minivec.stores.checkpoint import Checkpoint
-from minivec.stores.milvus_notes import KEYS
-from minivec.stores.milvus_rows import among, as_rows
+from minivec.stores.milvus import settings
+from minivec.stores.milvus.notes import KEYS
+from minivec.stores.milvus.rows import among, as_rows
 
 
 class MilvusWriting:

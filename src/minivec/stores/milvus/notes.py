@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import MIGRATIONS
-from minivec.stores.milvus_rows import among
-from minivec.stores.milvus_settings import TEXT
+from minivec.stores.milvus.rows import among
+from minivec.stores.milvus.settings import TEXT
 
 KEYS = 10_000  # keys that are asked for together; Milvus takes 16,384
 STRONG = {"consistency_level": "Strong"}  # what was written before is seen

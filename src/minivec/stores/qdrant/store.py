@@ -8,15 +8,15 @@ from contextlib import ExitStack
 from functools import cache, cached_property
 from typing import Any
 
-from minivec.stores import qdrant_settings as settings
 from minivec.stores.address import Address
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
-from minivec.stores.qdrant_alias import QdrantAlias
-from minivec.stores.qdrant_notes import Notes
-from minivec.stores.qdrant_points import alike, as_points, rows_of, too_large
+from minivec.stores.qdrant import settings
+from minivec.stores.qdrant.alias import QdrantAlias
+from minivec.stores.qdrant.notes import Notes
+from minivec.stores.qdrant.points import alike, as_points, rows_of, too_large
 from minivec.stores.requests import Patient, Requests, page
 from minivec.stores.seen import Seen
 

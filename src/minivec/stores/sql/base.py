@@ -11,7 +11,7 @@ from minivec.stores.address import Address
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
-from minivec.stores.sql_renaming import RenamedInSql
+from minivec.stores.sql.renaming import RenamedInSql
 
 PRINT = "minivec_print"  # the column of a row's fingerprint in what is read
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores import redis_index as index
 from minivec.stores.address import Address
 from minivec.stores.base import MIGRATIONS, Block, Schema
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.keyed import Keyed
 from minivec.stores.packing import size, unpack
-from minivec.stores.redis_rows import COLUMNS, document, dumped, table, taken_out, vectors_of
-from minivec.stores.redis_writing import KEYS, RedisWriting
+from minivec.stores.redis import index
+from minivec.stores.redis.rows import COLUMNS, document, dumped, table, taken_out, vectors_of
+from minivec.stores.redis.writing import KEYS, RedisWriting
 
 TIMEOUT = 60  # seconds that a request may take
 

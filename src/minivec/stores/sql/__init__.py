@@ -1,0 +1,1 @@
+"""Databases of tables that are one file: DuckDB and SQLite."""
