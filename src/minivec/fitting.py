@@ -47,7 +47,9 @@ def fit_unpaired(
     from minivec.algorithm.problem import Problem
     from minivec.algorithm.solver import solve  # loads FAISS and SciPy, which a model that only maps can do without
 
-    result = solve(Problem.of(X, Y, pairs, settings), record)
+    with record.stage("directions"):
+        problem = Problem.of(X, Y, pairs, settings)
+    result = solve(problem, record)
     facts = {
         "settings": asdict(settings),
         "pairs": 0 if pairs is None else len(pairs),

@@ -62,14 +62,13 @@ def half(Z):
 
 
 def wide(Z):
-    """3,072 dimensions."""
+    """3,072 dimensions, as docs/index.md says."""
     Q = np.linalg.qr(np.random.default_rng(Z.shape[1]).standard_normal((3072, Z.shape[1])))[0].T
     return Z @ Q.astype(np.float32)
 
 
-@pytest.mark.parametrize("change, cost", [(constant, 0.01), (half, 0.01), (wide, 0.05)])
+@pytest.mark.parametrize("change, cost", [(constant, 0.01), (half, 0.01), (wide, 0.01)])
 def test_other_forms_of_the_same_rows_cost_little(sample, plain, change, cost):
-    """So many dimensions leave the last level out, which docs/index.md says."""
     found, verdict = top1(sample, change, change)
     assert found > plain - cost and verdict == "reliable"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minivec.algorithm.competition import Winner, compete
+from minivec.algorithm.narrowing import narrowed, widened
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
 from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, StartFunction, split_pairs
 from minivec.algorithm.refinement.stages import Stage, refine1, refine2
@@ -18,6 +19,18 @@ STAGES: tuple[Stage, ...] = (refine2,)  # after the levels and Refine-1
 
 def solve(
     problem: Problem, record: Record, *, starts: Sequence[StartFunction] = STARTS, stages: Sequence[Stage] = STAGES
+) -> Solution:
+    """The map of ``problem``, found in as many leading directions as there are rows for: see ``narrowing``."""
+    narrow = narrowed(problem)
+    solution = solve_whole(narrow, record, starts=starts, stages=stages)
+    if narrow is problem:
+        return solution
+    with record.stage("widening"):
+        return widened(problem, narrow, solution)
+
+
+def solve_whole(
+    problem: Problem, record: Record, *, starts: Sequence[StartFunction], stages: Sequence[Stage]
 ) -> Solution:
     """Search for the map from ``starts``, then run the published stages that the settings name, and ``stages``.
 

@@ -10,6 +10,7 @@ from minivec.frame import Principal, unit
 SHARED = 0.25  # power of the singular values that weight the directions by which rows are compared
 LEAST = 1 / 3  # share of the directions, the least shared ones, by which rows are not compared
 WHITENING_POWER = 0.35  # of a cross-covariance, on each side
+NEWTON_STEPS = 3
 RIDGES = tuple(10.0**power for power in np.arange(-4, 2.5, 0.5))  # in units of the mean variance
 RESIDUAL_RIDGES = (0.01, 0.1, 1.0, 10.0)
 RANKS = (8, 16, 32, 64, 128, 256)
@@ -27,6 +28,18 @@ def polar(M: np.ndarray) -> np.ndarray:
     """
     U, _, Vt = np.linalg.svd(M, full_matrices=False)
     return (U @ Vt).astype(np.float32, copy=False)
+
+
+def orthogonal(W: np.ndarray) -> np.ndarray:
+    """A nearly (semi-)orthogonal ``W`` (dA, dB), off by 0.01 at most, made orthogonal to the last digit of float32.
+
+    By Newton and Schulz's iteration for the polar factor, whose error is squared in every step.
+    """
+    tall = W.shape[0] > W.shape[1]
+    M = (W.T if tall else W).astype(np.float64)
+    for _ in range(NEWTON_STEPS):
+        M = 1.5 * M - 0.5 * (M @ M.T) @ M
+    return (M.T if tall else M).astype(np.float32)
 
 
 def retract(M: np.ndarray) -> np.ndarray:

@@ -56,10 +56,15 @@ FASTEST = 1.5  # longest step, in proposals
 MOMENTUM = 0.5  # share of each step that the next one repeats
 
 
+def evidence(problem: Problem) -> int:
+    """The rows of the smaller side, and those that the known pairs count for."""
+    return min(len(problem.X), len(problem.Y)) + PAIR_ROWS * len(problem.pairs)
+
+
 def schedule(problem: Problem) -> list[Level]:
     """Those of LEVELS that have enough rows, with the caller's sample size and number of steps, shared out evenly."""
     X, Y, s = problem.X, problem.Y, problem.settings
-    rows, width = min(len(X), len(Y)) + PAIR_ROWS * len(problem.pairs), max(X.shape[1], Y.shape[1])
+    rows, width = evidence(problem), max(X.shape[1], Y.shape[1])
     total, sample = s.refine1_iterations, s.refine1_sample_size
 
     def has_enough(level: Level) -> bool:

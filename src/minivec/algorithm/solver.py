@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from minivec.algorithm import auto, paper
 from minivec.algorithm.confidence import doubted, missing_evidence, verdict_by_agreement
 from minivec.algorithm.expected import expected_cosine, top1_by_agreement
 from minivec.algorithm.problem import Outcome, Problem, Solution
-from minivec.algorithm.procrustes import polar
+from minivec.algorithm.procrustes import orthogonal
 from minivec.record import Record
 
 MAPPING_WHITENING_POWER = 0.1  # of mapping="whitened"; figures: docs/tuning.md
@@ -30,7 +28,7 @@ def solve(problem: Problem, record: Record) -> Outcome:
             top1 = by_pairs.expected_top1
             if by_pairs.verdict.confidence > verdict.confidence:  # either kind of evidence is enough
                 verdict = by_pairs.verdict
-    W = polar(solution.W.astype(np.float64))  # orthogonal to the last digit, whatever the steps left
+    W = orthogonal(solution.W)
     inverse = W.T
     if problem.settings.mapping == "whitened":
         whitening = [p.whitening_matrix(MAPPING_WHITENING_POWER) for p in problem.principal]
