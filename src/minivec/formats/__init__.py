@@ -68,8 +68,8 @@ def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str
 
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
     and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin, .txt, .tsv
-    and Parquet (column "word"); .npy and .npz have no place for them. An index of FAISS is built as that of ``rows`` was,
-    with its ids, or flat, and is in memory as a whole; of other files memory holds a few blocks.
+    and Parquet (column "word"); .npy and .npz have no place for them. An index of FAISS is built as that of ``rows``
+    was, with its ids, or flat, and is in memory as a whole; of other files memory holds a few blocks.
     Rows that ``rows`` skips stay in a Parquet file, with null for a vector; other formats leave them out.
     ``path`` appears when everything is written, or not at all. A map whose fit failed is an AlignmentWarning.
     """

@@ -14,12 +14,13 @@ from minivec import files
 from minivec.formats.faiss.recipe import METRICS, Recipe
 from minivec.formats.faiss.rows import ERRORS, FaissRows, built, record
 from minivec.stores.address import Address
-from minivec.stores.base import Block, Schema, Store
+from minivec.stores.base import SAME, Block, Schema, Store
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.files import ArrayStore
 
 OPTIONS = re.compile(r"(.*\.(?:faiss|index))\?(.*)", re.IGNORECASE | re.DOTALL)
+ROUNDING = 1e-4  # of a cosine
 ID = "id"  # the name of the ids, which have none in an index
 
 
@@ -99,15 +100,16 @@ class FaissStore(ArrayStore):
         schema, given = source.schema(), getattr(source, "_index", None)
         try:
             like = Recipe.of(given.index) if given is not None and "factory" not in self._options else Recipe("Flat")
-            factory = self._options.get("factory", like.factory)
+            factory, keyed = self._options.get("factory", like.factory), schema.key is not None
+            if keyed and (given is None or "factory" in self._options) and not factory.startswith("IDMap"):
+                factory = f"IDMap,{factory}"  # an IVF index with ids has no order of its rows
             metric = METRICS.get(self._options.get("metric", ""), like.metric if given is None else _metric(given))
-            asked = Recipe(factory, metric, like.metric_arg, like.settings)
-            recipe = asked.at(width, source.count(), schema.key is not None)
+            recipe = Recipe(factory, metric, like.metric_arg, like.settings).at(width, source.count(), keyed)
         except (ValueError, *ERRORS) as error:
             raise Refused(f"{self}: {error}") from error
         lost = [name for name in schema.payload if name != schema.key]
         notes = [f"{self}: an index has no columns; these are left out: {', '.join(lost)}"] if lost else []
-        if recipe.factory not in (factory, f"IDMap,{factory}"):
+        if recipe.factory != factory:
             notes.append(f"{self}: the index is {recipe.factory}, as {factory} does not suit {width} dimensions")
         return recipe, notes
 
@@ -126,7 +128,12 @@ class FaissStore(ArrayStore):
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over the name of the ids, too."""
         super().resume(checkpoint)
+        self.same = checkpoint.own.get("same", SAME)
         self._id, self._texts = checkpoint.own.get("key") or ID, bool(checkpoint.own.get("texts"))
+
+    def note(self, checkpoint: Checkpoint, **own: Any) -> None:
+        """Keep what was found when the index was built, too."""
+        super().note(checkpoint, same=self.same, **own)
 
     def _packed(self, block: Block, state: Checkpoint) -> np.ndarray:
         """Rows with their ids; no vector is a row of zeros."""
@@ -149,10 +156,24 @@ class FaissStore(ArrayStore):
                 with open(self._partial, "rb") as waiting:
                     index = built(Recipe(**state.own["recipe"]), waiting, state.own["width"])
                 faiss.write_index(index, os.fspath(temporary))
+            self._opened = None
+            if self.told:
+                self.same = self._least_cosine(state.own["width"])
+                self.note(state)
         except ERRORS as error:
             raise StoreError(f"{self}: its index was not built: {' '.join(str(error).split())}") from error
         self._partial.unlink()
-        self._opened = None
+
+    def _least_cosine(self, width: int) -> float:
+        """The least cosine of a row of the index with the row that it was built of, as verification may find it."""
+        least = SAME
+        with open(self._partial, "rb") as waiting:
+            for block in self._index.blocks(4_096):
+                rows = np.fromfile(waiting, record(width), len(block))["vector"]
+                lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(block, axis=1)
+                cosine = np.einsum("ij,ij->i", rows, block) / np.maximum(lengths, 1e-12)
+                least = min(least, float(cosine[lengths > 0].min(initial=1)) - ROUNDING)
+        return least
 
 
 def _kind(source: Store, key: str) -> str:

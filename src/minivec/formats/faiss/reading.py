@@ -1,5 +1,6 @@
 """The vectors of a FAISS index, as it has stored them."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,6 +48,8 @@ def vectors_of(index: Any) -> tuple[int, np.ndarray | None, Read]:
         return vectors_of(index.refine_index)
     if type(index).__name__ == "IndexIVFFlatDedup":
         raise ValueError("an IndexIVFFlatDedup keeps equal vectors once: copy it to an IndexIVFFlat")
+    if isinstance(index, faiss.IndexIVFFastScan):  # FAISS 1.15 crashes when it is asked for a vector
+        raise ValueError(f"FAISS cannot give back the vectors of an {type(index).__name__}")
     if isinstance(index, faiss.IndexIVF):
         return _of_lists(index)
     return index.ntotal, None, lambda start, end: index.reconstruct_n(start, end - start)
@@ -96,5 +99,5 @@ def approximate(index: Any) -> str | None:
 
 def said(error: Exception) -> str:
     """What an exception of FAISS says, without where in its code it was raised."""
-    text = " ".join(str(error).split())
-    return text.rpartition("failed: ")[2].rpartition("Error: ")[2] or type(error).__name__
+    text = re.sub(r"^Error in .* at \S+:\d+: ", "", " ".join(str(error).split()))
+    return text.rpartition("failed: ")[2] or type(error).__name__

@@ -14,7 +14,7 @@ from minivec.formats.faiss.reading import chain, parts, said
 TRAINED = 65_536  # rows that an index is trained on, or so many for each list of an IVF index:
 PER_LIST = 64
 METRICS = {"ip": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2}
-ASK = "name another one (?factory=Flat behind the file's name)"
+ASK = "migrate into an index of another kind, as NEW.faiss?factory=Flat"
 NARROWED = re.compile(r"(?:PCAW?R?|OPQ\d+_|RR|ITQ|Pad)(\d+)")  # transforms to so many dimensions
 QUANTIZED = re.compile(r"\b(O?PQ)(\d+)")  # and the number of parts that each vector is cut into
 
@@ -44,7 +44,8 @@ class Recipe:
     @property
     def maps_ids(self) -> bool:
         """Whether ids that are not the numbers of rows are kept."""
-        return self.factory.startswith("IDMap") or bool(re.search(r"(^|,)(IVF|IMI)", self.factory))
+        lists = re.search(r"(^|,)(IVF|IMI)", self.factory) and not re.search(r",(RFlat|Refine\()", self.factory)
+        return self.factory.startswith("IDMap") or bool(lists)
 
     def at(self, width: int, rows: int, ids: bool) -> Self:
         """The recipe for so many ``rows`` of another width, with or without ``ids`` of their own.

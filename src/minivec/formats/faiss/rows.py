@@ -17,12 +17,13 @@ from minivec.formats.skipping import GoodRows
 SIZE = 8_192  # rows that are added to an index together
 ERRORS = (RuntimeError, MemoryError, AssertionError, OSError)
 MAPPED = getattr(faiss, "IO_FLAG_MMAP_IFC", 0)  # older FAISS reads all of a file
+WHOLE = 16 << 20  # bytes of a file that is read as a whole: FAISS 1.15 can crash where a mapped header is cut off
 
 
 class FaissRows(Rows):
     """The vectors of an index, in the order in which they were added.
 
-    ``index`` is FAISS's own, over the mapped file where FAISS can do that. ``ids`` (n,) int64 are the rows' ids, None
+    ``index`` is FAISS's own, over the mapped file where that is large. ``ids`` (n,) int64 are the rows' ids, None
     where these are their numbers. Of an IVF index rows with ids of their own are in the order of the ids.
     """
 
@@ -33,7 +34,8 @@ class FaissRows(Rows):
             if file.read(2) == b"IB":
                 raise ValueError(f"{self}: a binary index, whose vectors are bits; minivec maps vectors of numbers")
         try:
-            self.index = faiss.read_index(str(path), MAPPED)  # downcast, it would not own itself
+            flags = MAPPED if path.stat().st_size > WHOLE else 0
+            self.index = faiss.read_index(str(path), flags)  # downcast, it would not own itself
         except ERRORS as error:
             raise ValueError(f"{self}: damaged, or not a {path.suffix} file: {said(error)}") from error
         try:
