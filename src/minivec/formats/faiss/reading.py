@@ -100,4 +100,4 @@ def approximate(index: Any) -> str | None:
 def said(error: Exception) -> str:
     """What an exception of FAISS says, without where in its code it was raised."""
     text = re.sub(r"^Error in .* at \S+:\d+: ", "", " ".join(str(error).split()))
-    return text.rpartition("failed: ")[2] or type(error).__name__
+    return text.rpartition("failed: ")[2].removeprefix("Error: ") or type(error).__name__

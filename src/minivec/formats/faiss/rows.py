@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import IO, Any
 
 import faiss
@@ -15,6 +17,7 @@ from minivec.formats.faiss.recipe import Recipe
 from minivec.formats.skipping import GoodRows
 
 SIZE = 8_192  # rows that are added to an index together
+LOCK = Lock()
 ERRORS = (RuntimeError, MemoryError, AssertionError, OSError)
 MAPPED = getattr(faiss, "IO_FLAG_MMAP_IFC", 0)  # older FAISS reads all of a file
 WHOLE = 16 << 20  # bytes of a file that is read as a whole: FAISS 1.15 can crash where a mapped header is cut off
@@ -34,8 +37,9 @@ class FaissRows(Rows):
             if file.read(2) == b"IB":
                 raise ValueError(f"{self}: a binary index, whose vectors are bits; minivec maps vectors of numbers")
         try:
-            flags = MAPPED if path.stat().st_size > WHOLE else 0
-            self.index = faiss.read_index(str(path), flags)  # downcast, it would not own itself
+            with _bounded(path.stat().st_size):
+                flags = MAPPED if path.stat().st_size > WHOLE else 0
+                self.index = faiss.read_index(str(path), flags)  # downcast, it would not own itself
         except ERRORS as error:
             raise ValueError(f"{self}: damaged, or not a {path.suffix} file: {said(error)}") from error
         try:
@@ -68,6 +72,21 @@ class FaissRows(Rows):
                 vectors = self._read(start, end)
             self._check_unchanged()
             yield vectors, None if self.ids is None else self.ids[start:end].tolist()
+
+
+@contextmanager
+def _bounded(size: int) -> Iterator[None]:
+    """FAISS makes no array larger than ``size`` bytes, and counts no further, where it can be told so."""
+    limits = [name for name in ("vector_byte_limit", "loop_limit") if hasattr(faiss, f"set_deserialization_{name}")]
+    with LOCK:  # the limits are those of the process
+        before = [getattr(faiss, f"get_deserialization_{name}")() for name in limits]
+        try:
+            for name in limits:
+                getattr(faiss, f"set_deserialization_{name}")(max(size, 1))
+            yield
+        finally:
+            for name, limit in zip(limits, before, strict=True):
+                getattr(faiss, f"set_deserialization_{name}")(limit)
 
 
 def _version(path: Path) -> tuple[int, int]:
