@@ -23,6 +23,9 @@ ADAPTER = bridge()
 IDS = np.random.default_rng(3).permutation(600) * 7 - 20  # negative ones among them
 
 
+TAKE_NUMBERS = ("sqlite", "postgres", "qdrant server", "duckdb", "milvus", "chroma")
+
+
 @pytest.fixture
 def kind():
     return "faiss ids"
@@ -169,18 +172,24 @@ def test_what_is_built_can_be_chosen_and_what_changes_is_told_before_anything_is
     assert sorted(path for path in tmp_path.iterdir() if path.suffix != ".lock") == before
 
 
-def test_rows_of_a_database_keep_their_keys_as_ids_and_come_back(tmp_path):
-    table = MAKERS["sqlite"](tmp_path)
+KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "sqlite")) for kind in MAKERS if kind in TAKE_NUMBERS]
+
+
+@pytest.mark.parametrize("other", KINDS)
+def test_rows_of_a_database_keep_their_keys_as_ids_and_come_back(tmp_path, other):
+    table = MAKERS[other](tmp_path)
     table.fill("docs", X)
-    place = str(tmp_path / "new.faiss")
-    notes = migrate(table.url("docs"), place, ADAPTER, batch=100, verify="all").notes
-    assert any("these are left out: text" in note for note in notes)
+    source, place = table.source(), str(tmp_path / "new.faiss")
+    notes = migrate(source, place, ADAPTER, batch=100, verify="all").notes
+    assert any("these are left out: " in note for note in notes)
+    assert migrate(source, place, ADAPTER, verify="all").written == 0
     keys = small.table(X)["id"].to_pylist()
     assert sorted(open_rows(place).ids) == sorted(keys)
     assert (found(place, ADAPTER(X))[:, 0] == keys).all()
     assert open_store(place).schema().key == "id"
     migrate(place, table.url("back"), verify="all")
-    assert {row[0] for row in table.run("SELECT id FROM back")} == set(keys)
+    assert open_store(table.url("back")).count() == 600
+    table.close()
 
 
 def test_keys_that_are_texts_of_numbers_are_ids_and_others_are_refused(tmp_path):
