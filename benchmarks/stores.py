@@ -36,7 +36,7 @@ from minivec.runtime import QueryAdapter
 from minivec.stores import open_store
 
 WIDTH = 384
-STORES = ("parquet", "lance", "postgres", "chroma", "qdrant", "milvus", "redis", "duckdb", "sqlite")
+STORES = ("parquet", "faiss", "lance", "postgres", "chroma", "qdrant", "milvus", "redis", "duckdb", "sqlite")
 
 
 def rows(count: int, size: int = 10_000) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
@@ -72,6 +72,14 @@ def fill(store: str, root: Path, count: int) -> tuple[str, str]:
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), WIDTH)
             pq.write_table(pa.table({"id": ids, "text": texts, "v": vectors}), root / "docs" / f"{ids[0]:09}.parquet")
         return str(root / "docs"), str(root / "new")
+    if store == "faiss":
+        import faiss
+
+        index = faiss.IndexIDMap(faiss.IndexFlatIP(WIDTH))
+        for ids, _, X in rows(count):
+            index.add_with_ids(X, np.array(ids))
+        faiss.write_index(index, str(root / "docs.faiss"))
+        return str(root / "docs.faiss"), str(root / "new")
     if store == "lance":
         import lancedb
         import pyarrow as pa
@@ -314,7 +322,7 @@ def main() -> None:
             one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
             runs = []
             for number in range(args.runs):
-                words_of_run = [*words, f"{destination}{number}"]
+                words_of_run = [*words, f"{destination}{number}{'.faiss' if store == 'faiss' else ''}"]
                 done = subprocess.run(words_of_run, capture_output=True, text=True, env={**os.environ, **one})
                 if done.returncode:
                     sys.exit(done.stderr)

@@ -17,7 +17,6 @@ from minivec.stores.swapping import now
 
 ROWS = 1_000  # that a verification compares where it does not compare all
 BATCH = 4_096
-SAME = 0.9999  # the least cosine of a stored row with its source's, mapped again; half precision is within it
 
 
 def verify(source: Any, destination: Any, aligner: Any = None, rows: int | str = ROWS, seed: int = 0) -> int:
@@ -107,7 +106,7 @@ def _compare_block(source: Store, destination: Store, bridge: LinearMap | Copy, 
     mapped = bridge.apply(old.vectors)
     lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new.vectors, axis=1)
     cosine = np.einsum("ij,ij->i", mapped, new.vectors) / np.maximum(lengths, 1e-12)
-    wrong = np.where(empty, ~without_vector(new, destination), ~(cosine >= SAME))
+    wrong = np.where(empty, ~without_vector(new, destination), ~(cosine >= destination.same))
     destination.refuse("another vector than the aligner's", np.flatnonzero(wrong), old.keys)
     payload = source.schema().payload
     if payload and payload == destination.schema().payload:

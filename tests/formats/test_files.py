@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from minivec.files import SUFFIXES, WORD_SUFFIXES, check_output, map_rows, open_
 X = np.random.default_rng(0).normal(size=(25, 6)).astype(np.float32)
 
 FORMATS = [suffix for suffix in SUFFIXES if suffix not in WORD_SUFFIXES]  # those have tests of their own
+NAMELESS = (".npy", ".faiss", ".index")
 
 
 def save(path, X, dtype=np.float32, order="C", kind="fixed"):
@@ -27,6 +29,10 @@ def save(path, X, dtype=np.float32, order="C", kind="fixed"):
         np.savez(path, vectors=X)
     elif path.suffix == ".safetensors":
         save_file({"vectors": np.ascontiguousarray(X)}, path)
+    elif path.suffix in (".faiss", ".index"):  # of float32 alone
+        index = faiss.IndexFlatIP(X.shape[1])
+        index.add(np.ascontiguousarray(X, np.float32))
+        faiss.write_index(index, str(path))
     else:
         value = pa.from_numpy_dtype(dtype)
         lists = {"fixed": pa.list_(value, X.shape[1]), "list": pa.list_(value), "large": pa.large_list(value)}
@@ -54,7 +60,7 @@ def refused(path, *words, column=None):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_every_format_gives_the_same_rows(tmp_path, suffix, dtype):
     rows = open_rows(save(tmp_path / f"x{suffix}", X, dtype))
-    assert rows.shape == (25, 6) and rows.dtype == dtype
+    assert rows.shape == (25, 6) and rows.dtype == (np.float32 if suffix in (".faiss", ".index") else dtype)
     blocks = list(rows.blocks(10))
     assert [len(b) for b in blocks] == [10, 10, 5] and blocks[0].dtype == np.float32
     np.testing.assert_array_equal(np.concatenate(blocks), X.astype(dtype).astype(np.float32))
@@ -212,8 +218,8 @@ def test_map_rows_between_all_formats(tmp_path, source, target):
     map_rows(lambda block: 2.0 * block[:, :4].astype(np.float64), rows, tmp_path / f"out{target}", 10)
     out = open_rows(tmp_path / f"out{target}")
     assert out.dtype == np.float32
-    if target != ".npy":
-        assert out.column == ("embedding" if source == ".npy" else "vectors")
+    if target not in NAMELESS:
+        assert out.column == ("embedding" if source in NAMELESS else "vectors")
     np.testing.assert_array_equal(out.array(), 2 * X[:, :4])
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted({f"in{source}", f"out{target}"})
 

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 import zlib
 
+import faiss
 import h5py
 import keras
 import numpy as np
@@ -52,6 +53,9 @@ def kept(tmp_path_factory):
     np.savez(folder / "scaled.npz", **scaled)
     save_file(scaled, folder / "scaled.safetensors")
     np.save(folder / "x.npy", A[:9])
+    index = faiss.IndexFlatL2(8)
+    index.add(A[:9])
+    faiss.write_index(index, str(folder / "x.faiss"))
     np.savez_compressed(folder / "x.npz", vectors=A[:9])
     pq.write_table(pa.table({"v": list(A[:9]), "text": list("abcdefghi")}), folder / "x.parquet")
     return folder
@@ -351,6 +355,7 @@ FILES = (
     "rows.safetensors",
     "x.npy",
     "x.npz",
+    "x.faiss",
     "x.parquet",
     "x.vec",
     "x.bin",

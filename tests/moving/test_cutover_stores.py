@@ -62,7 +62,8 @@ class RedisAlias(MAKERS["redis"]):
         self.client.execute_command("FT.ALIASADD", name, f"{name}_1")
 
 
-OWN = {kind: MAKERS[kind] for kind in ("parquet", "lance", "chroma", "duckdb", "sqlite")}  # not PostgreSQL
+NAMED = "parquet", "faiss ids", "lance", "chroma", "duckdb", "sqlite"  # not PostgreSQL
+OWN = {kind: MAKERS[kind] for kind in NAMED}
 ALIASES = {"qdrant": Alias, "qdrant server": AliasOfServer, "milvus": MilvusAlias, "redis": RedisAlias}
 KINDS = OWN | ALIASES
 
@@ -129,6 +130,8 @@ def write(docs, key):
         docs.run("UPDATE docs SET text = 'late' WHERE id = 1000")
     elif docs.kind == "lance":
         docs.db.open_table("docs").delete(f"id = {key}")
+    elif docs.kind == "faiss ids":
+        docs.delete("docs", key)
     else:
         import pyarrow.parquet
 
@@ -144,7 +147,7 @@ def test_rows_written_after_the_cut_over_are_not_lost_in_silence(docs):
     with pytest.raises(ValueError, match="rows.*since the cut-over.*--leave"):
         rollback(old)
     assert len(docs.read("docs")[4][1]) == 8
-    if docs.kind in ("parquet", "lance"):
+    if docs.kind in ("parquet", "lance", "faiss ids"):
         assert rollback(old, leave=True).later >= 1
         small.same(docs.read("docs"), before)
         assert 3 not in docs.read("docs_new") or docs.kind == "parquet"

@@ -12,36 +12,11 @@ import numpy as np
 import pytest
 
 from duckdb_database import Duck
+from faiss_files import Index, IndexOfGraph, IndexOfIds, IndexOfLists
 from milvus_database import Milvus, MilvusFile
 from redis_database import Redis, RedisJson, RedisVector
-from small import Database, exceptions, table
+from small import Database, File, exceptions, table
 from sqlite_database import Sqlite, Vec0
-
-
-class File(Database):
-    """What is written as a whole: a change of one row writes all others anew."""
-
-    def __init__(self, root):
-        self.root = root
-
-    def quoted(self, name):
-        return name
-
-    def fill(self, name, X, null=None):
-        self.store(name, {key: (text, v) for key, text, v in zip(*table(X, null).to_pydict().values(), strict=True)})
-
-    def update(self, name, key, x):
-        rows = self.read(name)
-        self.store(name, rows | {key: (rows[key][0], x)})
-
-    def delete(self, name, key):
-        self.store(name, {other: row for other, row in self.read(name).items() if other != key})
-
-    def insert(self, name, key, x):
-        self.store(name, self.read(name) | {key: (f"text {key}", x)})
-
-    def left(self):
-        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*"))
 
 
 class Parquet(File):
@@ -510,6 +485,10 @@ MAKERS = {
     "npz": Npz,
     "safetensors": Safetensors,
     "words": Words,
+    "faiss": Index,
+    "faiss graph": IndexOfGraph,
+    "faiss ids": IndexOfIds,
+    "faiss lists": IndexOfLists,
     "lance": Lance,
     "postgres": Postgres,
     "postgres column": PostgresColumn,

@@ -76,6 +76,32 @@ class Database:
         pass
 
 
+class File(Database):
+    """What is written as a whole: a change of one row writes all others anew."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def quoted(self, name):
+        return name
+
+    def fill(self, name, X, null=None):
+        self.store(name, {key: (text, v) for key, text, v in zip(*table(X, null).to_pydict().values(), strict=True)})
+
+    def update(self, name, key, x):
+        rows = self.read(name)
+        self.store(name, rows | {key: (rows[key][0], x)})
+
+    def delete(self, name, key):
+        self.store(name, {other: row for other, row in self.read(name).items() if other != key})
+
+    def insert(self, name, key, x):
+        self.store(name, self.read(name) | {key: (f"text {key}", x)})
+
+    def left(self):
+        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+
+
 def exceptions(*modules):
     """The classes of exceptions that these modules have."""
     named = [kind for module in map(import_module, modules) for kind in vars(module).values()]

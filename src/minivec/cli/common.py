@@ -168,6 +168,8 @@ def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = 
         else:
             opened.append(open_rows(path, name, skip_bad_rows=skip_bad_rows))
     for rows in opened:
+        if told := getattr(rows, "told", None):
+            say(f"note: {rows}: {told}")
         if isinstance(rows, GoodRows) and len(rows.bad):
             say(f"{rows}: no embeddings in {rows.skipped()}, which are skipped")
     return opened

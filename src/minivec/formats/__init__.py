@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minivec.algorithm.confidence import warn_of_failed
-from minivec.formats import npy, npz, parquet, safetensors, word2vec
+from minivec.formats import faiss, npy, npz, parquet, safetensors, word2vec
 from minivec.formats.base import Block, Format, Rows
 from minivec.formats.skipping import GoodRows
 from minivec.output import replacing
@@ -17,6 +17,7 @@ FORMATS: dict[str, Format] = {
     ".npz": npz.FORMAT,
     ".safetensors": safetensors.FORMAT,
     ".parquet": parquet.FORMAT,
+    **dict.fromkeys(faiss.SUFFIXES, faiss.FORMAT),
     ".vec": word2vec.TEXT,
     ".bin": word2vec.BINARY,
     ".txt": word2vec.GLOVE,
@@ -67,7 +68,8 @@ def map_rows(function: Callable[[np.ndarray], np.ndarray], rows: Rows, path: str
 
     The format follows the suffix. From Parquet to Parquet the other columns and all metadata pass through,
     and the column keeps its name as a fixed-size list. Words stay with their vectors between .vec, .bin, .txt, .tsv
-    and Parquet (column "word"); .npy and .npz have no place for them. Memory holds a few blocks of any file.
+    and Parquet (column "word"); .npy and .npz have no place for them. An index of FAISS is built as that of ``rows``
+    was, with its ids, or flat, and is in memory as a whole; of other files memory holds a few blocks.
     Rows that ``rows`` skips stay in a Parquet file, with null for a vector; other formats leave them out.
     ``path`` appears when everything is written, or not at all. A map whose fit failed is an AlignmentWarning.
     """

@@ -34,6 +34,7 @@ class Rows(ABC):
 
     column: str | None = None
     scale: Scale | None = None  # of integers
+    told: str | None = None  # what a reader of these rows should know
     lenient = False  # whether ``read`` gives NaN for nulls, where it would refuse them
 
     def __init__(self, path: Path):

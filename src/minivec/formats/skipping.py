@@ -14,13 +14,13 @@ BLOCK = 16384
 class GoodRows(Rows):
     """The rows of a file that can be embeddings: no nulls, NaN, infinity, or one repeated value.
 
-    ``bad`` (k,) are the numbers of the others, found by reading the file once. ``shape`` and all that is read leave
-    them out; ``with_bad`` does not.
+    ``given`` are all rows. ``bad`` (k,) are the numbers of the others, found by reading the file once. ``shape``
+    and all that is read leave them out; ``with_bad`` does not.
     """
 
     def __init__(self, rows: Rows):
         super().__init__(rows.path)
-        self._rows, self.column, rows.lenient = rows, rows.column, True
+        self.given, self.column, self.told, rows.lenient = rows, rows.column, rows.told, True
         bad, first = [], 0
         for vectors, _ in rows.floats(BLOCK):
             bad.append(first + np.flatnonzero(~_good(vectors)))
@@ -32,20 +32,20 @@ class GoodRows(Rows):
 
     def read(self, size: int) -> Iterator[Block]:
         """Blocks of the good rows."""
-        for vectors, batch in self._rows.floats(size):
+        for vectors, batch in self.given.floats(size):
             good = _good(vectors)
             if good.any():
                 yield vectors[good], _kept(batch, good)
 
     def with_bad(self, size: int) -> Iterator[tuple[np.ndarray, Any, np.ndarray]]:
         """Blocks of all rows, and which of them (m,) are good; the others hold a vector that means nothing."""
-        for vectors, batch in self._rows.floats(size):
+        for vectors, batch in self.given.floats(size):
             good = _good(vectors)
             yield np.where(good[:, None], vectors, np.eye(1, vectors.shape[1], dtype=np.float32)), batch, good
 
     def words(self, batch: Any) -> list[str]:
         """The words of the good rows."""
-        return self._rows.words(batch)
+        return self.given.words(batch)
 
     def skipped(self) -> str:
         """Which rows are left out, in words."""

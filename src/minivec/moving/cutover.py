@@ -11,10 +11,11 @@ from minivec.map import LinearMap
 from minivec.moving.follow import level, step
 from minivec.settings import whole_number
 from minivec.stores import Block, Checkpoint, Refused, Store, open_store
+from minivec.stores.base import SAME
 from minivec.stores.between import differ
 from minivec.stores.blocks import absent
 from minivec.stores.swapping import SwappedBack
-from minivec.verify import ROWS, SAME, chosen, compare_keys
+from minivec.verify import ROWS, chosen, compare_keys
 
 BATCH = 8_192
 

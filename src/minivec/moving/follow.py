@@ -8,9 +8,10 @@ import numpy as np
 
 from minivec.job import Job
 from minivec.stores import Block, Checkpoint, Refused, Store
+from minivec.stores.base import SAME
 from minivec.stores.blocks import kept
 from minivec.stores.mirror import differing
-from minivec.verify import SAME, is_same
+from minivec.verify import is_same
 
 INTERVAL = 5.0  # seconds between two questions about changes
 

@@ -64,13 +64,14 @@ def open_store(url: Any, column: str | None = None) -> Store:
     - ``sqlite:///FILE/TABLE?column=...&key=...``
     - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or
       ``?column=...`` names an array or column
+    - a .faiss or .index file; as a destination ``?factory=...&metric=...`` says which index is built
 
     Raises ValueError for anything else. A ``Store`` is returned as it is.
     """
     if isinstance(url, Store):
         return url
     if not is_url(url):
-        from minivec.stores.files import open_file
+        from minivec.stores.paths import open_file
 
         path, _, named = str(url).partition("?column=")
         return open_file(Address(""), path, column or named or None)
@@ -104,6 +105,8 @@ def sample(
     store = open_store(store)
     store.schema()
     store.skip_nulls, store.skip_bad_rows = skip_nulls, skip_bad_rows
+    if tell is not None and (told := getattr(store, "told", None)):
+        tell(f"{store}: {told}")
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")

@@ -18,6 +18,7 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
 from minivec.stores.swapping import Swapping
 
+SAME = 0.9999  # the least cosine of a stored row with its source's, mapped again; half precision is within it
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
 
 
@@ -83,6 +84,7 @@ class Store(Swapping, ABC):
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
     skip_bad_rows: bool = False  # nor are rows with NaN or infinity, or of one repeated value
     notes: Sequence[str] = ()  # as a destination: what it has not carried over, and what it sets off
+    same: float = SAME  # as a destination: less where it keeps approximations of its vectors
     without_triggers: bool = False  # as a destination: the database's triggers do not fire for what is written
     changed_at: str | None = None  # a column that tells when a row was last written, for stores without versions
 

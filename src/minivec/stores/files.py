@@ -199,15 +199,19 @@ class ArrayStore(FileStore):
 
     def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """Append rows behind those that were there before; what lay there is cut off. No vector is a row of NaN."""
-        rows = np.array(block.vectors, "<f4")
-        rows[np.asarray(block.missing, int)] = np.nan
-        own = checkpoint.own
+        rows, own = self._packed(block, checkpoint), checkpoint.own
         with open(self._partial, "rb+") as file:
             file.truncate(own["start"] + (checkpoint.rows - len(rows)) * own["row_bytes"])
             file.seek(0, os.SEEK_END)
-            file.write(np.ascontiguousarray(rows).data)
+            file.write(rows.data)
             file.flush()
             os.fsync(file.fileno())
+
+    def _packed(self, block: Block, state: Checkpoint) -> np.ndarray:
+        """The rows as they lie in the file."""
+        rows = np.array(block.vectors, "<f4", order="C")
+        rows[np.asarray(block.missing, int)] = np.nan
+        return rows
 
     def finish(self) -> None:
         """Give the file its name."""
@@ -287,16 +291,3 @@ class WordStore(ArrayStore):
         for block in super().blocks(size, after):
             words = word_array(block.payload, self)
             yield block._replace(payload=pa.record_batch([words], schema))
-
-
-def open_file(address: Address, path: str, column: str | None) -> FileStore:
-    """The store for a path: by its suffix, and a folder for Parquet files where it has none."""
-    place = Path(path).expanduser()
-    suffix = place.suffix.lower()
-    if place.is_dir() or suffix in ("", ".parquet"):
-        return ParquetStore(address, place, column)
-    if suffix in files.WORD_SUFFIXES:
-        return WordStore(address, place, column)
-    if suffix not in files.SUFFIXES:
-        raise Refused(f"{path}: expected a file ending in {', '.join(files.SUFFIXES)}, a folder or a store's URL")
-    return ArrayStore(address, place, column)

@@ -69,7 +69,7 @@ class Numbered(Proxy):
         """That there are numbers, and what follows."""
         told = f"{self}: rows have no key, so their numbers are one, in the column {self.schema().key!r}"
         changes = "" if self.__wrapped__.fixed else "; name a unique column (key=) to catch up with rows that change"
-        return [told + changes]
+        return [*getattr(self.__wrapped__, "shown_otherwise", list)(), told + changes]
 
 
 class ByKey(Proxy):
