@@ -527,6 +527,7 @@ MAKERS = {
     "sqlite": Sqlite,
     "vec0": Vec0,
 }
+CLOUD = {}  # servers of one's own, for ``-m cloud``: a kind is a class with ``cloud.Cloud`` before a class of MAKERS
 
 
 def postgres(folder=None):
