@@ -16,6 +16,7 @@ from milvus_database import Milvus, MilvusFile
 from redis_database import Redis, RedisJson, RedisVector
 from small import Database, exceptions, table
 from sqlite_database import Sqlite, Vec0
+from weaviate_database import Weaviate, WeaviateCloud
 
 
 class File(Database):
@@ -523,11 +524,14 @@ MAKERS = {
     "redis": Redis,
     "redis json": RedisJson,
     "redis vector": RedisVector,
+    "weaviate": Weaviate,
     "duckdb": Duck,
     "sqlite": Sqlite,
     "vec0": Vec0,
 }
-CLOUD = {}  # servers of one's own, for ``-m cloud``: a kind is a class with ``cloud.Cloud`` before a class of MAKERS
+CLOUD = {  # servers of one's own, for ``-m cloud``: a kind is a class with ``cloud.Cloud`` before a class of MAKERS
+    "weaviate cloud": WeaviateCloud,
+}
 
 
 def postgres(folder=None):
