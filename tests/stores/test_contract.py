@@ -321,7 +321,7 @@ def said(kind, text):
     """An exception of this class that says ``text``, or None where it takes more than a text."""
     try:
         return kind(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NameError):
         return None
 
 

@@ -57,14 +57,15 @@ class Refused(Exception):
 class Weaviate:
     """The collections, their objects, and how they are asked for.
 
-    ``before(what)`` is called before each request, with "GET /v1/schema" or "Search", and may raise Refused.
+    ``before(what)`` is called before each request, with "GET /v1/schema" or "Search", and may raise Refused;
+    ``answers(found)`` before each answer of a search.
     """
 
     version, key, most_bytes = "1.32.5", None, 104_858_000
 
     def __init__(self):
         self.classes, self.objects, self.aliases, self.lock = {}, {}, {}, threading.RLock()
-        self.before = lambda what: None
+        self.before = self.answers = lambda what: None
 
     # Schemas.
 
@@ -128,18 +129,13 @@ class Weaviate:
         vectors = {vector.name: (vector.type, vector.vector_bytes) for vector in sent.vectors}
         if sent.vector_bytes:
             vectors[""] = (base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32, sent.vector_bytes)
-        for name, (_, blob) in vectors.items():
+        for name, vector in vectors.items():
             if name not in (named or {"": 0}):
                 raise Refused(422, f"vector {name!r} is not configured in class {schema['class']}")
-            for row in rows.values():
-                if name in row["vectors"] and len(row["vectors"][name][1]) != len(blob):
-                    was = len(row["vectors"][name][1]) // 4
-                    raise Refused(
-                        422,
-                        f"new node has a vector with length {len(blob) // 4}. "
-                        f"Existing nodes have vectors with length {was}",
-                    )
-                break
+            there = next((row["vectors"][name] for row in rows.values() if name in row["vectors"]), vector)
+            if width(there) != width(vector):
+                told = f"new node has a vector with length {width(vector)}. Existing nodes have vectors with length"
+                raise Refused(422, f"{told} {width(there)}")
         props = {prop["name"]: prop for prop in schema.get("properties") or []}
         values = sent_values(sent.properties)
         for name, value in values.items():
@@ -157,6 +153,12 @@ class Weaviate:
             raise Refused(422, f"no filter on {filters.target.property!r} here")
         one = [filters.value_text] if filters.value_text else []
         return [uuid for uuid in (*one, *filters.value_text_array.values) if uuid in rows]
+
+
+def width(vector):
+    """The dimensions of a vector, or of several, which are told in front."""
+    kind, blob = vector
+    return struct.unpack("<H", blob[:2])[0] if kind == base_pb2.Vectors.VECTOR_TYPE_MULTI_FP32 else len(blob) // 4
 
 
 def sent_values(props):
@@ -251,6 +253,7 @@ class Service(weaviate_pb2_grpc.WeaviateServicer):
             uuids = self.state.chosen(rows, request.filters)
         uuids = [uuid for uuid in uuids if uuid > request.after][: request.limit or 10]
         found = [self.result(schema, uuid, rows[uuid], request) for uuid in uuids]
+        self.state.answers(found)
         return search_get_pb2.SearchReply(results=found)
 
     def result(self, schema, uuid, row, request):

@@ -72,7 +72,16 @@ def _read(kind: str, value: Any) -> Any:
         value = {name: float(str(np.float32(getattr(value, name)))) for name in ("latitude", "longitude")}
     elif kind == "phoneNumber":  # the rest is worked out from these
         value = {"defaultCountry": value.default_country, "input": value.number}
-    return value if _arrow_type(kind) is not None else json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
+    if _arrow_type(kind) is not None:
+        return value
+    return json.dumps(_given_alone(plain(value)), sort_keys=True, ensure_ascii=False)
+
+
+def _given_alone(value: Any) -> Any:
+    """A nested value without the properties that it lacks, which the server gives as null."""
+    if isinstance(value, dict):
+        return {name: _given_alone(item) for name, item in value.items() if item is not None}
+    return [*map(_given_alone, value)] if isinstance(value, list) else value
 
 
 def vector_cells(name: str, several: bool, objects: Sequence[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from minivec.stores.address import Address
-from minivec.stores.errors import Refused
+from minivec.stores.errors import Refused, StoreError
 from minivec.stores.keyed import Keyed
 from minivec.stores.requests import Patient
 from minivec.stores.weaviate import settings
@@ -43,6 +44,7 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
         self._let_go: Any = None
         if not address.host or not address.path or "/" in address.path:
             raise Refused(f"{self}: expected weaviate://HOST:PORT/COLLECTION")
+        self._grpc_address()
         name = settings.capitalised(address.path)
         self.name = f"{name}@{self.tenant}" if self.tenant else name
 
@@ -77,6 +79,11 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
         weaviate, config = self.client("weaviate"), self.client("weaviate.classes.init")
         host, port = self._grpc_address()
         timeout = config.Timeout(init=TIMEOUT / 6, query=TIMEOUT, insert=TIMEOUT)
+        try:  # which the client would do for a minute
+            socket.create_connection((host, port), TIMEOUT / 6).close()
+        except OSError as error:
+            told = f"gRPC does not answer at {host}:{port} ({error}): name its place, if it is another (grpc=HOST:PORT)"
+            raise StoreError(f"{self}: {told}") from None
         with self.guard():
             client = weaviate.connect_to_custom(
                 str(self.address.host), self._port, self._secure, host, port, self._secure,
