@@ -92,19 +92,23 @@ def vector_cells(name: str, several: bool, objects: Sequence[Any]) -> Any:
     return pa.array([row.vector.get(name) or None for row in objects], pa.list_(numbers) if several else numbers)
 
 
-def as_objects(block: Block, schema: dict[str, Any], columns: dict[str, str], store: Store) -> tuple[list[Any], Any]:
+def as_objects(
+    block: Block, schema: dict[str, Any], columns: dict[str, str | None], store: Store
+) -> tuple[list[Any], Any]:
     """The properties, references and other vectors of each row of a block, and the bytes of each.
 
-    ``schema`` is the collection's, ``columns`` the names of its other vectors by their columns.
+    ``schema`` is the collection's, ``columns`` the names of its other vectors by their columns; None is for
+    the mapped one, which is not among them.
     """
     rows: list[Any] = [({}, {}, {}) for _ in block.keys]
     sizes = np.full(len(rows), 4 * block.vectors.shape[1] + 200)
     props = {prop["name"]: prop for prop in schema.get("properties") or []}
     for field in () if block.payload is None else block.payload.schema:
         values = block.payload.column(field.name).to_pylist()
+        if field.name in columns and columns[field.name] is None:
+            continue
         if field.name in columns:
-            part, given = 2, values
-            name = columns[field.name]
+            part, given, name = 2, values, columns[field.name]
         elif (prop := _property(props, field.name)) is not None:
             part, given = int(kind_of(prop) == "reference"), _given(prop, field, values, block.keys, store)
             name = prop["name"]

@@ -105,7 +105,8 @@ class WeaviateWriting:
 
     def _send(self: Any, block: Block, state: Checkpoint) -> None:
         schema, name, missing = self._schema(), str(state.new_column), set(block.missing)
-        rows, sizes = as_objects(block, schema, self._others(name), self)
+        columns = self._others(name) | dict.fromkeys((state.column, name))
+        rows, sizes = as_objects(block, schema, columns, self)
         make = self.client("weaviate.classes.data").DataObject
         objects = []
         for i, (key, (props, references, vectors), x) in enumerate(zip(block.keys, rows, block.vectors, strict=True)):
