@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -41,7 +40,6 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
         self._known: dict[str, dict[str, Any]] = {}  # the schemas of collections
         self._most, self._width = MOST, 0
         self._key: str | None = None  # the property with the key of a row from another kind of store
-        self._let_go: Any = None
         if not address.host or not address.path or "/" in address.path:
             raise Refused(f"{self}: expected weaviate://HOST:PORT/COLLECTION")
         self._grpc_address()
@@ -91,14 +89,8 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
                 auth_credentials=config.Auth.api_key(self._api_key) if self._api_key else None,
                 skip_init_checks=True,  # one of them asks PyPI for the newest client
             )  # fmt: skip
-        self._let_go = weakref.finalize(self, client.close)
+        self._close_later(client.close)
         return client
-
-    def close(self) -> None:
-        """Let go of the lock and the connection."""
-        super().close()
-        if self._let_go is not None:
-            self._let_go()
 
     @contextmanager
     def guard(self) -> Iterator[None]:
