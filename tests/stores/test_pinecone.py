@@ -8,6 +8,7 @@ import pytest
 import small
 from minivec.migrate import migrate, verify
 from minivec.moving.cutover import cutover
+from minivec.moving.texts import texts_of
 from minivec.stores import StoreError, open_store
 from minivec.stores.pinecone import rows
 from minivec.stores.pinecone import writing as pinecone_writing
@@ -201,6 +202,7 @@ def test_records_that_pinecone_does_not_take_are_named_before_anything_is_writte
         "no id of Pinecone": pa.array(["é"] + [f"k{i}" for i in range(39)]),
         "metadata of more than": pa.array(["x" * 50_000] * 40),
         "beyond 2": pa.array([2**60] * 40),
+        "NaN or infinity": pa.array([float("nan")] * 40),
     }
     for told, column in odd.items():
         pq.write_table(base.append_column("odd", column), tmp_path / "old.parquet")
@@ -222,6 +224,11 @@ def test_keys_and_values_of_another_kind_come_back(database, tmp_path):
     migrate(old, new, ADAPTER, batch=9, verify="all")
     assert verify(old, new, ADAPTER, "all") == 40
     assert stored(database, "new")["7"]["metadata"].keys() == {"row_number", "id", "text"}
+
+
+def test_fields_of_the_metadata_are_texts_to_embed(database):
+    texts = texts_of(database.url("docs"), None, None, 0)
+    assert dict(zip(texts.keys, texts.texts, strict=True))["7"] == "text 7"
 
 
 def test_a_cut_over_is_said_to_be_of_the_configuration(database):

@@ -9,6 +9,7 @@ import pytest
 import small
 from minivec.migrate import migrate, verify
 from minivec.moving.cutover import cutover, rollback
+from minivec.moving.texts import texts_of
 from minivec.stores import StoreError, open_store, requests
 from small import bridge, expected, same
 from weaviate_database import uuid_of
@@ -342,6 +343,11 @@ def test_what_is_no_address_of_weaviate_is_refused(database, run, tmp_path):
 # Other kinds.
 
 
+def test_properties_are_texts_to_embed(database):
+    texts = texts_of(database.source(), None, None, 0)
+    assert dict(zip(texts.keys, texts.texts, strict=True))[uuid_of(7)] == "text 7"
+
+
 def test_keys_of_another_kind_are_kept_beside_the_uuids(database, tmp_path):
     import pyarrow.parquet as pq
 
@@ -355,7 +361,10 @@ def test_keys_of_another_kind_are_kept_beside_the_uuids(database, tmp_path):
     assert set(rows) == {str(uuid.uuid5(uuid.NAMESPACE_URL, str(i))) for i in range(40)}
 
 
-@pytest.mark.parametrize(("column", "told"), [([2**53 + 1] * 40, "beyond 2"), ([[1, None]] * 40, "a null in a list")])
+ODD = [([2**53 + 1] * 40, "beyond 2"), ([[1, None]] * 40, "a null in a list"), ([float("nan")] * 40, "NaN or infinity")]
+
+
+@pytest.mark.parametrize(("column", "told"), ODD)
 def test_values_that_weaviate_cannot_keep_are_refused_with_column_and_row(database, tmp_path, column, told):
     import pyarrow.parquet as pq
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -104,14 +105,19 @@ def _metadata(block: Block, vectors: Sequence[str | None], store: Store) -> tupl
             for row, value in zip(rows, values, strict=True):
                 row.update({name: _given(item) for name, item in json.loads(value or "{}").items() if item is not None})
         else:
-            whole = [i for i, value in enumerate(values) if isinstance(value, int) and abs(value) > EXACT]
-            store.refuse(
-                f"a whole number beyond 2**53, which would be rounded, in column {field.name!r}", whole, block.keys
-            )
+            _refuse_numbers(field.name, values, block.keys, store)
             for row, value in zip(rows, values, strict=True):
                 if value is not None:
                     row[field.name] = _given(value)
     return rows, sparse
+
+
+def _refuse_numbers(name: str, values: list[Any], keys: Sequence[Any], store: Store) -> None:
+    """Refused for numbers that would not come back as they are."""
+    large = [i for i, value in enumerate(values) if isinstance(value, int) and abs(value) > EXACT]
+    store.refuse(f"a whole number beyond 2**53, which would be rounded, in column {name!r}", large, keys)
+    odd = [i for i, value in enumerate(values) if isinstance(value, float) and not math.isfinite(value)]
+    store.refuse(f"NaN or infinity, which Pinecone has not, in column {name!r}", odd, keys)
 
 
 def _given(value: Any) -> Any:

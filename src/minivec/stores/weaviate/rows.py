@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -132,6 +133,9 @@ def _given(prop: dict[str, Any], field: Any, values: list[Any], keys: Sequence[A
     if kind == "int":
         odd = [i for i, value in enumerate(values) if value is not None and abs(value) > EXACT]
         store.refuse(f"a whole number beyond 2**53, which would be rounded, in column {field.name!r}", odd, keys)
+    if kind == "number":
+        odd = [i for i, value in enumerate(values) if value is not None and not math.isfinite(value)]
+        store.refuse(f"NaN or infinity, which Weaviate has not, in column {field.name!r}", odd, keys)
     if kind.endswith("[]") and _arrow_type(kind) is not None:
         odd = [i for i, value in enumerate(values) if value is not None and None in value]
         store.refuse(f"a null in a list, which Weaviate has not, in column {field.name!r}", odd, keys)
