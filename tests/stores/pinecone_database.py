@@ -124,7 +124,8 @@ class PineconeCloud(Cloud, Pinecone):
     variable = "MINIVEC_CLOUD_PINECONE"
 
     def connect(self):
-        self.server, self.options = None, ""
+        self.server = None
+        self.address, _, self.options = self.address.partition("?")
         self.prefix = f"mvt-{self.prefix.split('-')[-2]}-"  # a name has 45 characters at most
         self.open()
 
