@@ -1,6 +1,5 @@
 """Pinecone: ``pinecone://api.pinecone.io/INDEX?namespace=...``."""
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from minivec.stores.pinecone import settings
 from minivec.stores.pinecone.notes import NOTES, PineconeNotes
 from minivec.stores.pinecone.rows import COLUMNS, IDS, fields, parts, table
 from minivec.stores.pinecone.writing import PineconeWriting
+from minivec.stores.quiet import quiet
 from minivec.stores.requests import Requests
 
 LIMIT = 2_000_000  # bytes of a request
@@ -48,7 +48,7 @@ class PineconeStore(PineconeWriting, PineconeNotes, Keyed):
         self.name = f"{self.index}@{self.namespace}"
         self._requests = Requests(self._too_large, LIMIT)
         self._pending: dict[str, str] = {}  # notes that wait for the index to be made
-        self._written: tuple[str, Any] | None = None  # an id and its last vector, until it was seen
+        self._written: tuple[str, Any] | None = None  # an id and its last record, until that was seen
         self._numbers = self._taking = False  # whether keys are whole numbers, and whether it is a destination
 
     def place(self) -> str:
@@ -78,14 +78,8 @@ class PineconeStore(PineconeWriting, PineconeNotes, Keyed):
     @contextmanager
     def guard(self) -> Iterator[None]:
         """And the client keeps its log to itself."""
-        log = logging.getLogger("pinecone")
-        level = log.level
-        try:
-            log.setLevel(logging.CRITICAL + 1)
-            with super().guard():
-                yield
-        finally:
-            log.setLevel(level)
+        with quiet("pinecone"), super().guard():
+            yield
 
     def _ask(self, method: str, namespace: str | None = None, **options: Any) -> Any:
         """What a method of the index's client returns."""

@@ -73,7 +73,7 @@ class PineconeWriting:
 
         self._requests.send(sizes, post, MOST)
         if records:
-            self._written = records[-1]["id"], block.vectors[-1]
+            self._written = records[-1]["id"], records[-1]
 
     def _delete(self: Any, keys: Sequence[Any]) -> None:
         ids = ids_of(keys, self)
@@ -85,11 +85,14 @@ class PineconeWriting:
     def _settle(self: Any) -> None:
         """Wait until what was written last is read: then all that was written before is, too."""
         if self._written is not None:
-            key, x = self._written
+            key, sent = self._written
 
             def seen() -> bool:
-                record = self._ask("fetch", ids=[key]).vectors.get(key)
-                return record is None if x is None else record is not None and np.allclose(record.values, x, atol=1e-6)
+                found = self._ask("fetch", ids=[key]).vectors.get(key)
+                if sent is None or found is None:
+                    return found is sent
+                same = np.allclose(found.values, sent["values"], atol=1e-6)
+                return same and (found.metadata or {}) == sent.get("metadata", {})
 
             self._wait(seen, f"row {key}")
             self._written = None

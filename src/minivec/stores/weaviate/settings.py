@@ -120,7 +120,7 @@ def carried(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return [prop for prop in schema.get("properties") or [] if not _leads_to_several(prop)]
 
 
-def from_arrow(fields: list[Any], key: tuple[str, Any], new: str, name: str) -> dict[str, Any]:
+def from_arrow(fields: list[Any], key: tuple[str, Any], new: str, name: str, store: object) -> dict[str, Any]:
     """The schema of a collection for these columns, its key, which is a pair of name and first value, and vectors."""
     made = [{"name": key[0], "dataType": ["text" if isinstance(key[1], str) else "int"], "tokenization": "field"}]
     if made[0]["dataType"] == ["int"]:
@@ -128,7 +128,7 @@ def from_arrow(fields: list[Any], key: tuple[str, Any], new: str, name: str) -> 
     for field in fields:
         prop = {"name": field_name(field.name), "dataType": [kind_for(field)]}
         if any(other["name"] == prop["name"] for other in made):
-            raise Refused(f"two columns would be the property {prop['name']!r}: rename {field.name!r}")
+            raise Refused(f"{store}: two columns would be the property {prop['name']!r}: rename {field.name!r}")
         made.append(prop)
     config = {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw", "vectorIndexConfig": {"distance": "cosine"}}
     return {"class": new, "properties": made, "vectorConfig": {name: config}}

@@ -1,6 +1,5 @@
 """Weaviate: ``weaviate://HOST:PORT/COLLECTION?column=VECTOR&tenant=...``."""
 
-import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from minivec.stores.address import Address
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.keyed import Keyed
+from minivec.stores.quiet import quiet
 from minivec.stores.requests import Patient
 from minivec.stores.weaviate import settings
 from minivec.stores.weaviate.notes import WeaviateNotes
@@ -95,14 +95,8 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
     @contextmanager
     def guard(self) -> Iterator[None]:
         """And the client keeps its log of errors to itself."""
-        log = logging.getLogger("weaviate-client")
-        level = log.level
-        try:
-            log.setLevel(logging.CRITICAL + 1)
-            with super().guard():
-                yield
-        finally:
-            log.setLevel(level)
+        with quiet("weaviate-client"), super().guard():
+            yield
 
     def _ask(self, part: Any, method: str, *given: Any, **options: Any) -> Any:
         """What a method of a part of the client returns."""

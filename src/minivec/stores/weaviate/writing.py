@@ -70,8 +70,7 @@ class WeaviateWriting:
         else:
             old = source.schema()
             fields = [field for field in self._arrow(source) if field.name not in (old.column, old.key)]
-            with self.guard():
-                made = settings.from_arrow(fields, (own["key"], source.keys()[0]), collection, name)
+            made = settings.from_arrow(fields, (own["key"], source.keys()[0]), collection, name, self)
         if tenant and not settings.has_tenants(made):
             made.pop("shardingConfig", None)  # of which each tenant is one
             made["multiTenancyConfig"] = {"enabled": True}
