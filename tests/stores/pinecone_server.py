@@ -98,7 +98,9 @@ class Index:
         limit, start = int(asked.get("limit", ["100"])[0]), asked.get("paginationToken", [""])[0]
         if not 1 <= limit <= 100:
             raise Refused(400, "limit must be from 1 to 100")
-        ids = sorted(key for key in self.read(asked.get("namespace", [""])[0]) if key > start)
+        prefix = asked.get("prefix", [""])[0]
+        there = self.read(asked.get("namespace", [""])[0])
+        ids = sorted(key for key in there if key > start and key.startswith(prefix))
         more = {"pagination": {"next": ids[limit - 1]}} if len(ids) > limit else {}
         return {"vectors": [{"id": key} for key in ids[:limit]], "namespace": "", **more}
 

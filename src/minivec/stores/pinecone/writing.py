@@ -89,10 +89,12 @@ class PineconeWriting:
 
             def seen() -> bool:
                 found = self._ask("fetch", ids=[key]).vectors.get(key)
+                page = self._ask("list_paginated", prefix=key, limit=100).vectors
+                listed = any(item.id == key for item in page)
                 if sent is None or found is None:
-                    return found is sent
+                    return found is sent and not listed
                 same = np.allclose(found.values, sent["values"], atol=1e-6)
-                return same and (found.metadata or {}) == sent.get("metadata", {})
+                return listed and same and (found.metadata or {}) == sent.get("metadata", {})
 
             self._wait(seen, f"row {key}")
             self._written = None
