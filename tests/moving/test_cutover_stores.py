@@ -62,9 +62,18 @@ class RedisAlias(MAKERS["redis"]):
         self.client.execute_command("FT.ALIASADD", name, f"{name}_1")
 
 
+class WeaviateAlias(MAKERS["weaviate"]):
+    """Weaviate with an alias that the application uses."""
+
+    def fill(self, name, X):
+        super().fill(f"{name}_1", X)
+        self.client.alias.create(alias_name=name.capitalize(), target_collection=f"{name.capitalize()}_1")
+
+
 NAMED = "parquet", "faiss ids", "lance", "chroma", "duckdb", "sqlite"  # not PostgreSQL
 OWN = {kind: MAKERS[kind] for kind in NAMED}
 ALIASES = {"qdrant": Alias, "qdrant server": AliasOfServer, "milvus": MilvusAlias, "redis": RedisAlias}
+ALIASES |= {"weaviate": WeaviateAlias}
 KINDS = OWN | ALIASES
 
 
@@ -124,6 +133,9 @@ def write(docs, key):
     elif docs.kind == "redis":
         docs.delete("docs", key)
         docs.client.execute_command(*docs._row(f"{docs.place('docs')[0]}1000", 1000, "late", vector))
+    elif docs.kind == "weaviate":
+        docs.delete("docs", key)
+        docs.insert("docs", 1000, vector, "late")
     elif docs.kind in ("duckdb", "sqlite"):
         docs.delete("docs", key)
         docs.insert("docs", 1000, vector)

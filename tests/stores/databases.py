@@ -14,9 +14,11 @@ import pytest
 from duckdb_database import Duck
 from faiss_files import Index, IndexOfGraph, IndexOfIds, IndexOfLists
 from milvus_database import Milvus, MilvusFile
+from pinecone_database import Pinecone, PineconeCloud
 from redis_database import Redis, RedisJson, RedisVector
 from small import Database, File, exceptions, table
 from sqlite_database import Sqlite, Vec0
+from weaviate_database import Weaviate, WeaviateCloud
 
 
 class Parquet(File):
@@ -502,9 +504,15 @@ MAKERS = {
     "redis": Redis,
     "redis json": RedisJson,
     "redis vector": RedisVector,
+    "weaviate": Weaviate,
+    "pinecone": Pinecone,
     "duckdb": Duck,
     "sqlite": Sqlite,
     "vec0": Vec0,
+}
+CLOUD = {  # servers of one's own, for ``-m cloud``: a kind is a class with ``cloud.Cloud`` before a class of MAKERS
+    "weaviate cloud": WeaviateCloud,
+    "pinecone cloud": PineconeCloud,
 }
 
 

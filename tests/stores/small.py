@@ -1,5 +1,6 @@
 """What tests of stores share: the class of a small database, its rows, and a map that needs no fit."""
 
+import re
 import sys
 from importlib import import_module
 from urllib.parse import quote
@@ -100,6 +101,12 @@ class File(Database):
 
     def left(self):
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+
+
+def with_column(url, column):
+    """The address with another column."""
+    named = url if "column=" in url else f"{url}{'&' if '?' in url else '?'}column="
+    return re.sub("column=[^&]*", f"column={column}", named)
 
 
 def exceptions(*modules):

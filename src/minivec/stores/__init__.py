@@ -41,6 +41,8 @@ STORES = {
     "milvus": ("milvus", "MilvusStore"),
     "redis": ("redis", "RedisStore"),
     "rediss": ("redis", "RedisStore"),
+    "weaviate": ("weaviate", "WeaviateStore"),
+    "pinecone": ("pinecone", "PineconeStore"),
     "duckdb": ("sql.duckdb", "DuckStore"),
     "sqlite": ("sql.sqlite", "SqliteStore"),
 }
@@ -60,6 +62,8 @@ def open_store(url: Any, column: str | None = None) -> Store:
     - ``qdrant:///FOLDER/COLLECTION``, ``qdrant://HOST:PORT/COLLECTION?column=...``
     - ``milvus:///FILE.db/COLLECTION``, ``milvus://HOST:PORT/COLLECTION?column=...``
     - ``redis://HOST:PORT/INDEX?column=...``, ``rediss://HOST:PORT/INDEX?column=...``
+    - ``weaviate://HOST:PORT/COLLECTION?column=...&tenant=...``
+    - ``pinecone://api.pinecone.io/INDEX?namespace=...``
     - ``duckdb:///FILE/TABLE?column=...&key=...``
     - ``sqlite:///FILE/TABLE?column=...&key=...``
     - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or

@@ -8,6 +8,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from minivec.stores.errors import Refused
 
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
+IN_ENVIRONMENT = (  # secrets, too
+    *("PGPASSWORD", "QDRANT_API_KEY", "CHROMA_CLIENT_AUTH_CREDENTIALS", "WEAVIATE_API_KEY", "PINECONE_API_KEY"),
+)
 IN_FOLDERS = {  # of databases, by scheme
     "lance": "*.lance",
     "chroma": "chroma.sqlite3",
@@ -74,7 +77,7 @@ class Address:
     def hide(self, text: str) -> str:
         """``text`` on one line, with no credential of this URL or of the environment in it."""
         secrets = [self.password, *(self.options.get(name) for name in SECRETS)]
-        secrets += [os.environ.get(name) for name in ("PGPASSWORD", "QDRANT_API_KEY", "CHROMA_CLIENT_AUTH_CREDENTIALS")]
+        secrets += [os.environ.get(name) for name in IN_ENVIRONMENT]
         for secret in filter(None, secrets):
             text = text.replace(secret, "***")
         return redact(" ".join(text.split()))

@@ -19,6 +19,7 @@ from minivec.stores.errors import Denied, Refused, StoreError
 from minivec.stores.swapping import Swapping
 
 SAME = 0.9999  # the least cosine of a stored row with its source's, mapped again; half precision is within it
+DENIED = ("InsufficientPrivilege", "AuthorizationError", "InsufficientPermissionsError")  # exceptions of clients
 MIGRATIONS = "minivec_migrations"  # table or collection of checkpoints, in stores that keep them apart
 
 
@@ -269,7 +270,7 @@ class Store(Swapping, ABC):
             raise
         except BaseException as error:  # a panic of a client in Rust is no Exception
             name = type(error).__name__
-            denied = isinstance(error, PermissionError) or name in ("InsufficientPrivilege", "AuthorizationError")
+            denied = isinstance(error, PermissionError) or name in DENIED
             what = self.address.hide(f"{self}: {str(error) or name}")
             raise (Denied if denied else StoreError)(what) from None  # a chained one would show what is hidden
 

@@ -1,9 +1,10 @@
 """What databases of rows by key without versions have in common: they hand on Arrow, and notes keep the state."""
 
 import json
+import weakref
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Keyed(Aliased, Store):
         self._old_column: str | None = None  # of a destination that is a new column of the source's own rows
         self._held, self._requests = ExitStack(), Requests(self._too_large)
         self._lease: Lease | None = None
+        self._closing: list[Any] = []  # what is called when the store is closed, or gone
         self._seen: Seen | None = None
         self._payload = True
 
@@ -236,7 +238,13 @@ class Keyed(Aliased, Store):
         notes = {name: self._read_note(name) for name in self._note_names() if not name.startswith("lock:")}
         return [(name, Checkpoint.from_json(text, self)) for name, text in notes.items() if text is not None]
 
+    def _close_later(self, close: Callable[[], Any]) -> None:
+        """Call ``close`` when the store is closed, or gone without that: some clients complain of what stays open."""
+        self._closing.append(weakref.finalize(self, close))
+
     def close(self) -> None:
         """Let go of the lock and the connection."""
         self._held.close()
         vars(self).pop("_client", None)
+        while self._closing:
+            self._closing.pop()()

@@ -17,10 +17,10 @@ def page(rows: int, width: int) -> int:
 
 
 class Requests:
-    """Sends rows in requests of at most BYTES; of fewer, as soon as the server has refused one as too large."""
+    """Sends rows in requests of at most ``limit`` bytes; of fewer, once the server has refused one as too large."""
 
-    def __init__(self, too_large: Callable[[Exception], bool]):
-        self._too_large, self._limit = too_large, BYTES
+    def __init__(self, too_large: Callable[[Exception], bool], limit: int = BYTES):
+        self._too_large, self._limit = too_large, limit
 
     def send(self, sizes: Sequence[int], post: Callable[[slice], None], most: int = 0) -> None:
         """Call ``post`` with one slice of the rows after the other; ``sizes`` are the bytes of each row.

@@ -1,6 +1,5 @@
 """Milvus: ``milvus://HOST:PORT/COLLECTION?column=...``, or ``milvus:///FILE.db/COLLECTION`` for Milvus Lite."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +24,7 @@ from minivec.stores.milvus.rows import (
     vectors_of,
 )
 from minivec.stores.milvus.writing import MilvusWriting
+from minivec.stores.quiet import quiet
 from minivec.stores.shown import FIELDS, marked
 
 TIMEOUT = 60  # seconds that a request may take
@@ -81,16 +81,8 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
     @contextmanager
     def guard(self) -> Iterator[None]:
         """And the client and Milvus Lite keep their log of errors, with tracebacks, to themselves."""
-        logs = [logging.getLogger(name) for name in ("pymilvus", "milvus_lite", "grpc")]
-        levels = [log.level for log in logs]
-        try:
-            for log in logs:
-                log.setLevel(logging.CRITICAL + 1)
-            with super().guard():
-                yield
-        finally:
-            for log, level in zip(logs, levels, strict=True):
-                log.setLevel(level)
+        with quiet("pymilvus", "milvus_lite", "grpc"), super().guard():
+            yield
 
     def _ask(self, method: str, *given: Any, **options: Any) -> Any:
         """What the client's method returns."""
