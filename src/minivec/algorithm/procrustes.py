@@ -81,9 +81,14 @@ def whitened_procrustes(cross: np.ndarray, source: Principal, target: Principal)
 
     The directions of large variance dominate a soft plan's cross-covariance; whitening lets the others count.
     """
+    return source.directions @ polar(whitened_cross(cross, source, target)) @ target.directions.T
+
+
+def whitened_cross(cross: np.ndarray, source: Principal, target: Principal) -> np.ndarray:
+    """A cross-covariance (dA, dB) in the principal directions of both spaces, partly whitened."""
     inside = source.directions.T @ cross @ target.directions
-    whitened = source.whitening(WHITENING_POWER)[:, None] * inside * target.whitening(WHITENING_POWER)
-    return source.directions @ polar(whitened) @ target.directions.T
+    whitened: np.ndarray = source.whitening(WHITENING_POWER)[:, None] * inside * target.whitening(WHITENING_POWER)
+    return whitened
 
 
 def ridge(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

@@ -32,11 +32,15 @@ class Level(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """What a level finds: W (dA, dB), the mean cosine under its plans, and the map between its own directions."""
+    """What a level finds: W (dA, dB), the mean cosine under its plans, and the map between its own directions.
+
+    ``cross`` (dA, dB) is the cross-covariance that W is made of.
+    """
 
     W: np.ndarray
     objective: float
     inside: np.ndarray
+    cross: np.ndarray
 
 
 # Figures: docs/tuning.md.
@@ -110,5 +114,5 @@ def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator
             )
             lifted.append(refinement.lift(M, memory))
     crosses, objectives = zip(*lifted, strict=True)
-    W = whitened_procrustes(np.asarray(sum(crosses)), *problem.principal)
-    return Refined(W, objectives[-1], refinement.inside(M))
+    cross = np.asarray(sum(crosses))
+    return Refined(whitened_procrustes(cross, *problem.principal), objectives[-1], refinement.inside(M), cross)
