@@ -1,0 +1,41 @@
+"""Documents of Elasticsearch and OpenSearch as rows of Arrow, and the way back."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from minivec.stores.base import Block
+from minivec.stores.shown import FIELDS, mark, marked, plain
+
+COLUMNS = ("_id", "document", "routing")
+
+
+def table(keys: list[str], documents: list[str], routes: list[str | None]) -> Any:
+    """Rows as Arrow."""
+    import pyarrow as pa
+
+    schema = pa.schema([("_id", pa.string()), marked("document", FIELDS), ("routing", pa.string())])
+    columns = [pa.array(values, pa.string()) for values in (keys, documents, routes)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def documents_of(block: Block, left_out: Sequence[str | None]) -> tuple[list[dict[str, Any]], list[str | None]]:
+    """What each row of a block is without its vector, and its routing.
+
+    Of the rows of another kind of store the columns ``left_out`` are left out.
+    """
+    payload, count = block.payload, len(block.keys)
+    if payload is not None and set(COLUMNS) <= set(payload.schema.names):
+        texts, routes = (payload.column(name).to_pylist() for name in COLUMNS[1:])
+        return [json.loads(text) for text in texts], routes
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
+    for field in () if payload is None else payload.schema:
+        if field.name in left_out:
+            continue
+        kind = mark(field)
+        for row, value in zip(rows, payload.column(field.name).to_pylist(), strict=True):
+            if kind == FIELDS:
+                row.update(json.loads(value or "{}"))
+            elif value is not None:
+                row[field.name] = json.loads(value) if kind else plain(value)
+    return rows, [None] * count
