@@ -127,7 +127,7 @@ class Elastic(Database):
 class ElasticField(Elastic):
     """The destination NAME is a new field of the documents of docs."""
 
-    in_place = True
+    in_place, names = True, r"[^.]+"
 
     def url(self, name):
         return f"{self.address}/docs" + (f"?column={name}" if name != "docs" else "")

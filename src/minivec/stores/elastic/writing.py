@@ -129,27 +129,34 @@ class ElasticWriting:
             "other lengths than 1, which the similarity dot_product takes alone, ",
             mapping.not_unit(mapping.inside(self._info()["mappings"], name), block.vectors), block.keys,
         )  # fmt: skip
-        documents, routes = documents_of(block, (state.column, name))
-        if not state.in_place:
-            self._remove_misplaced(block.keys, routes)
-        rows = []
-        for i, (key, vector, route) in enumerate(zip(block.keys, block.vectors.tolist(), routes, strict=True)):
-            value, where = (None if i in missing else vector), {"_id": str(key)} | ({"routing": route} if route else {})
-            tree: dict[str, Any] = {} if state.in_place else documents[i]
-            if value is not None or state.in_place:
-                put_in(tree, name.split("."), value)
-            if state.in_place:  # the server changes this field alone, of the newest document
-                rows.append(_lines({"update": where | {"retry_on_conflict": TRIES}}, {"doc": tree}))
-            else:
-                rows.append(self._whole_row(key, where, tree))
+        values = [None if i in missing else x for i, x in enumerate(block.vectors.tolist())]
+        rows = self._fields(block.keys, values, name) if state.in_place else self._whole(block, values, state)
         self._bulk(rows, state.in_place)
 
-    def _whole_row(self: Any, key: Any, where: dict[str, Any], tree: dict[str, Any]) -> bytes:
-        try:
-            return _lines({"index": where}, tree)
-        except ValueError:
-            self.refuse("NaN or infinity, which JSON has not,", [0], [key])
-            raise
+    def _fields(self: Any, keys: Sequence[Any], values: list[Any], name: str) -> list[bytes]:
+        """The lines that set one field alone, of the newest document: the server merges it in."""
+        there, rows = self._hits(keys, False), []
+        for key, value in zip(map(str, keys), values, strict=True):
+            if key in there:  # a row that has gone meanwhile must not come back as a vector alone
+                tree: dict[str, Any] = {}
+                put_in(tree, name.split("."), value)
+                rows.append(_lines({"update": _where(there[key]) | {"retry_on_conflict": TRIES}}, {"doc": tree}))
+        return rows
+
+    def _whole(self: Any, block: Block, values: list[Any], state: Checkpoint) -> list[bytes]:
+        """The lines that write documents anew."""
+        name = str(state.new_column)
+        documents, routes = documents_of(block, (state.column, name))
+        self._remove_misplaced(block.keys, routes)
+        rows = []
+        for i, (key, tree, value) in enumerate(zip(block.keys, documents, values, strict=True)):
+            if value is not None:
+                put_in(tree, name.split("."), value)
+            try:
+                rows.append(_lines({"index": _where({"_id": str(key), "_routing": routes[i]})}, tree))
+            except ValueError:
+                self.refuse("NaN or infinity, which JSON has not,", [0], [key])
+        return rows
 
     def _bulk(self: Any, rows: list[bytes], may_be_gone: bool = False) -> None:
         """Send rows, each the lines of one action, in requests of a size that the server takes."""
@@ -208,6 +215,9 @@ def _lines(action: dict[str, Any], document: dict[str, Any]) -> bytes:
     return f"{dumped(action)}\n{dumped(document)}\n".encode()
 
 
+def _where(hit: dict[str, Any]) -> dict[str, Any]:
+    return {"_id": hit["_id"]} | ({"routing": hit["_routing"]} if hit.get("_routing") else {})
+
+
 def _delete(hit: dict[str, Any]) -> bytes:
-    route = {"routing": hit["_routing"]} if hit.get("_routing") else {}
-    return f"{dumped({'delete': {'_id': hit['_id'], **route}})}\n".encode()
+    return f"{dumped({'delete': _where(hit)})}\n".encode()
