@@ -43,7 +43,9 @@ class Server:
         text = read(size)
         if size > self.limit:
             raise Refused(413, "content_too_long_exception", f"entity content is too long [{size}]")
-        for name in ("Accept", "Content-Type"):
+        if self.flavour == "opensearch" and "vnd.elasticsearch" in (headers.get("Content-Type") or ""):
+            raise Refused(406, "not_acceptable", f"Content-Type header [{headers['Content-Type']}] is not supported")
+        for name in ("Accept", "Content-Type") if self.flavour == "elasticsearch" else ():
             wanted = (headers.get(name) or "").partition("compatible-with=")[2]
             if wanted and int(wanted) > int(self.version.split(".")[0]):
                 told = f"{name} version must be either version 8 or 7, but found {wanted}. {name}={headers.get(name)}"
@@ -57,7 +59,9 @@ class Server:
         body = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text or "{}")
         self.before(method, path, body)
         with self._lock:
-            return self._dispatch(method, [unquote(part) for part in path.strip("/").split("/")], body, parsed(query))
+            return self._dispatch(
+                method, [unquote(part) for part in path.strip("/").split("/")], body, dict(parse_qsl(query))
+            )
 
     def _dispatch(self, method, parts, body, query):
         match method, *parts:
@@ -111,7 +115,7 @@ class Server:
             case "POST", "_search":
                 return self._search(name, body, query)
             case "POST", "_bulk":
-                return self._bulk(index, body)
+                return self._bulk(index, body, query)
             case _, "_doc", key:
                 return self._doc(method, index, key, body)
         raise Refused(400, "illegal_argument_exception", f"unknown request {method} {rest}")
@@ -149,6 +153,8 @@ class Server:
 
     def _get(self, name, query):
         names = list(self.aliases.get(name, {name: None}))
+        if "*" in name:
+            names = [index for index in self.indexes if index.startswith(name.rstrip("*"))]
         made = {}
         for real in names:
             index = self.indexes[self.real(real)]
@@ -198,11 +204,15 @@ class Server:
             raise Answer(404, {"_id": key, "found": False})
         return {"found": True, **found}
 
-    def _bulk(self, index, lines):
+    def _bulk(self, index, lines, query):
+        """A pipeline of the index adds a field to each whole document, unless the request names none."""
         items, lines = [], iter(lines)
+        pipeline = query.get("pipeline", index.settings.get("index.default_pipeline", "_none"))
         for action in lines:
             ((what, given),) = action.items()
             document = next(lines) if what != "delete" else None
+            if what == "index" and pipeline != "_none":
+                document["pipeline"] = pipeline
             items.append({what: {"_id": given["_id"], **self._one(index, what, given, document)}})
         errors = any("error" in result for item in items for result in item.values())
         return {"took": 1, "errors": errors, "items": items}
@@ -294,10 +304,6 @@ class Answer(Exception):
 
     def __init__(self, status, body):
         self.status, self.body, self.headers = status, body, {}
-
-
-def parsed(query):
-    return dict(parse_qsl(query, keep_blank_values=True))
 
 
 @contextmanager

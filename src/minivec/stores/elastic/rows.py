@@ -6,6 +6,7 @@ from typing import Any
 
 from minivec.stores.base import Block
 from minivec.stores.shown import FIELDS, mark, marked, plain
+from minivec.stores.trees import taken_out
 
 COLUMNS = ("_id", "document", "routing")
 
@@ -17,6 +18,23 @@ def table(keys: list[str], documents: list[str], routes: list[str | None]) -> An
     schema = pa.schema([("_id", pa.string()), marked("document", FIELDS), ("routing", pa.string())])
     columns = [pa.array(values, pa.string()) for values in (keys, documents, routes)]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def taken_from(tree: dict[str, Any], column: str) -> Any:
+    """Take the vector out of a document, which may name its path in one word."""
+    return tree.pop(column) if column in tree else taken_out(tree, column.split("."))
+
+
+def put_into(tree: dict[str, Any], column: str, vector: Any) -> None:
+    """Put a vector into a document: where its path is there, and otherwise under its path in one word."""
+    *above, last = column.split(".")
+    place: Any = tree
+    for name in above:
+        place = place.get(name) if isinstance(place, dict) else None
+    if isinstance(place, dict):
+        place[last] = vector
+    else:
+        tree[column] = vector
 
 
 def documents_of(block: Block, left_out: Sequence[str | None]) -> tuple[list[dict[str, Any]], list[str | None]]:

@@ -11,13 +11,13 @@ from minivec.stores.address import Address
 from minivec.stores.base import MIGRATIONS, Block, Schema
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.elastic import mapping
-from minivec.stores.elastic.rows import COLUMNS, table
+from minivec.stores.elastic.rows import COLUMNS, table, taken_from
 from minivec.stores.elastic.talk import Talk
 from minivec.stores.elastic.writing import ElasticWriting
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.keyed import Keyed
 from minivec.stores.requests import page
-from minivec.stores.trees import dumped, taken_out, vectors_of
+from minivec.stores.trees import dumped, vectors_of
 
 MOST = 10_000  # rows that a server gives for one search, unless it is told otherwise
 PORT = 9_200
@@ -142,8 +142,8 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
     def check(self) -> None:
         """The documents are kept whole, no two have the same id, and each has the vector, unless it may be missing."""
         kept = self._info()["mappings"].get("_source", {})
-        if left := [name for name in ("excludes", "includes") if kept.get(name)]:
-            raise Refused(f"{self}: its mapping keeps only parts of the documents (_source.{left[0]})")
+        if kept.get("enabled") is False or kept.get("excludes") or kept.get("includes"):
+            raise Refused(f"{self}: its mapping does not keep the documents whole (_source): {dumped(kept)}")
         rows, column = self.count(), self.schema().column
         if rows > (ids := len(self.keys())):
             raise Refused(f"{self}: {rows - ids} rows have the id of another row, with another routing")
@@ -190,7 +190,7 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
     def _block(self, keys: list[Any], hits: list[dict[str, Any]], payload: bool) -> Block:
         (column, _), width = self._described, self.schema().width
         trees = [hit["_source"] for hit in hits]
-        values = [self._vector(tree, column) for tree in trees]
+        values = [taken_from(tree, column) for tree in trees]
         fits = [value is None or isinstance(value, list) and len(value) == width for value in values]
         self.refuse(f"other than {width} numbers", [i for i, good in enumerate(fits) if not good], keys)
         missing = [i for i, value in enumerate(values) if value is None]
@@ -201,11 +201,6 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
             routes = [hit.get("_routing") for hit in hits]
             rest = table([str(key) for key in keys], list(map(dumped, trees)), routes)
         return Block(keys, vectors_of(values, width), rest, keys[-1] if keys else None, missing)
-
-    @staticmethod
-    def _vector(tree: dict[str, Any], column: str) -> Any:
-        """Take the vector out of a document, which may name its path in one word."""
-        return tree.pop(column) if column in tree else taken_out(tree, column.split("."))
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over its field."""

@@ -9,7 +9,7 @@ import numpy as np
 from minivec.stores.base import Block
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.elastic import mapping
-from minivec.stores.elastic.rows import documents_of
+from minivec.stores.elastic.rows import documents_of, put_into
 from minivec.stores.elastic.talk import reason
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.requests import BUSY, PAUSES
@@ -151,7 +151,7 @@ class ElasticWriting:
         rows = []
         for i, (key, tree, value) in enumerate(zip(block.keys, documents, values, strict=True)):
             if value is not None:
-                put_in(tree, name.split("."), value)
+                put_into(tree, name, value)
             try:
                 rows.append(_lines({"index": _where({"_id": str(key), "_routing": routes[i]})}, tree))
             except ValueError:
