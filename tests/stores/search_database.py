@@ -64,7 +64,7 @@ class Elastic(Database):
 
     def _index(self, name, rows):
         lines = [line for key, row in rows for line in ({"index": self.where(key)}, row)]
-        self.bulk(self.index(name), lines)
+        self.bulk(self.place(name)[0], lines)
 
     def where(self, key):
         return {"_id": str(key)} | ({"routing": f"r{key % 4}"} if key % 3 == 0 else {})
@@ -80,8 +80,10 @@ class Elastic(Database):
 
     def documents(self, index):
         """All documents by id, whole."""
-        source = {"exclude_vectors": False} if self.scheme == "elasticsearch" else True
         self.ask("POST", index, "_refresh")
+        (told,) = self.ask("GET", index, include_defaults="true", flat_settings="true").values()
+        hides = "index.mapping.exclude_source_vectors" in told["settings"] | told.get("defaults", {})
+        source = {"exclude_vectors": False} if hides else True
         told = self.ask("POST", index, "_search", body={"size": 10_000, "_source": source})
         found = {int(hit["_id"]): hit for hit in told["hits"]["hits"]}
         assert len(found) == len(told["hits"]["hits"])
@@ -105,7 +107,7 @@ class Elastic(Database):
         self.bulk(self.place(name)[0], [{"delete": self.where(key)}])
 
     def insert(self, name, key, x):
-        self._index(self.place(name)[0], [(key, self._document(key, x))])
+        self._index(name, [(key, self._document(key, x))])
 
     def left(self):
         indexes = self.server.indexes
@@ -172,7 +174,7 @@ class OnCloud(Cloud):
 
     def url(self, name):
         place, _, options = self.address.partition("?")
-        return f"{place}/{quote(self.prefix)}{name}" + (f"?{options}" if options else "")
+        return f"{place.rstrip('/')}/{quote(self.prefix)}{name}" + (f"?{options}" if options else "")
 
     def source(self, name="docs"):
         return f"{self.url(name)}{'&' if '?' in self.address else '?'}column={quote(self.column, safe='')}"

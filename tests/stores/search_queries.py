@@ -27,6 +27,19 @@ def filtered(tree, includes, excludes, before=""):
     return made
 
 
+def source_of(index, tree, asked, hides):
+    """What a search gives of a document; ``hides`` says whether the server leaves vectors out of it."""
+    if asked is False or index.mappings.get("_source", {}).get("enabled") is False:
+        return None
+    asked = {"includes": asked} if isinstance(asked, list) else {} if asked is True else asked
+    if "exclude_vectors" in asked and not hides:
+        raise Refused(400, "parsing_exception", "Unknown key for a VALUE_BOOLEAN in [exclude_vectors].")
+    hides = hides and index.settings.get("index.mapping.exclude_source_vectors", "true") == "true"
+    hidden = list(index.vectors()) if asked.get("exclude_vectors", hides) else []
+    hidden += index.mappings.get("_source", {}).get("excludes", []) + asked.get("excludes", [])
+    return filtered(tree, asked.get("includes", ["*"]), hidden)
+
+
 def matches(doc, query):
     """Whether a document meets a query of a few kinds."""
     ((kind, given),) = query.items()

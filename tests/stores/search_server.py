@@ -9,7 +9,7 @@ from itertools import count
 from urllib.parse import parse_qsl, unquote
 
 from search_index import Index, Refused
-from search_queries import filtered, flattened, matches
+from search_queries import flattened, matches, source_of
 
 LIMIT = 100 << 20  # bytes of a request (http.max_content_length)
 WINDOW = 10_000  # rows that one search gives (index.max_result_window)
@@ -32,6 +32,11 @@ class Server:
         self.limit, self.key, self.forbidden, self.busy, self.failed = LIMIT, None, (), 0, 0
         self.before, self.requests = lambda method, path, body: None, []
         self._lock, self._numbers = threading.RLock(), count(1)
+
+    @property
+    def hides_vectors(self):
+        """Whether the server leaves vectors out of documents, and can be told not to."""
+        return self.flavour == "elasticsearch" and self._since(9, 2)
 
     def _since(self, *version):
         return tuple(map(int, self.version.split(".")[:2])) >= version
@@ -162,7 +167,7 @@ class Server:
             made[real] = {"aliases": aliases, "mappings": index.mappings, "settings": index.settings}
             if query.get("include_defaults"):
                 made[real]["defaults"] = {"index.max_result_window": str(WINDOW)}
-                if self.flavour == "elasticsearch" and self._since(9, 2):
+                if self.hides_vectors:
                     made[real]["defaults"]["index.mapping.exclude_source_vectors"] = "true"
         return json.loads(json.dumps(made))
 
@@ -264,7 +269,9 @@ class Server:
             if after is None or value > after[0]:
                 hit = {"_id": doc["_id"], "_score": None, **({"sort": [value]} if body.get("sort") else {})}
                 hit |= {"_routing": doc["_routing"]} if "_routing" in doc else {}
-                if (source := self._source(index, doc["_source"], body.get("_source", True))) is not None:
+                if (
+                    source := source_of(index, doc["_source"], body.get("_source", True), self.hides_vectors)
+                ) is not None:
                     hit["_source"] = source
                 hits.append(hit)
         told = {"took": 1, "timed_out": False, **SHARDS, "hits": {"hits": hits[:size]}}
@@ -282,18 +289,6 @@ class Server:
                 raise Refused(400, "illegal_argument_exception", told)
             return sorted((doc["_id"], doc) for _, doc in found)
         return found
-
-    def _source(self, index, tree, asked):
-        if asked is False or index.mappings.get("_source", {}).get("enabled") is False:
-            return None
-        asked = {"includes": asked} if isinstance(asked, list) else {} if asked is True else asked
-        if "exclude_vectors" in asked and not (self.flavour == "elasticsearch" and self._since(9, 2)):
-            raise Refused(400, "parsing_exception", "Unknown key for a VALUE_BOOLEAN in [exclude_vectors].")
-        hides = self.flavour == "elasticsearch" and self._since(9, 2)
-        hides = hides and index.settings.get("index.mapping.exclude_source_vectors", "true") == "true"
-        hidden = list(index.vectors()) if asked.get("exclude_vectors", hides) else []
-        hidden += index.mappings.get("_source", {}).get("excludes", []) + asked.get("excludes", [])
-        return filtered(tree, asked.get("includes", ["*"]), hidden)
 
     def _matching(self, docs, query):
         return [doc for doc in docs if matches(doc, query)]
