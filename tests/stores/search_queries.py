@@ -1,6 +1,9 @@
 """Queries and parts of documents, as the stand-in for Elasticsearch and OpenSearch understands them."""
 
+import copy
 import fnmatch
+
+import numpy as np
 
 from search_index import Refused
 
@@ -36,6 +39,13 @@ def source_of(index, tree, asked, hides):
         raise Refused(400, "parsing_exception", "Unknown key for a VALUE_BOOLEAN in [exclude_vectors].")
     hides = hides and index.settings.get("index.mapping.exclude_source_vectors", "true") == "true"
     hidden = list(index.vectors()) if asked.get("exclude_vectors", hides) else []
+    if hides:  # a vector of cosine similarity is kept as its direction and its length
+        tree = copy.deepcopy(tree)
+        for path, field in index.vectors().items():
+            if field.get("similarity") == "cosine" and isinstance(at(tree, path), list):
+                x = np.asarray(tree[path], np.float32)
+                length = np.sqrt(np.float32(x @ x))
+                tree[path] = (x / length * length).tolist()
     hidden += index.mappings.get("_source", {}).get("excludes", []) + asked.get("excludes", [])
     return filtered(tree, asked.get("includes", ["*"]), hidden)
 

@@ -232,6 +232,22 @@ def test_vectors_that_a_server_leaves_out_are_asked_for(database, version):
     same(database.read("new"), expected(X, ADAPTER))
 
 
+@only("kind", ["elasticsearch"])
+def test_other_vectors_that_the_server_rounds_again_are_no_other_rows(database):
+    cosine = {"similarity": "cosine"}
+    W = small.vectors(40, 64, seed=3) * 3
+    rows = {str(i): {"v": x.tolist(), "w": w.tolist(), "n": 1.5} for i, (x, w) in enumerate(zip(X, W, strict=True))}
+    made(database, "old", {"v": database.field(6) | cosine, "w": database.field(64) | cosine}, rows)
+    migrate(database.url("old?column=v"), database.url("new"), ADAPTER, verify="all")
+    index = server_of(database, "new")
+    index.update("7", {"n": 1.5000001})
+    with pytest.raises(ValueError, match="other payload.* 7"):
+        verify(database.url("old?column=v"), database.url("new"), ADAPTER, "all")
+    index.update("7", {"n": 1.5, "w": (W[7] * 1.001).tolist()})
+    with pytest.raises(ValueError, match="other payload.* 7"):
+        verify(database.url("old?column=v"), database.url("new"), ADAPTER, "all")
+
+
 @only("version", ["2.11.0", "3.3.0"])
 @only("kind", ["opensearch"])
 def test_all_pages_are_read_by_every_version(database, version, monkeypatch):
@@ -283,6 +299,18 @@ def test_rows_that_searches_do_not_see_yet_are_read(database):
         assert store.count() == 41
         index.refresh()
         assert store.count() == 42
+
+
+def test_a_role_that_may_only_read_the_index_is_enough_for_a_source(database, tmp_path):
+    def before(method, path, body):
+        if MIGRATIONS in path or path.endswith(("_refresh", "_bulk")) or method == "PUT":
+            raise Refused(403, "security_exception", "action is unauthorized for user [reader]")
+
+    database.server.before = before
+    result = migrate(database.source(), tmp_path / "new", ADAPTER, batch=9, verify="all")
+    assert result.written == 40
+    with pytest.raises(Denied, match="action is unauthorized"):
+        migrate(database.source(), database.url("new"), ADAPTER)
 
 
 def test_a_query_chooses_rows(database):

@@ -4,10 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minivec.stores.base import Block
 from minivec.stores.shown import FIELDS, mark, marked, plain
 from minivec.stores.trees import taken_out
 
+ROUNDED = 1e-6  # what a number of a vector may lose where the server keeps its direction and length apart
 COLUMNS = ("_id", "document", "routing")
 
 
@@ -23,6 +26,12 @@ def table(keys: list[str], documents: list[str], routes: list[str | None]) -> An
 def taken_from(tree: dict[str, Any], column: str) -> Any:
     """Take the vector out of a document, which may name its path in one word."""
     return tree.pop(column) if column in tree else taken_out(tree, column.split("."))
+
+
+def near(one: Any, other: Any) -> bool:
+    """Whether two vectors of documents are equal but for rounding."""
+    both = isinstance(one, list) and isinstance(other, list) and len(one) == len(other)
+    return one == other or both and bool(np.allclose(one, other, rtol=ROUNDED, atol=ROUNDED))
 
 
 def put_into(tree: dict[str, Any], column: str, vector: Any) -> None:

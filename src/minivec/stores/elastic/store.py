@@ -11,10 +11,10 @@ from minivec.stores.address import Address
 from minivec.stores.base import MIGRATIONS, Block, Schema
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.elastic import mapping
-from minivec.stores.elastic.rows import COLUMNS, table, taken_from
+from minivec.stores.elastic.rows import COLUMNS, near, table, taken_from
 from minivec.stores.elastic.talk import Talk
 from minivec.stores.elastic.writing import ElasticWriting
-from minivec.stores.errors import Refused, StoreError
+from minivec.stores.errors import Denied, Refused, StoreError
 from minivec.stores.keyed import Keyed
 from minivec.stores.requests import page
 from minivec.stores.trees import dumped, vectors_of
@@ -202,6 +202,15 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
             rest = table([str(key) for key in keys], list(map(dumped, trees)), routes)
         return Block(keys, vectors_of(values, width), rest, keys[-1] if keys else None, missing)
 
+    def alike(self, one: Any, other: Any) -> bool:
+        """Whether two rows differ by rounding only: a server that keeps other vectors as it searches them rounds."""
+        if not (one.get("document") and other.get("document")) or one.get("routing") != other.get("routing"):
+            return False
+        trees = [json.loads(row["document"]) for row in (one, other)]
+        paths = [path for path, *_ in mapping.fields(self._info()["mappings"], self.field)]
+        pairs = [[taken_from(tree, path) for tree in trees] for path in paths]
+        return trees[0] == trees[1] and all(near(*pair) for pair in pairs)
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over its field."""
         super().resume(checkpoint)
@@ -209,15 +218,20 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
         self._numbers = checkpoint.own.get("numbers", False)
 
     def _read_note(self, name: str) -> str | None:
-        found = self._ask("GET", MIGRATIONS, "_doc", name, absent=True)
+        try:
+            found = self._ask("GET", MIGRATIONS, "_doc", name, absent=True)
+        except Denied:  # of a role that may only read the source; a destination needs to write notes
+            return None
         return None if found is None else str(found["_source"]["text"])
 
     def _write_note(self, name: str, text: str | None) -> None:
         if text is None:
             self._ask("DELETE", MIGRATIONS, "_doc", name, absent=True)
             return
-        if self._told(MIGRATIONS) is None:
-            self._create(MIGRATIONS, {"mappings": {"dynamic": False}, "settings": {"index.number_of_shards": 1}})
+        if MIGRATIONS not in self._known:
+            if (told := self._told(MIGRATIONS)) is None:
+                self._create(MIGRATIONS, {"mappings": {"dynamic": False}})
+            self._known[MIGRATIONS] = told or {}
         self._ask("PUT", MIGRATIONS, "_doc", name, body={"text": text})
 
     def _note_names(self) -> list[str]:
