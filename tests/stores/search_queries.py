@@ -45,7 +45,7 @@ def source_of(index, tree, asked, hides):
             if field.get("similarity") == "cosine" and isinstance(at(tree, path), list):
                 x = np.asarray(tree[path], np.float32)
                 length = np.sqrt(np.float32(x @ x))
-                tree[path] = (x / length * length).tolist()
+                tree[path] = (x * (1 / length) * length).tolist()
     hidden += index.mappings.get("_source", {}).get("excludes", []) + asked.get("excludes", [])
     return filtered(tree, asked.get("includes", ["*"]), hidden)
 

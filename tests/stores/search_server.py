@@ -4,10 +4,10 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import parse_qsl, unquote
 
+from local_server import Handler, serving
 from search_index import Index, Refused
 from search_queries import flattened, matches, source_of
 
@@ -306,9 +306,7 @@ def search_server(flavour="elasticsearch", version=None):
     """A running server and its address, HOST:PORT."""
     server = Server(flavour, version)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
-
+    class Asked(Handler):
         def handle_any(self):
             headers = {"X-Elastic-Product": "Elasticsearch"} if flavour == "elasticsearch" else {}
             try:
@@ -317,38 +315,15 @@ def search_server(flavour="elasticsearch", version=None):
                 status, answer = other.status, other.body
             except Refused as refused:
                 status, headers = refused.status, headers | refused.headers
-                told = {"root_cause": [refused.told], **refused.told}
-                answer = {"error": told, "status": status}
+                answer = {"error": {"root_cause": [refused.told], **refused.told}, "status": status}
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
                 return
-            data = json.dumps(answer).encode()
-            self.send_response(status)
             accepted = (self.headers.get("Accept") or "").partition(",")[0]
             kind = accepted if "vnd.elasticsearch+json" in accepted else "application/json"
-            for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer(status, {"Content-Type": kind, **headers}, json.dumps(answer).encode())
 
         do_GET = do_PUT = do_POST = do_DELETE = handle_any
 
-        def log_message(self, *_):
-            pass
-
-        def handle(self):
-            try:
-                super().handle()
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield server, f"127.0.0.1:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+    with serving(Asked) as address:
+        yield server, address

@@ -350,16 +350,20 @@ def test_requests_are_split_by_what_the_server_takes(database):
     same(database.read("new"), expected(X, ADAPTER))
 
 
-def test_a_row_that_the_server_refuses_is_named_with_the_reason(database, run, tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def test_a_row_that_the_server_refuses_is_named_with_the_reason(database):
+    def before(method, path, body):
+        if path == "/new/_bulk":
+            server_of(database, "new").settings["index.blocks.write"] = "true"
 
-    rows = pa.table({"id": ["a", "b"], "j": ['{"n": 1}', '{"n": "x"}'], "v": list(X[:2])})
-    field = rows.schema.field("j").with_metadata({b"minivec": b"json"})
-    schema = rows.schema.set(1, field).set(2, pa.field("v", pa.list_(pa.float32(), 6)))
-    pq.write_table(rows.cast(schema), tmp_path / "old.parquet")
-    code, _, err = run("migrate", f"{tmp_path}/old.parquet?column=v&key=id", database.url("new"))
-    assert code == 2, err
+    database.server.before = before
+    with pytest.raises(StoreError, match=r"row '\w+' cannot be written: index blocked by: \[FORBIDDEN"):
+        migrate(database.source(), database.url("new"), ADAPTER)
+    database.server.before = lambda *_: None
+    long = "x" * 600  # an id has 512 bytes at most
+    with open_store(database.source()) as store:
+        block = store.fetch(["7"])
+        with pytest.raises(StoreError, match=r"row 'xxx.* cannot be written: id \[xxx.* too long"):
+            store.carry(block._replace(keys=[long]))
 
 
 @only("times", [1, 9])
@@ -432,6 +436,25 @@ def test_a_new_field_keeps_what_others_write_and_brings_no_row_back(database):
     rows = {key: doc["_source"] for (_, key), doc in index.docs.items()}
     assert rows["7"]["text"] == "written meanwhile" and len(rows["7"]["new"]) == 8 and len(rows["7"]["v"]) == 6
     assert "8" not in rows and len(rows) == 39
+
+
+@only("moment", ["_search", "_bulk"])
+def test_a_row_that_goes_before_its_new_field_is_written_does_not_come_back(database, moment):
+    index, gone = server_of(database, "docs"), []
+    index.mappings["dynamic"] = "true"
+
+    def before(method, path, body):
+        if (
+            path == f"/docs/{moment}"
+            and not gone
+            and (moment == "_bulk" or body["_source"] is False and "ids" in body["query"])
+        ):
+            gone.append(index.delete("8"))
+            index.refresh()
+
+    database.server.before = before
+    migrate(database.source(), database.url("docs?column=new"), ADAPTER, verify="all")
+    assert gone == [True] and len(index.docs) == 39 and index.get("8") is None
 
 
 def test_a_row_without_a_vector_gets_none_in_a_new_field(database):
