@@ -70,10 +70,28 @@ class WeaviateAlias(MAKERS["weaviate"]):
         self.client.alias.create(alias_name=name.capitalize(), target_collection=f"{name.capitalize()}_1")
 
 
+class ElasticAlias(MAKERS["elasticsearch"]):
+    """Elasticsearch with an alias that the application uses, which has settings of its own."""
+
+    def fill(self, name, X):
+        super().fill(f"{name}_1", X)
+        added = {"index": f"{name}_1", "alias": name, "is_write_index": True}
+        self.ask("POST", "_aliases", body={"actions": [{"add": added}]})
+
+
+class OpenSearchAlias(MAKERS["opensearch"]):
+    """OpenSearch with an alias that the application uses."""
+
+    def fill(self, name, X):
+        super().fill(f"{name}_1", X)
+        self.ask("POST", "_aliases", body={"actions": [{"add": {"index": f"{name}_1", "alias": name}}]})
+
+
 NAMED = "parquet", "faiss ids", "lance", "chroma", "duckdb", "sqlite"  # not PostgreSQL
 OWN = {kind: MAKERS[kind] for kind in NAMED}
 ALIASES = {"qdrant": Alias, "qdrant server": AliasOfServer, "milvus": MilvusAlias, "redis": RedisAlias}
 ALIASES |= {"weaviate": WeaviateAlias}
+ALIASES |= {"elasticsearch": ElasticAlias, "opensearch": OpenSearchAlias}
 KINDS = OWN | ALIASES
 
 
@@ -136,6 +154,9 @@ def write(docs, key):
     elif docs.kind == "weaviate":
         docs.delete("docs", key)
         docs.insert("docs", 1000, vector, "late")
+    elif docs.kind in ("elasticsearch", "opensearch"):
+        docs.delete("docs", key)
+        docs._index("docs", [(1000, docs._document(1000, vector, "late"))])
     elif docs.kind in ("duckdb", "sqlite"):
         docs.delete("docs", key)
         docs.insert("docs", 1000, vector)

@@ -16,6 +16,7 @@ from faiss_files import Index, IndexOfGraph, IndexOfIds, IndexOfLists
 from milvus_database import Milvus, MilvusFile
 from pinecone_database import Pinecone, PineconeCloud
 from redis_database import Redis, RedisJson, RedisVector
+from search_database import CloudElastic, CloudOpenSearch, Elastic, ElasticField, OpenSearch
 from small import Database, File, exceptions, table
 from sqlite_database import Sqlite, Vec0
 from weaviate_database import Weaviate, WeaviateCloud
@@ -479,7 +480,7 @@ class QdrantVector(QdrantServer):
 
 KINDS = ("parquet", "lance", "postgres", "chroma", "qdrant")  # one of each kind of store that keeps texts
 SLOW = ("chroma server", "qdrant", "qdrant vector", "parquet file")  # whose like is among the others
-SLOW += ("milvus file", "redis json", "redis vector")
+SLOW += ("milvus file", "redis json", "redis vector", "elasticsearch field")
 MAKERS = {
     "parquet": Parquet,
     "parquet file": ParquetFile,
@@ -506,6 +507,9 @@ MAKERS = {
     "redis vector": RedisVector,
     "weaviate": Weaviate,
     "pinecone": Pinecone,
+    "elasticsearch": Elastic,
+    "elasticsearch field": ElasticField,
+    "opensearch": OpenSearch,
     "duckdb": Duck,
     "sqlite": Sqlite,
     "vec0": Vec0,
@@ -513,6 +517,8 @@ MAKERS = {
 CLOUD = {  # servers of one's own, for ``-m cloud``: a kind is a class with ``cloud.Cloud`` before a class of MAKERS
     "weaviate cloud": WeaviateCloud,
     "pinecone cloud": PineconeCloud,
+    "elasticsearch cloud": CloudElastic,
+    "opensearch cloud": CloudOpenSearch,
 }
 
 

@@ -3,11 +3,12 @@
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import numpy as np
 from qdrant_client import QdrantClient, models
+
+from local_server import Handler, serving
 
 LIMIT = 32 << 20  # bytes of a request that Qdrant's server accepts by default
 SECTIONS = ("hnsw_config", "wal_config", "quantization_config", "strict_mode_config")
@@ -181,9 +182,7 @@ def qdrant_server():
     """A running server and its address, HOST:PORT."""
     server = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Asked(Handler):
         def handle_any(self):
             headers = {}
             try:
@@ -196,33 +195,9 @@ def qdrant_server():
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
                 return
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer(status, {"Content-Type": "application/json", **headers}, json.dumps(answer).encode())
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = handle_any
 
-        def log_message(self, *_):
-            pass
-
-        def handle(self):
-            try:
-                super().handle()
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield server, f"127.0.0.1:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+    with serving(Asked) as address:
+        yield server, address

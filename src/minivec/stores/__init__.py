@@ -43,6 +43,8 @@ STORES = {
     "rediss": ("redis", "RedisStore"),
     "weaviate": ("weaviate", "WeaviateStore"),
     "pinecone": ("pinecone", "PineconeStore"),
+    "elasticsearch": ("elastic", "ElasticsearchStore"),
+    "opensearch": ("elastic", "OpenSearchStore"),
     "duckdb": ("sql.duckdb", "DuckStore"),
     "sqlite": ("sql.sqlite", "SqliteStore"),
 }
@@ -64,6 +66,7 @@ def open_store(url: Any, column: str | None = None) -> Store:
     - ``redis://HOST:PORT/INDEX?column=...``, ``rediss://HOST:PORT/INDEX?column=...``
     - ``weaviate://HOST:PORT/COLLECTION?column=...&tenant=...``
     - ``pinecone://api.pinecone.io/INDEX?namespace=...``
+    - ``elasticsearch://HOST:PORT/INDEX?column=...``, ``opensearch://HOST:PORT/INDEX?column=...``
     - ``duckdb:///FILE/TABLE?column=...&key=...``
     - ``sqlite:///FILE/TABLE?column=...&key=...``
     - a .npy, .npz, .safetensors or .parquet file, or a folder of .parquet files; ``column``, for these alone, or

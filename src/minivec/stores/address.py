@@ -10,6 +10,7 @@ from minivec.stores.errors import Refused
 SECRETS = ("password", "api_key", "token", "sslpassword")  # options of a URL that are never shown
 IN_ENVIRONMENT = (  # secrets, too
     *("PGPASSWORD", "QDRANT_API_KEY", "CHROMA_CLIENT_AUTH_CREDENTIALS", "WEAVIATE_API_KEY", "PINECONE_API_KEY"),
+    *("ELASTIC_API_KEY", "OPENSEARCH_PASSWORD"),
 )
 IN_FOLDERS = {  # of databases, by scheme
     "lance": "*.lance",

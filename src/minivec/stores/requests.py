@@ -1,5 +1,6 @@
 """Requests to servers: of a size that they take, and made again while they are busy."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,6 +9,16 @@ from typing import Any
 BYTES = 16 << 20  # of a request: servers take 32 MiB or more, unless they are told otherwise
 NUMBER = 24  # bytes of one number in JSON, at most, with the comma behind it
 BUSY = (429, 502, 503, 504)  # answers after which the same request may succeed
+NO_SERVER: dict[
+    str, tuple[str, ...]
+] = {  # errors of the libraries below the clients: there is no server to be asked again
+    "httpx": ("ConnectError", "ConnectTimeout"),
+    "urllib3.exceptions": ("NewConnectionError", "ConnectTimeoutError"),
+}
+LOST: dict[str, tuple[str, ...]] = {  # and of a connection that was there
+    "httpx": ("NetworkError", "RemoteProtocolError", "TimeoutException"),
+    "urllib3.exceptions": ("ProtocolError", "ReadTimeoutError"),
+}
 PAUSES, LONGEST = (0.5, 1.0, 2.0, 4.0), 60.0  # seconds before a request is made again, and the most of them
 
 
@@ -77,16 +88,21 @@ class Patient:
 
 def _asked(error: BaseException | None) -> float | None:
     """The seconds after which a server asks to be tried again, 0 if it says nothing; None where that is of no use."""
-    import httpx  # which the clients of Qdrant and Chroma use
-
-    lost = httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException
     while error is not None:
-        answer = getattr(error, "response", error)  # Qdrant's exceptions are like answers
+        answer = getattr(error, "response", error)  # exceptions of Qdrant, Elasticsearch, OpenSearch are like answers
         headers = getattr(answer, "headers", None) or {}
         after = getattr(error, "retry_after_s", headers.get("Retry-After"))
         if hasattr(error, "retry_after_s") or getattr(answer, "status_code", None) in BUSY:
             return float(str(after)) if str(after).isdecimal() else 0.0  # it may be a date
-        if isinstance(error, lost):
-            return None if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) else 0.0
+        if _is_among(NO_SERVER, error):
+            return None
+        if _is_among(LOST, error):
+            return 0.0
         error = getattr(error, "source", None) or error.__cause__ or error.__context__
     return None
+
+
+def _is_among(kinds: dict[str, tuple[str, ...]], error: BaseException) -> bool:
+    """Whether an error is of one of these classes by module; that of a module nobody has imported is of none."""
+    there = [(sys.modules[module], names) for module, names in kinds.items() if module in sys.modules]
+    return any(isinstance(error, getattr(module, name)) for module, names in there for name in names)

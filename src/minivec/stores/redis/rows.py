@@ -5,10 +5,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minivec.stores.base import Block
 from minivec.stores.shown import FIELDS, mark, marked
+from minivec.stores.trees import dumped
 
 COLUMNS = ("key", "document", "expires")
 
@@ -33,25 +32,6 @@ def fields(text: str) -> dict[bytes, bytes]:
         else base64.b64decode(value["base64"])
         for name, value in json.loads(text).items()
     }
-
-
-def dumped(value: Any) -> str:
-    """JSON that is equal where the values are, in ASCII."""
-    return json.dumps(value, sort_keys=True)
-
-
-def taken_out(tree: Any, path: list[str]) -> Any:
-    """Remove and return what lies at this path of a document; None where there is nothing."""
-    for name in path[:-1]:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree.pop(path[-1], None) if isinstance(tree, dict) else None
-
-
-def put_in(tree: Any, path: list[str], value: Any) -> None:
-    """Set what lies at this path of a document."""
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[path[-1]] = value
 
 
 def table(keys: list[str], documents: list[str], expires: list[int | None]) -> Any:
@@ -94,9 +74,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return json.dumps(value, default=str) if isinstance(value, (bool, list, dict)) else str(value)
-
-
-def vectors_of(values: list[Any], width: int) -> np.ndarray:
-    """Vectors (m, width) float32 of lists of numbers; zeros for None."""
-    zero = [0.0] * width
-    return np.array([zero if value is None else value for value in values], np.float32).reshape(-1, width)

@@ -15,8 +15,9 @@ from minivec.stores.errors import Refused
 from minivec.stores.keyed import Keyed
 from minivec.stores.packing import size, unpack
 from minivec.stores.redis import index
-from minivec.stores.redis.rows import COLUMNS, document, dumped, table, taken_out, vectors_of
+from minivec.stores.redis.rows import COLUMNS, document, table
 from minivec.stores.redis.writing import KEYS, RedisWriting
+from minivec.stores.trees import dumped, taken_out, vectors_of
 
 TIMEOUT = 60  # seconds that a request may take
 

@@ -10,7 +10,8 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.packing import pack
 from minivec.stores.redis import index
-from minivec.stores.redis.rows import documents_of, dumped, fields, put_in
+from minivec.stores.redis.rows import documents_of, fields
+from minivec.stores.trees import dumped, put_in
 
 KEYS = 10_000  # keys that are asked for together
 IF_THERE = {  # a row that has gone meanwhile must not come back as a vector alone
