@@ -1,7 +1,7 @@
 """From raw rows to a map: the rows are checked, framed and sampled, a fit is run, and its history is written."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from minivec.frame import Frame
 from minivec.history import recorded_data
 from minivec.map import LinearMap
 from minivec.record import Record
-from minivec.settings import FEW_ROWS, FIT_ROWS, Settings, check_choice, outlook, whole_number
-from minivec.signature import Signature, Signatures
+from minivec.settings import FEW_ROWS, FIT_ROWS, Settings, check_choice, outlook, resolve, whole_number
+from minivec.signature import Signature, Signatures, recognise
+from minivec.spaces import inverted, of_common
 from minivec.validation import as_pairs, as_rows, frame_of
 
 
@@ -93,6 +94,60 @@ def fit_paired(
         "held_out": result.held_out,
     }
     return _map_of(result, (source, target), signatures, record, facts)
+
+
+class Common(NamedTuple):
+    """Two maps into the space that both spaces share: of raw rows of A (n, dA), and of raw rows of B (n, dB).
+
+    Both give rows of length 1 and k dimensions, to be compared with each other by cosine. ``source.save(path)`` and
+    ``target.save(path)`` write them.
+    """
+
+    source: LinearMap
+    target: LinearMap
+
+
+def fit_common(bridge: LinearMap, XA: Any, XB: Any, seed: int, record: Record) -> Common:
+    """The maps into the common space, from the map between the spaces and raw rows ``XA`` (nA, dA) and ``XB`` (nB, dB).
+
+    The rows need be neither paired nor those of the fit. ValueError where they look like vectors of another space.
+    """
+    settings = resolve(seed=seed)
+    with record.stage("frame"):
+        XA, XB = as_rows(XA, "XA", bridge.shape[0]), as_rows(XB, "XB", bridge.shape[1])
+        settings.check_rows(len(XA), len(XB), *bridge.shape)
+        frames = frame_of(XA, "XA"), frame_of(XB, "XB")
+        rows_A, rows_B, _ = _sample(len(XA), len(XB), None, np.random.default_rng(settings.seed))
+        A, B = XA[rows_A], XB[rows_B]
+        if bridge.signatures is not None:
+            for name, rows, known in (("XA", A, bridge.signatures), ("XB", B, bridge.signatures.swapped())):
+                verdict = recognise(rows, *known)
+                if verdict.wrong:
+                    raise ValueError(f"{name}: {verdict.cause}")
+
+    from minivec.algorithm.common import common_directions
+    from minivec.algorithm.problem import Problem
+
+    with record.stage("directions"):
+        problem = Problem.of(frames[0].apply(A), frames[1].apply(B), None, settings)
+    directions = common_directions(problem, bridge.weights["W"], record)
+    histories = bridge.history, inverted(bridge.history)
+    return Common(*map(_into_common, frames, directions, (A, B), histories))
+
+
+def _into_common(frame: Frame, directions: np.ndarray, rows: np.ndarray, history: dict[str, Any]) -> LinearMap:
+    """The map of raw ``rows`` (n, d) into the common space, by its weighted directions (d, k); one direction only."""
+    k = directions.shape[1]
+    weights = {
+        "source_mean": frame.mean,
+        "target_mean": np.zeros(k),
+        "target_norm": 1.0,
+        "unit": 1.0,
+        "W": directions,
+        "expected_cosine": 1.0,  # all of the common space's mean, which is zero
+    }
+    signatures = Signatures(Signature.of(rows), Signature.of(LinearMap(weights)(rows)))
+    return LinearMap(weights, of_common(history), signatures=signatures)
 
 
 def recorder(engine: str) -> type[Record]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+COMMON = "common space"
+OF_BOTH = "confidence", "verdict", "causes", "stopped", "settings", "pairs", "data", "versions"
 LONGEST = 100  # characters of a name
 SWAPPED = {"source": "target", "target": "source", "XA": "XB", "XB": "XA"}
 TURNED = {"expected_top1": "inverse_expected_top1", "inverse_expected_top1": "expected_top1"}
@@ -52,3 +54,9 @@ def inverted(history: Mapping[str, Any]) -> dict[str, Any]:
     if "causes" in history:
         result["causes"] = [re.sub(r"\bX[AB]\b", lambda name: SWAPPED[name[0]], c) for c in history["causes"]]
     return result
+
+
+def of_common(history: Mapping[str, Any]) -> dict[str, Any]:
+    """The history of the map from the source into the space that both spaces share: what holds for both, and names."""
+    kept = {name: history[name] for name in OF_BOTH if name in history}
+    return {**kept, "spaces": {"source": names(history)[0], "target": COMMON}}

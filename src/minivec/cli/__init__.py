@@ -9,6 +9,7 @@ import typer
 
 from minivec.cli import (  # noqa: F401  their commands join the app
     align,
+    common_space,
     cutover,
     demo,
     doctor,
