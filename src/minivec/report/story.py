@@ -59,7 +59,7 @@ def ways(probe: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """The values of nested dicts as (name, text): a line for each text of a list, without what is empty or a table."""
+    """The values of nested dicts as (name, text): a paragraph for each text of a list, no tables."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         place = f"{before}{key}".replace("_", " ")
@@ -69,7 +69,7 @@ def flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, dict):
             rows += flat(value, f"{place}: ")
         elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-            rows.append((name, "\n".join(value)))
+            rows.append((name, "\n\n".join(value)))
         elif isinstance(value, float):
             rows.append((name, f"{value:.4g}"))
         elif value is not None and not isinstance(value, list):
