@@ -176,10 +176,11 @@ def test_the_story_has_what_a_probe_measured(old, spaces, tmp_path):
     story.save(tmp_path / "story.html", "docs", [], bridge=spaces.bridge, probe=printed)
     html = unescape((tmp_path / "story.html").read_text())
     for way in found.ways:
-        assert f"{way.name}</th><td>{way.recall.value:.2f} ({way.recall.low:.2f} to {way.recall.high:.2f})" in html
+        recall = f"{way.recall.value:.2f} ({way.recall.low:.2f} to {way.recall.high:.2f})"
+        assert f'{way.name}</th><td data-label="in the pool">{recall}' in html
     for told_there in (found.decision.choice, found.decision.reason, *found.notes, str(spaces.bridge.fingerprint)):
         assert told_there in html
-    assert "{'" not in html and "['" not in html
+    assert "{'" not in html and "['" not in html and ">None<" not in html and " values<" not in html
     with pytest.raises(ValueError, match="not what `minivec probe --json` prints"):
         story.save(tmp_path / "story.html", "docs", [], probe={"ways": ["migrate"]})
 
@@ -275,7 +276,10 @@ def test_without_new_vectors_it_says_what_can_be_known(old, spaces):
 
 def test_without_new_vectors_a_failed_fit_means_to_stay(old, spaces):
     failed = LinearMap(spaces.bridge.weights, {**spaces.bridge.history, "verdict": "failed", "confidence": 0.1})
-    assert probe(old, failed, k=5).decision.choice == "stay"
+    found = probe(old, failed, k=5)
+    assert found.decision.choice == "stay" and "failed" in str(found)
+    assert "expected cosine" not in str(found)  # it means nothing in a failed fit
+    assert "expected cosine" in str(probe(old, spaces.bridge, k=5))
 
 
 def test_the_same_seed_gives_the_same_probe(old, spaces):

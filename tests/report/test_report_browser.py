@@ -10,9 +10,12 @@ from matplotlib.image import imread
 
 import supervised
 from minivec import LinearMap, MiniVec2VecAligner
-from minivec.report import Report
+from minivec.moving.probe import probe
+from minivec.report import Report, story
 
 playwright = pytest.importorskip("playwright.sync_api")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("bokeh")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -226,6 +229,52 @@ def test_a_failed_map_shows_no_green(open_page):
     assert page.locator("#rows tr").count() == 10 and page.locator(".ok").count() == 0
     assert "✓" not in page.locator("#matches").inner_text()
     assert "no evidence" in page.locator("#matches").inner_text()
+
+
+MIGRATION = {
+    "destination": "public.documents_of_the_shop_new.embedding",
+    "source": "postgresql://shop@database.example.com:5432/shop?table=documents_of_the_shop",
+    "state": "complete",
+    "rows": 12_000,
+    "count": 12_000,
+    "left_out": 3,
+    "aligner": "16d2246c1db0f1c4bf5f45ad416bd2de",
+    "compared": 1_000,
+    "compared_at": "2026-01-01T00:00:00+00:00",
+    "verified": 0,
+    "cut_over": None,
+    "rolled_back": None,
+}
+
+
+@pytest.fixture(scope="module")
+def pages(files, tmp_path_factory):
+    """The addresses of a page of migrations and of one of a probe: pages without a script."""
+    folder = tmp_path_factory.mktemp("pages")
+    old, new = A.astype(np.float32), B.astype(np.float32)
+    bridge = MiniVec2VecAligner.from_pairs(old[:300], new[:300]).map
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(old.ravel()), old.shape[1])
+    pq.write_table(pa.table({"text": TEXTS, "vector": vectors}), folder / "old.parquet")
+    found = probe(str(folder / "old.parquet"), bridge, text="text", new_documents=new, sample=200, any_vectors=True)
+    found.report(folder / "probe.html")
+    story.save(folder / "story.html", MIGRATION["source"], [MIGRATION], bridge=bridge, probe=found.to_dict())
+    return {name: (folder / f"{name}.html").as_uri() for name in ("probe", "story")}
+
+
+@pytest.mark.parametrize("which", ["probe", "story"])
+def test_pages_without_a_script_fit_and_follow_the_theme(browser, pages, which):
+    style = "(e, p) => getComputedStyle(e)[p]"
+    for width, theme in ((320, "dark"), (400, "light"), (1000, "dark"), (1400, "light")):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+        page.goto(pages[which])
+        assert page.evaluate(OUTSIDE) == [] and page.evaluate("document.documentElement.scrollWidth") == width
+        card, ink = (page.locator("section").first.evaluate(style, name) for name in ("backgroundColor", "color"))
+        assert contrast(ink, card) >= 4.5 and (contrast(card, "rgb(0,0,0)") < 4) == (theme == "dark")
+        bare = page.locator("thead ~ tbody td:not([data-label])")
+        assert width > 736 or bare.count() == 0  # each value of a table says what it is where the head is hidden
+        brand, first = (page.locator(name).first.bounding_box()["x"] for name in (".brand", "section"))
+        assert brand == pytest.approx(first, abs=10)
+        page.close()
 
 
 @pytest.mark.parametrize("width", [320, 390])

@@ -8,6 +8,17 @@ from minivec import spaces
 from minivec.map import LinearMap
 from minivec.report import rendering
 
+NAMES = {  # of what `minivec probe --json` prints, in words
+    "k": "results of a query",
+    "rows": "documents",
+    "pool": "documents in the pool",
+    "decision: choice": "advice",
+    "decision: reason": "reason",
+    "decision: more": "further advice",
+    "decision: way": "way to search",
+    "decision: retention": "kept of the new model's results",
+}
+
 
 def save(
     path: str | Path,
@@ -41,10 +52,6 @@ def save(
 
 def ways(probe: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Of each way to search that was measured: its name, its recall in the pool and among all rows, with intervals."""
-
-    def span(of: dict[str, float]) -> str:
-        return f"{of['value']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
-
     try:
         return [(way["name"], span(way["recall"]), span(way["recall_all"])) for way in probe.get("ways", ())]
     except (TypeError, KeyError):
@@ -52,16 +59,24 @@ def ways(probe: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """The values of nested dicts as (name, text), numbers rounded; lists of texts joined, others by length."""
+    """The values of nested dicts as (name, text): a paragraph for each text of a list, no tables."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
-        name = f"{before}{key}".replace("_", " ")
-        if isinstance(value, dict):
-            rows += flat(value, f"{name}: ")
-        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-            rows.append((name, "; ".join(value) or "none"))
-        elif isinstance(value, list):
-            rows.append((name, f"{len(value):,} values"))
-        else:
-            rows.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+        place = f"{before}{key}".replace("_", " ")
+        name = NAMES.get(place, place)
+        if isinstance(value, dict) and all(isinstance(value.get(end), float) for end in ("value", "low", "high")):
+            rows.append((name, span(value)))
+        elif isinstance(value, dict):
+            rows += flat(value, f"{place}: ")
+        elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            rows.append((name, "\n\n".join(value)))
+        elif isinstance(value, float):
+            rows.append((name, f"{value:.4g}"))
+        elif value is not None and not isinstance(value, list):
+            rows.append((name, f"{value:,}" if type(value) is int else str(value)))
     return rows
+
+
+def span(of: dict[str, float]) -> str:
+    """An estimate and its interval."""
+    return f"{of['value']:.2f} ({of['low']:.2f} to {of['high']:.2f})"

@@ -194,9 +194,10 @@ def _blind(probe: "Probe") -> list[str]:
     blind = probe.blind
     if blind is None:
         return []
+    cosine = f"expected cosine           {blind.expected_cosine:.2f} of a mapped row with its partner"
     return [
         f"confidence                {blind.confidence:.2f} ({blind.verdict})",
-        f"expected cosine           {blind.expected_cosine:.2f} of a mapped row with its partner",
+        *([] if blind.verdict == "failed" else [cosine]),  # it means nothing in a failed fit
         f"neighbours that stay      {_span(blind.consistency)} of the first {probe.k} once mapped",
     ]
 
