@@ -1,8 +1,8 @@
 """The common space beside the map, on real encoders: ``python -m benchmarks.common --rows 4000 10904 --seeds 3``.
 
 Rows of one encoder against *other* rows of the other, A rotated at random; a seed also draws the rows. Every map is
-scored on the same held-out pairs, which no fit has seen. The ceiling is Procrustes on the true pairs: the best rotation, which
-a common space, not being one, may pass. ``--data DIR`` takes the vectors of ``benchmarks.peers --data``.
+scored on the same held-out pairs, which no fit has seen. The ceiling is Procrustes on the true pairs: the best
+rotation, which a common space, not being one, may pass. ``--data DIR`` takes what ``benchmarks.peers --data`` takes.
 """
 
 import argparse
