@@ -157,15 +157,33 @@ class Keyed(Aliased, Store):
         self._write_note(f"{self.name}/{state.new_column}" if state.in_place else self.name, state.to_json())
 
     def checkpoint(self) -> Checkpoint | None:
-        """The note about the destination."""
+        """The note about the destination; None, too, where it has not the column that the address names."""
         if not self._exists(self.name) or (self._asked and not self._has(self._asked)):
             return None
         state = self._noted()
-        if state is not None and "made" not in state.own and (state.in_place or self.count() == 0):
-            return None  # killed while it was made
-        if state is None:
-            raise Refused(f"{self}: it exists, and no migration has made it; name another one")
-        return state
+        if state is not None and "made" in state.own:
+            return state
+        if state is None or not (state.in_place or self.count() == 0):
+            raise self._foreign()
+        return None  # killed while it was made
+
+    def _foreign(self) -> Refused:
+        return Refused(f"{self}: it exists, and no migration has made it; name another one")
+
+    def _in_place(self, source: Store) -> bool:
+        """Whether the destination is a new column of the source's own rows."""
+        return False
+
+    def _check_free(self, source: Store) -> None:
+        """Refused where ``_make`` would replace more than what a run has left empty that was killed while it made it.
+
+        ``checkpoint`` cannot tell: to it, what lacks the column of the address may be the source itself.
+        """
+        if not self._exists(self.name) or self._in_place(source):
+            return
+        text = self._read_note(self.name)
+        if text is None or "made" in Checkpoint.from_json(text, self).own or self.count():
+            raise self._foreign()
 
     def origin(self) -> Checkpoint | None:
         """The state of the migration that made this source's vectors, also where it is named by an alias."""
@@ -179,9 +197,11 @@ class Keyed(Aliased, Store):
         self._old_column = checkpoint.column if checkpoint.in_place else None
 
     def accepts(self, source: Store) -> None:
-        """Arrow data, and arrays."""
+        """Arrow data, and arrays; nothing, where the column of the address is one that the destination lacks."""
         if source.kind != "array":
             super().accepts(source)
+        if self._asked and self._exists(self.name) and not self._has(self._asked):
+            self._check_free(source)
 
     def _new_column(self, source: Store) -> str:
         schema, name = source.schema(), self._asked or source.schema().column or "vector"
@@ -191,6 +211,7 @@ class Keyed(Aliased, Store):
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Note the state, make the destination, and note that it is made."""
+        self._check_free(source)  # again, as it is locked now
         state = self._plan(source, checkpoint)
         self._note(state)  # first: a collection without a note would not be known again
         state = self._make(source, width, state).keep(made=True)
