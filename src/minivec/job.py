@@ -282,7 +282,8 @@ class Job:
         if not len(block.missing):
             return block
         self.skipped += len(block.missing)
-        self.skipped_keys += [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
+        unnamed = [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
+        self.skipped_keys += self.source.named(unnamed)
         if self.destination.keeps_nulls:
             return block
         return kept(block, ~absent(block))

@@ -274,9 +274,14 @@ class Store(Swapping, ABC):
             what = self.address.hide(f"{self}: {str(error) or name}")
             raise (Denied if denied else StoreError)(what) from None  # a chained one would show what is hidden
 
+    def named(self, keys: Sequence[Any]) -> Sequence[Any]:
+        """What errors and notes call the rows with these keys."""
+        return keys
+
     def refuse(self, what: str, rows: Any, keys: Sequence[Any]) -> None:
         """Refused (a ValueError) naming at most five of the ``keys`` of these row numbers, if there are any."""
-        refuse(self, f"{what} in", rows, keys, Refused)
+        bad = [keys[i] for i in rows]
+        refuse(self, f"{what} in", range(len(bad)), self.named(bad), Refused)
 
 
 @contextmanager
