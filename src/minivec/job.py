@@ -121,7 +121,9 @@ class Job:
         source.check()
         if self._recognises and (first := source.head(ROWS)) is not None:
             self._check_space(first)
-        if state is not None:
+        if state is None:
+            destination.plan(source, self.bridge.shape[1])
+        else:
             self._check_same(state)
             source.pin(state.version)
         return state

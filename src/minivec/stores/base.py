@@ -71,8 +71,8 @@ class Store(Swapping, ABC):
     never changed. As a destination it may not exist yet; ``checkpoint`` is then None. A question (``schema``,
     ``count``, ``keys``, ``checkpoint``, ``changes`` ...) changes nothing, neither here nor in the database.
 
-    A migration calls, of the destination: ``checkpoint``, ``accepts``, ``lock``, then ``create`` or ``resume``,
-    ``write`` block by block, ``replace`` and ``remove`` to catch up, ``finish``, ``close``.
+    A migration calls, of the destination: ``checkpoint``, ``accepts``, then ``plan``, ``lock`` and ``create``, or
+    ``lock`` and ``resume``, ``write`` block by block, ``replace`` and ``remove`` to catch up, ``finish``, ``close``.
     """
 
     kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
@@ -197,6 +197,9 @@ class Store(Swapping, ABC):
         except Refused:  # there is something, and no migration has made it
             return None
         return made if made is not None and made.new_column in (None, self.schema().column) else None
+
+    def plan(self, source: "Store", width: int) -> None:  # noqa: B027
+        """Refused, before anything is locked or made, where ``create`` could not make this destination."""
 
     @abstractmethod
     def create(self, source: "Store", width: int, checkpoint: Checkpoint) -> Checkpoint:

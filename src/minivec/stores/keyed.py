@@ -174,7 +174,7 @@ class Keyed(Aliased, Store):
         """Whether the destination is a new column of the source's own rows."""
         return False
 
-    def _check_free(self, source: Store) -> None:
+    def plan(self, source: Store, width: int) -> None:
         """Refused where ``_make`` would replace more than what a run has left empty that was killed while it made it.
 
         ``checkpoint`` cannot tell: to it, what lacks the column of the address may be the source itself.
@@ -197,11 +197,9 @@ class Keyed(Aliased, Store):
         self._old_column = checkpoint.column if checkpoint.in_place else None
 
     def accepts(self, source: Store) -> None:
-        """Arrow data, and arrays; nothing, where the column of the address is one that the destination lacks."""
+        """Arrow data, and arrays."""
         if source.kind != "array":
             super().accepts(source)
-        if self._asked and self._exists(self.name) and not self._has(self._asked):
-            self._check_free(source)
 
     def _new_column(self, source: Store) -> str:
         schema, name = source.schema(), self._asked or source.schema().column or "vector"
@@ -211,7 +209,7 @@ class Keyed(Aliased, Store):
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Note the state, make the destination, and note that it is made."""
-        self._check_free(source)  # again, as it is locked now
+        self.plan(source, width)  # again, as it is locked now
         state = self._plan(source, checkpoint)
         self._note(state)  # first: a collection without a note would not be known again
         state = self._make(source, width, state).keep(made=True)

@@ -45,11 +45,9 @@ class QdrantWriting:
             raise Refused(f"{self}: it exists, and no migration has made it; name another one")
         return state
 
-    def accepts(self: Any, source: Store) -> None:
-        """Qdrant's points; nothing, where the vector of the address is one that another collection lacks."""
-        super().accepts(source)  # type: ignore[misc]
-        if self._asked and self.checkpoint() is None:
-            self._in_place(source)
+    def plan(self: Any, source: Store, width: int) -> None:
+        """Refused where the vector of the address is one that another collection than the source's lacks."""
+        self._in_place(source)
 
     def _in_place(self: Any, source: Store) -> bool:
         """Whether a vector of the source's own collection is made; Refused where it would be one of another."""
