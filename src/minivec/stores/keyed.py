@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from minivec.stores.address import Address
 from minivec.stores.aliasing import Aliased
@@ -20,6 +20,7 @@ from minivec.stores.requests import BYTES, Requests
 from minivec.stores.seen import Seen
 
 TOGETHER = 4_096  # rows that are read again together
+GROWTH = 4_096  # bytes that a state may grow by: a key, and when it was compared and cut over
 
 
 class Keyed(Aliased, Store):
@@ -29,6 +30,7 @@ class Keyed(Aliased, Store):
     """
 
     kind = "arrow"
+    note_bytes: ClassVar[int | None] = None  # of the longest note, where it has a limit
     _client: Any  # the vendor's, made when it is first asked for something
 
     def __init__(self, address: Address):
@@ -211,6 +213,12 @@ class Keyed(Aliased, Store):
         """Note the state, make the destination, and note that it is made."""
         self.plan(source, width)  # again, as it is locked now
         state = self._plan(source, checkpoint)
+        size = len(json.dumps(state.to_json()).encode()) + GROWTH
+        if self.note_bytes is not None and size > self.note_bytes:
+            told = (
+                f"the state of this migration takes up to {size:,} bytes, of {self.note_bytes:,} that a note may have"
+            )
+            raise Refused(f"{self}: {told}: a folder of many files makes it long; join them into fewer ones")
         self._note(state)  # first: a collection without a note would not be known again
         state = self._make(source, width, state).keep(made=True)
         self._note(state)
