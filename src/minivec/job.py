@@ -121,7 +121,9 @@ class Job:
         source.check()
         if self._recognises and (first := source.head(ROWS)) is not None:
             self._check_space(first)
-        if state is not None:
+        if state is None:
+            destination.plan(source, self.bridge.shape[1])
+        else:
             self._check_same(state)
             source.pin(state.version)
         return state
@@ -282,7 +284,8 @@ class Job:
         if not len(block.missing):
             return block
         self.skipped += len(block.missing)
-        self.skipped_keys += [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
+        unnamed = [block.keys[i] for i in block.missing][: NAMED - len(self.skipped_keys)]
+        self.skipped_keys += self.source.named(unnamed)
         if self.destination.keeps_nulls:
             return block
         return kept(block, ~absent(block))

@@ -161,6 +161,35 @@ def test_rows_of_lancedb_without_a_key_are_numbered_and_changes_are_told(tmp_pat
     qdrant.close()
 
 
+@pytest.mark.parametrize("new", ["parquet", "faiss", "lance", "duckdb", "sqlite"])
+@pytest.mark.parametrize("old", ["lance", "lance by key", "parquet"])
+def test_stores_that_number_their_rows_are_compared_whole_and_in_part(old, new, tmp_path):
+    """With a key, and without; and the old vectors, which are among their columns, are none of the new table."""
+    (tmp_path / "old").mkdir(), (tmp_path / "new").mkdir()
+    first, second = MAKERS[old.partition(" ")[0]](tmp_path / "old"), MAKERS[new](tmp_path / "new")
+    first.fill("docs", X)
+    source, place = first.source() + ("?key=id" if old == "lance by key" else ""), second.url("new")
+    for rows in ("all", 9):
+        dry = migrate(source, place, ADAPTER, dry_run=True)
+        assert migrate(source, place, ADAPTER, batch=7, verify=rows).verified == (30 if rows == "all" else 9)
+        assert verify(source, place, ADAPTER, rows) == (30 if rows == "all" else 9)
+        assert dry.rows == 30 * (rows == 9)
+    moved(source, place)
+
+
+def test_rows_of_lancedb_are_named_by_their_key(tmp_path, run):
+    lance = MAKERS["lance"](tmp_path)
+    lance.fill("docs", X)
+    lance.update("docs", IDS[17], None)
+    source = f"{lance.source()}?key=id"
+    for place in (tmp_path / "parts", lance.url("new")):
+        with pytest.raises(ValueError, match=rf"row {IDS[17]}$"):
+            migrate(source, place, ADAPTER, batch=10)
+        result = migrate(source, place, ADAPTER, batch=10, skip_nulls=True, verify="all")
+        assert result.skipped_keys == (IDS[17],)
+    assert f"({IDS[17]})" in run("sample", source, "-o", tmp_path / "x.npy", "--rows", 30)[2]
+
+
 # Types.
 
 VALUES = {

@@ -237,6 +237,46 @@ def test_what_does_not_fit_is_refused_in_one_line_and_leaves_nothing(database, s
     assert migrate(source, new, ADAPTER, batch=10).written == 20  # the same map, whatever is thought of it
 
 
+def test_an_existing_destination_is_left_alone_whatever_column_is_named(database, source, words, run, tmp_path):
+    """A destination that lacks the column is none that is to be made."""
+    np.save(tmp_path / "x.npy", X[:5])
+    before, rows = database.left(), database.read("docs")
+    sources = [tmp_path / "x.npy"]
+    if not database.in_place:
+        database.fill("other", X[:5])
+        before, sources = database.left(), [*sources, database.source("other")]
+    for place in sources:
+        for column in ("absent", database.column):
+            for more in (["--dry-run"], []):
+                code, out, err = run("migrate", place, small.with_column(source, column), *words[3:], *more)
+                assert code == 2 and out == "" and err.count("\n") == 1, err
+                assert database.left() == before
+    same(database.read("docs"), rows)
+
+
+def test_rows_that_came_where_a_killed_run_has_made_nothing_are_left_alone(database, source, new, monkeypatch):
+    """The note of such a run does not make them a migration's."""
+    store = type(open_store(new))
+    if not hasattr(store, "_make") or not hasattr(store, "_note_names") and store.kind != "qdrant":
+        pytest.skip("it notes nothing before it makes the destination")
+    if database.in_place:
+        pytest.skip("the rows are the source's own")
+
+    def fails(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_make", fails)
+        with pytest.raises(Killed):
+            migrate(source, new, ADAPTER)
+    database.fill("new", X[:5])
+    rows = database.read("new")
+    for address in (new, small.with_column(new, "absent")) if database.columns else (new,):
+        with pytest.raises(ValueError, match="no migration has made it|own collection"):
+            migrate(source, address, ADAPTER)
+    same(database.read("new"), rows)
+
+
 @pytest.mark.parametrize("fault", ["null", "zero", "constant"])
 def test_a_row_without_a_vector_is_refused_or_kept_without_one(database, source, new, words, run, fault):
     """A dry run finds it too, and leaves nothing."""

@@ -7,6 +7,7 @@ import time
 
 import faiss
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import small
@@ -310,19 +311,51 @@ def test_an_index_that_cannot_be_made_again_asks_for_another_one(tmp_path):
 # The commands.
 
 
-def test_commands_that_read_vectors_take_index_files(tmp_path, run):
-    old, npy = tmp_path / "old.faiss", tmp_path / "s.npy"
-    made(old, "IVF8,SQ8", ids=IDS)
-    ADAPTER.save(tmp_path / "bridge.safetensors")
-    code, out, err = run("sample", old, "-o", npy, "--rows", 50)
-    assert code == 0 and np.load(npy).shape == (50, 6) and "approximations" in err
-    np.testing.assert_array_equal(sample(old, 50), np.load(npy))
-    words = "transform", old, "-a", tmp_path / "bridge.safetensors", "-o"
-    code, out, err = run(*words, tmp_path / "t.npy")
-    assert code == 0 and np.load(tmp_path / "t.npy").shape == (600, 8) and "approximations" in err
-    assert run(*words, tmp_path / "t.index")[0] == 0
-    np.testing.assert_array_equal(open_rows(tmp_path / "t.index").ids, np.sort(IDS))
-    code, out, err = run("evaluate", old, tmp_path / "t.npy", "-a", tmp_path / "bridge.safetensors")
-    assert code == 0 and "1.0000" in out
-    code, _, err = run("transform", old, "--column", "v", *words[2:], tmp_path / "u.npy")
+@pytest.mark.parametrize("factory", ["IVF8,SQ8", "Flat", "IDMap,HNSW8"])
+def test_commands_that_read_vectors_take_index_files(tmp_path, run, factory):
+    old, new, ids = tmp_path / "old.faiss", tmp_path / "new.faiss", None if factory == "Flat" else IDS
+    aligner = tmp_path / "bridge.safetensors"
+    made(old, factory, ids=ids)
+    made(new, "Flat", ADAPTER(open_rows(old).array()))
+    ADAPTER.save(aligner)
+    for words, told in (
+        (("sample", old, "-o", tmp_path / "s.npy", "--rows", 50), "50 rows"),
+        (("transform", old, "-a", aligner, "-o", tmp_path / "t.npy"), "600 rows"),
+        (("transform", old, "-a", aligner, "-o", tmp_path / "t.parquet"), "600 rows"),
+        (("transform", old, "-a", aligner, "-o", tmp_path / "t.index"), "600 rows"),
+        (("adapt", old, "-a", aligner, "-o", tmp_path / "a.npy"), "600 queries"),
+        (("evaluate", old, new, "-a", aligner), "1.0000"),
+        (("doctor", old, "-a", aligner), "no problems"),
+        (("probe", old, "-a", aligner, "--sample", 50), "neighbours that stay"),
+        (("status", old), "no migrations"),
+    ):
+        code, out, err = run(*words)
+        assert code == 0 and told in out, (words, err)
+        lines = [line for line in err.splitlines() if "approximations" not in line]
+        assert not lines, err
+    np.testing.assert_array_equal(sample(old, 50), np.load(tmp_path / "s.npy"))
+    assert np.load(tmp_path / "t.npy").shape == (600, 8)
+    there = open_rows(tmp_path / "t.index").ids
+    if ids is not None:
+        np.testing.assert_array_equal(np.sort(there), np.sort(IDS))
+        assert pq.read_table(tmp_path / "t.parquet")["id"].to_pylist() == there.tolist()
+    assert (there is None) == (ids is None)
+    code, out, err = run("embed", old, "--model", "sentence-transformers:x", "-o", tmp_path / "e.npy")
+    assert code == 2 and err.count("\n") == 1 and "expected texts" in err
+    code, _, err = run("transform", old, "--column", "v", "-a", aligner, "-o", tmp_path / "u.npy")
     assert code == 2 and err.count("\n") == 1
+
+
+def test_transform_tells_that_the_index_is_another_one(tmp_path, run):
+    made(tmp_path / "old.faiss", "PQ3x4")
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    words = "transform", tmp_path / "old.faiss", "-a", tmp_path / "bridge.safetensors", "-o", tmp_path / "t.faiss"
+    code, _, err = run(*words)
+    assert code == 0 and "t.faiss: the index is PQ4x4, as PQ3x4 does not suit 8 dimensions" in err
+
+
+def test_an_index_that_cannot_be_built_leaves_nothing(tmp_path):
+    np.save(tmp_path / "old.npy", X[:100])
+    with pytest.raises(Refused, match="trained on 256 rows"):
+        migrate(tmp_path / "old.npy", f"{tmp_path}/new.faiss?factory=IVF256,Flat", ADAPTER)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.npy"]

@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import small
@@ -259,3 +261,52 @@ def test_what_is_no_address_of_pinecone_is_refused(database, run, tmp_path):
         with pytest.raises(ValueError, match=told):
             open_store(f"pinecone://api.pinecone.io/docs{url}")
     assert "no index 'none'" in refused(run, "sample", database.url("none"), "-o", tmp_path / "x.npy")
+
+
+# Notes, and runs that meet.
+
+
+def test_a_state_that_is_too_long_for_a_record_is_refused_before_anything_is_made(tmp_path, database):
+    (tmp_path / "parts").mkdir()
+    for i in range(600):
+        pq.write_table(pa.table({"id": [i], "v": [X[0]]}), tmp_path / "parts" / f"part-of-a-long-name-{i:020}.parquet")
+    with pytest.raises(ValueError, match=r"state of this migration takes up to .* of 40,960 .*join them") as caught:
+        migrate(tmp_path / "parts", database.url("new"), ADAPTER)
+    assert "\n" not in str(caught.value) and list(database.server.indexes) == ["docs"]
+
+
+@pytest.mark.parametrize("moment", ["planned", "noted", "asked"])
+def test_of_two_runs_that_begin_together_the_second_ends_and_harms_nothing(database, monkeypatch, moment):
+    """The index is made by the other one before the state is noted, before it is asked for, or while it is."""
+    store, old, new = type(open_store(database.url("new"))), database.source(), database.url("new")
+
+    def meet():
+        monkeypatch.undo()
+        migrate(old, new, ADAPTER, batch=10)
+
+    if moment == "asked":
+        body = {"name": "new", "schema": {"fields": {"_values": {"dimension": 8, "metric": "cosine"}}}}
+
+        def before(what):
+            if what == "POST /indexes":
+                database.server.before = lambda what: None
+                database.server.create(body)
+
+        database.server.before = before
+    else:
+        name = "_plan" if moment == "planned" else "_make"
+        method = getattr(store, name)
+
+        def later(self, *given):
+            meet()
+            return method(self, *given)
+
+        monkeypatch.setattr(store, name, later)
+    with pytest.raises(StoreError, match="another migration has made the index meanwhile") as caught:
+        migrate(old, new, ADAPTER, batch=10)
+    assert "\n" not in str(caught.value)
+    if moment == "asked":
+        assert database.server.indexes["new"].spaces == {}
+        return
+    same(database.read("new"), expected(X, ADAPTER))
+    assert migrate(old, new, ADAPTER, verify="all").written == 0

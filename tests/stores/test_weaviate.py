@@ -170,6 +170,20 @@ def test_a_vector_without_a_name_stays_one_and_loses_its_vectorizer(database, ru
     assert list(schema(database, "Named")["vectorConfig"]) == ["w"]
 
 
+def test_a_vector_without_a_name_beside_named_ones_is_refused(database, run, tmp_path):
+    """The server adds named vectors to an old collection, and the client then shows these alone."""
+    ADAPTER.save(tmp_path / "bridge.safetensors")
+    make(database, "Mixed", vectorConfig={"v": NONE})
+    schema(database, "Mixed").update(vectorizer="none", vectorIndexType="hnsw", vectorIndexConfig={})
+    before = database.left()
+    for address in (database.url("mixed"), database.url("mixed?column=v")):
+        for words in (("migrate", address, database.url("new")), ("migrate", database.source(), address)):
+            err = refused(run, *words, "-a", tmp_path / "bridge.safetensors")
+            assert "Mixed" in err and ("without a name beside named ones" in err or "no migration has made" in err)
+    assert "without a name beside named ones" in refused(run, "doctor", database.url("mixed"))
+    assert database.left() == before
+
+
 def test_names_begin_with_a_capital_letter_however_they_are_spelled(database, run, tmp_path):
     migrate(database.source(), database.url("new"), ADAPTER)
     assert migrate(database.source("Docs"), database.url("New"), ADAPTER).written == 0

@@ -32,6 +32,7 @@ from minivec.cli.common import (
     print_facts,
     quietly,
     save,
+    say,
     verdict,
     warn,
 )
@@ -278,6 +279,8 @@ def _map_here(bridge: LinearMap, rows: Rows, output: Path, block_size: int, any_
             return bridge.apply(block)
 
         map_rows(mapped, rows, output, block_size)
+    if rows.otherwise:
+        say(f"note: {output}: {rows.otherwise}")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from minivec.validation import constant, not_finite
 
 NAME = "embedding"  # of the array or column of an output whose input has no name for it
 WORD = "word"  # the column of a Parquet file that holds the words of its rows
+ID = "id"  # and the one for the ids of an index's rows
 
 # Rows may take this many times the bytes of their file, or this many bytes: more is a decompression bomb, and real
 # embeddings compress at most a few times.
@@ -25,7 +26,8 @@ EXPANSION, ALWAYS_FINE = 100, 256 << 20
 
 STREAM_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
-# Some rows as float32 (m, d), and what else there is of them: a record batch of a Parquet file, or their words.
+# Some rows as float32 (m, d), and what else there is of them: a record batch of a Parquet file, or the list of their
+# words or ids.
 Block = tuple[np.ndarray, Any]
 
 
@@ -35,6 +37,7 @@ class Rows(ABC):
     column: str | None = None
     scale: Scale | None = None  # of integers
     told: str | None = None  # what a reader of these rows should know
+    otherwise: str | None = None  # how a file that was written of them is not like theirs
     lenient = False  # whether ``read`` gives NaN for nulls, where it would refuse them
 
     def __init__(self, path: Path):

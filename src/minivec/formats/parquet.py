@@ -22,7 +22,7 @@ from minivec.arrow import (
     pyarrow,
     word_array,
 )
-from minivec.formats.base import NAME, WORD, Block, Format, Rows, choose, damage_named, float_lists, refuse
+from minivec.formats.base import ID, NAME, WORD, Block, Format, Rows, choose, damage_named, float_lists, refuse
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 EXACT = 2**53  # up to here a double holds every integer
@@ -263,15 +263,18 @@ def _write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
     width = first[0].shape[1]
     kind = pa.list_(pa.float32(), width)
     schema, place = pa.schema([pa.field(rows.column or NAME, kind)]), 0
+    ids = isinstance(first[1], list) and isinstance(first[1][0], int)
     if isinstance(first[1], list):
-        schema, place = schema.insert(0, pa.field(WORD, pa.string())), 1
+        schema, place = schema.insert(0, pa.field(ID, pa.int64()) if ids else pa.field(WORD, pa.string())), 1
     elif first[1] is not None:
         place = first[1].schema.get_field_index(rows.column)
         schema = first[1].schema.set(place, plain_field(first[1].schema.field(place)).with_type(kind))
     with parquet.ParquetWriter(file, schema) as writer:
         for vectors, batch in chain([first], blocks):
-            words = isinstance(batch, list)
-            columns = [None] if batch is None else [word_array(batch, rows), None] if words else batch.columns
+            if isinstance(batch, list):
+                columns = [pa.array(batch, pa.int64()) if ids else word_array(batch, rows), None]
+            else:
+                columns = [None] if batch is None else batch.columns
             without = np.isnan(vectors[:, 0])  # rows that --skip-bad-rows keeps without a vector
             mask = pa.array(without) if without.any() else None
             columns[place] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width, mask=mask)

@@ -123,7 +123,7 @@ def sample(
     for block in fetch_all(store, chosen):
         empty = without_vector(block, store)
         parts.append(block.vectors[~empty])
-        skipped += [block.keys[i] for i in np.flatnonzero(empty).tolist()]
+        skipped += store.named([block.keys[i] for i in np.flatnonzero(empty).tolist()])
     if len(skipped) == len(chosen):
         raise ValueError(f"{store}: none of {len(chosen):,} rows is an embedding")
     if skipped and tell is not None:

@@ -42,6 +42,13 @@ def with_vectors(block: Block, column: str | None, name: str) -> Any:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def without_vectors(block: Block, column: str | None) -> Block:
+    """``block`` with a payload that has no ``column``, in which numbered stores hand on the old vectors."""
+    payload = block.payload
+    there = payload is not None and column in payload.schema.names
+    return block._replace(payload=payload.drop_columns([column])) if there else block
+
+
 def vector_array(block: Block) -> Any:
     """The vectors of ``block`` as an Arrow array of lists of float32; a missing one is null."""
     import pyarrow as pa

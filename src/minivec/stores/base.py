@@ -71,8 +71,8 @@ class Store(Swapping, ABC):
     never changed. As a destination it may not exist yet; ``checkpoint`` is then None. A question (``schema``,
     ``count``, ``keys``, ``checkpoint``, ``changes`` ...) changes nothing, neither here nor in the database.
 
-    A migration calls, of the destination: ``checkpoint``, ``accepts``, ``lock``, then ``create`` or ``resume``,
-    ``write`` block by block, ``replace`` and ``remove`` to catch up, ``finish``, ``close``.
+    A migration calls, of the destination: ``checkpoint``, ``accepts``, then ``plan``, ``lock`` and ``create``, or
+    ``lock`` and ``resume``, ``write`` block by block, ``replace`` and ``remove`` to catch up, ``finish``, ``close``.
     """
 
     kind: ClassVar[str]  # stores of one kind can hand their payload on to one another
@@ -198,6 +198,9 @@ class Store(Swapping, ABC):
             return None
         return made if made is not None and made.new_column in (None, self.schema().column) else None
 
+    def plan(self, source: "Store", width: int) -> None:  # noqa: B027
+        """Refused, before anything is locked or made, where ``create`` could not make this destination."""
+
     @abstractmethod
     def create(self, source: "Store", width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Make the column, table or collection for rows of ``source`` with vectors of this width, and note the state.
@@ -274,9 +277,14 @@ class Store(Swapping, ABC):
             what = self.address.hide(f"{self}: {str(error) or name}")
             raise (Denied if denied else StoreError)(what) from None  # a chained one would show what is hidden
 
+    def named(self, keys: Sequence[Any]) -> Sequence[Any]:
+        """What errors and notes call the rows with these keys."""
+        return keys
+
     def refuse(self, what: str, rows: Any, keys: Sequence[Any]) -> None:
         """Refused (a ValueError) naming at most five of the ``keys`` of these row numbers, if there are any."""
-        refuse(self, f"{what} in", rows, keys, Refused)
+        bad = [keys[i] for i in rows]
+        refuse(self, f"{what} in", range(len(bad)), self.named(bad), Refused)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from minivec import files
+from minivec.formats.base import ID
 from minivec.formats.faiss.recipe import METRICS, Recipe
 from minivec.formats.faiss.rows import ERRORS, FaissRows, built, record
 from minivec.stores.address import Address
@@ -21,7 +22,6 @@ from minivec.stores.files import ArrayStore
 
 OPTIONS = re.compile(r"(.*\.(?:faiss|index))\?(.*)", re.IGNORECASE | re.DOTALL)
 ROUNDING = 1e-4  # of a cosine
-ID = "id"  # the name of the ids, which have none in an index
 
 
 class FaissStore(ArrayStore):
@@ -109,12 +109,16 @@ class FaissStore(ArrayStore):
             raise Refused(f"{self}: {error}") from error
         lost = [name for name in schema.payload if name != schema.key]
         notes = [f"{self}: an index has no columns; these are left out: {', '.join(lost)}"] if lost else []
-        if recipe.factory != factory:
-            notes.append(f"{self}: the index is {recipe.factory}, as {factory} does not suit {width} dimensions")
+        if otherwise := recipe.otherwise(factory, width):
+            notes.append(f"{self}: {otherwise}")
         return recipe, notes
 
+    def plan(self, source: Store, width: int) -> None:
+        """Refused where there can be no such index."""
+        self._planned(source, width)
+
     def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
-        """What the index will not have; ValueError where there can be none."""
+        """What the index will not have, or otherwise."""
         return self._planned(source, width)[1]
 
     def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:

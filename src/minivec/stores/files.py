@@ -251,13 +251,17 @@ class ParquetStore(FileStore):
     def _exists(self) -> bool:
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
-    def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:
-        schema = source.schema()
-        name = self.column or schema.column or files.NAME
-        if name in schema.payload:
+    def _new_column(self, source: Store) -> str:
+        return self.column or source.schema().column or files.NAME
+
+    def plan(self, source: Store, width: int) -> None:
+        """Refused where the vectors would have the name of another column."""
+        if (name := self._new_column(source)) in source.schema().payload:
             raise Refused(f"{self}: {source} has another column {name!r}; name one for the vectors (?column=)")
+
+    def _begin(self, source: Store, width: int, state: Checkpoint) -> Checkpoint:
         self.path.mkdir(exist_ok=True)
-        return state.but(new_column=name)
+        return state.but(new_column=self._new_column(source))
 
     def _written(self, state: Checkpoint) -> int:
         read = self.client("pyarrow.parquet").read_metadata

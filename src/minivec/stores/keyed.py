@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from minivec.stores.address import Address
 from minivec.stores.aliasing import Aliased
@@ -20,6 +20,7 @@ from minivec.stores.requests import BYTES, Requests
 from minivec.stores.seen import Seen
 
 TOGETHER = 4_096  # rows that are read again together
+GROWTH = 4_096  # bytes that a state may grow by: a key, and when it was compared and cut over
 
 
 class Keyed(Aliased, Store):
@@ -29,6 +30,7 @@ class Keyed(Aliased, Store):
     """
 
     kind = "arrow"
+    note_bytes: ClassVar[int | None] = None  # of the longest note, where it has a limit
     _client: Any  # the vendor's, made when it is first asked for something
 
     def __init__(self, address: Address):
@@ -157,15 +159,33 @@ class Keyed(Aliased, Store):
         self._write_note(f"{self.name}/{state.new_column}" if state.in_place else self.name, state.to_json())
 
     def checkpoint(self) -> Checkpoint | None:
-        """The note about the destination."""
+        """The note about the destination; None, too, where it has not the column that the address names."""
         if not self._exists(self.name) or (self._asked and not self._has(self._asked)):
             return None
         state = self._noted()
-        if state is not None and "made" not in state.own and (state.in_place or self.count() == 0):
-            return None  # killed while it was made
-        if state is None:
-            raise Refused(f"{self}: it exists, and no migration has made it; name another one")
-        return state
+        if state is not None and "made" in state.own:
+            return state
+        if state is None or not (state.in_place or self.count() == 0):
+            raise self._foreign()
+        return None  # killed while it was made
+
+    def _foreign(self) -> Refused:
+        return Refused(f"{self}: it exists, and no migration has made it; name another one")
+
+    def _in_place(self, source: Store) -> bool:
+        """Whether the destination is a new column of the source's own rows."""
+        return False
+
+    def plan(self, source: Store, width: int) -> None:
+        """Refused where ``_make`` would replace more than what a run has left empty that was killed while it made it.
+
+        ``checkpoint`` cannot tell: to it, what lacks the column of the address may be the source itself.
+        """
+        if not self._exists(self.name) or self._in_place(source):
+            return
+        text = self._read_note(self.name)
+        if text is None or "made" in Checkpoint.from_json(text, self).own or self.count():
+            raise self._foreign()
 
     def origin(self) -> Checkpoint | None:
         """The state of the migration that made this source's vectors, also where it is named by an alias."""
@@ -191,7 +211,14 @@ class Keyed(Aliased, Store):
 
     def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
         """Note the state, make the destination, and note that it is made."""
+        self.plan(source, width)  # again, as it is locked now
         state = self._plan(source, checkpoint)
+        size = len(json.dumps(state.to_json()).encode()) + GROWTH
+        if self.note_bytes is not None and size > self.note_bytes:
+            told = (
+                f"the state of this migration takes up to {size:,} bytes, of {self.note_bytes:,} that a note may have"
+            )
+            raise Refused(f"{self}: {told}: a folder of many files makes it long; join them into fewer ones")
         self._note(state)  # first: a collection without a note would not be known again
         state = self._make(source, width, state).keep(made=True)
         self._note(state)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minivec.output import replacing
-from minivec.stores.base import Block, Changes, Schema
+from minivec.stores.base import Block, Changes, Schema, Store
 from minivec.stores.blocks import fetch_all
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
@@ -101,6 +101,14 @@ class ByKey(Proxy):
 
     def _keyed(self, block: Block) -> Block:
         return block._replace(keys=block.payload[self._key()].to_pylist())
+
+    def named(self, keys: Sequence[Any]) -> Sequence[Any]:
+        """The keys are names already."""
+        return keys
+
+    def refuse(self, what: str, rows: Any, keys: Sequence[Any]) -> None:
+        """As any store does, with the keys that it has here."""
+        Store.refuse(self, what, rows, keys)
 
     def keys(self) -> Sequence[Any]:
         """The values of the key column, in the order of the rows."""

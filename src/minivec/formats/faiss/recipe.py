@@ -64,6 +64,12 @@ class Recipe:
             raise ValueError(f"an index {recipe.factory} is trained on {needed:,} rows, and there are {rows:,}: {ASK}")
         return recipe
 
+    def otherwise(self, factory: str, width: int) -> str | None:
+        """That this is not what was asked for, or None."""
+        if self.factory == factory:
+            return None
+        return f"the index is {self.factory}, as {factory} does not suit {width} dimensions"
+
     def empty(self, width: int, count: bool = False) -> Any:
         """An index without rows, or, with ``count``, how many rows it needs at least."""
         try:

@@ -129,8 +129,9 @@ def _write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
             waiting.write(table.data)
             count += len(vectors)
         waiting.flush()
-        recipe = Recipe("Flat") if like is None else Recipe.of(like.index)
-        recipe = recipe.at(width, count, like is not None and like.ids is not None)
+        old = Recipe("Flat") if like is None else Recipe.of(like.index)
+        recipe = old.at(width, count, like is not None and like.ids is not None)
+        rows.otherwise = recipe.otherwise(old.factory, width)
         index = built(recipe, waiting, width)
     library: Any = faiss
     library.write_index(index, library.PyCallbackIOWriter(file.write))

@@ -181,7 +181,7 @@ class LanceStore(RenamedTable, Store):
         with self.guard():
             batches = query().to_batches(batch_size=size)
         for batch in rebatched(self._guarded(iter(batches)), size):
-            keys = batch[self.key].to_pylist() if self.key else range(start, start + len(batch))
+            keys = range(start, start + len(batch))
             start += len(batch)
             vectors, missing = read_vectors(batch[schema.column], schema.width, keys, self)
             yield Block(keys, vectors, batch, start, missing)
@@ -233,6 +233,14 @@ class LanceStore(RenamedTable, Store):
             table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)])
         vectors, missing = read_vectors(table[schema.column].combine_chunks(), schema.width, keys, self)
         return Block(keys, vectors, table.select(list(schema.payload)).replace_schema_metadata(None), None, missing)
+
+    def named(self, keys: Sequence[int]) -> Sequence[Any]:
+        """The values of the key column in these rows, if there is one."""
+        if self.key is None or not len(keys):
+            return keys
+        with self.guard():
+            rows = self._numbers(self._version)[np.asarray(keys, int)]
+            return versions.taken(self._table(self._version), rows)[self.key].to_pylist()
 
     def lock(self) -> None:
         """Hold a file beside the table."""

@@ -42,6 +42,7 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
     """
 
     extra = "milvus"
+    note_bytes = settings.TEXT
 
     def __init__(self, address: Address):
         super().__init__(address)

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from minivec.stores.base import MIGRATIONS
+from minivec.stores.errors import StoreError
 from minivec.stores.pinecone.rows import parts
 
 NOTES = MIGRATIONS.replace("_", "-")
@@ -20,6 +21,8 @@ class PineconeNotes:
         return None if found is None else str(found.metadata["text"])
 
     def _write_note(self: Any, name: str, text: str | None) -> None:
+        if self._pending and self._found() is not None:
+            raise self._met()
         if self._found() is None:
             self._pending = {k: v for k, v in {**self._pending, name: text}.items() if v is not None}
             return
@@ -30,6 +33,10 @@ class PineconeNotes:
             x = [1.0] + [0.0] * (self._width - 1)  # Pinecone wants a vector that is not zero
             self._ask("upsert", NOTES, vectors=[{"id": key, "values": x, "metadata": {"name": name, "text": text}}])
         self._wait(lambda: self._read_note(name) == text, f"the state {name!r}")
+
+    def _met(self: Any) -> StoreError:
+        """The error of a run that began when there was no index, and that has not made the one that there is."""
+        return StoreError(f"{self}: another migration has made the index meanwhile: run the command again")
 
     def _note_names(self: Any) -> list[str]:
         if self._found() is None:

@@ -15,7 +15,7 @@ from minivec.stores.errors import Refused
 from minivec.stores.keyed import Keyed
 from minivec.stores.pinecone import settings
 from minivec.stores.pinecone.notes import NOTES, PineconeNotes
-from minivec.stores.pinecone.rows import COLUMNS, IDS, fields, parts, table
+from minivec.stores.pinecone.rows import COLUMNS, IDS, METADATA, fields, parts, table
 from minivec.stores.pinecone.writing import PineconeWriting
 from minivec.stores.quiet import quiet
 from minivec.stores.requests import Requests
@@ -36,6 +36,7 @@ class PineconeStore(PineconeWriting, PineconeNotes, Keyed):
     """
 
     extra = "pinecone"
+    note_bytes = METADATA
 
     def __init__(self, address: Address):
         super().__init__(address)

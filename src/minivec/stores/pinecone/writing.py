@@ -21,6 +21,7 @@ class PineconeWriting:
     """The part of the store that is a destination."""
 
     _written: tuple[str, Any] | None
+    _pending: dict[str, str]
 
     def _plan(self: Any, source: Any, checkpoint: Checkpoint) -> Checkpoint:
         settings.check_name(self, self.index)
@@ -50,11 +51,17 @@ class PineconeWriting:
             like = _of_pinecone(source)
             info, metric = (None, "cosine") if like is None else (like._info(), like._metric())
             made = settings.created(info, metric, width)
+            taken, client = self.client("pinecone").ConflictError, self._client
             with self.guard():
-                self._client.indexes.create(name=self.index, timeout=READY, **made)
-        for name, text in self._pending.items():
-            self._write_note(name, text)
-        self._pending.clear()
+                try:
+                    client.indexes.create(name=self.index, timeout=READY, **made)
+                except taken:
+                    raise self._met() from None
+            waiting, self._pending = self._pending, {}
+            for name, text in waiting.items():
+                self._write_note(name, text)
+        elif self._pending:
+            raise self._met()
         return state
 
     def _metric(self: Any) -> str:

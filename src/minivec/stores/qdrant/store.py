@@ -9,18 +9,17 @@ from functools import cache, cached_property
 from typing import Any
 
 from minivec.stores.address import Address
-from minivec.stores.base import Block, Changes, Schema, Store, locked
+from minivec.stores.base import Block, Changes, Schema, Store
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
 from minivec.stores.qdrant import settings
 from minivec.stores.qdrant.alias import QdrantAlias
-from minivec.stores.qdrant.notes import Notes
-from minivec.stores.qdrant.points import alike, as_points, rows_of, too_large
+from minivec.stores.qdrant.points import alike, rows_of, too_large
+from minivec.stores.qdrant.writing import IDS, QdrantWriting
 from minivec.stores.requests import Patient, Requests, page
 from minivec.stores.seen import Seen
 
-IDS = 10_000  # ids asked for, or removed, at a time
 TIMEOUT = 60  # seconds that a request may take
 
 
@@ -34,7 +33,7 @@ def local_client(path: str) -> Any:
     return client
 
 
-class QdrantStore(QdrantAlias, Store):
+class QdrantStore(QdrantWriting, QdrantAlias, Store):
     """A collection, by point id. ``column`` names the vector where the collection has named ones.
 
     What follows the scheme is a folder where it starts with ``/``, ``.`` or ``~``, and a host otherwise. ``:KEY@`` or
@@ -232,113 +231,11 @@ class QdrantStore(QdrantAlias, Store):
         """Whether the payload is equal, and other vectors are but for rounding: Qdrant makes their length 1 again."""
         return alike(one, other)
 
-    @cached_property  # it knows under which name it has found the state
-    def _notes(self) -> Notes:
-        return Notes(self._client, self, self.name, self._asked)
-
-    def lock(self) -> None:
-        """Hold a file beside a local collection; on a server a record with a sign of life."""
-        if self.address.local:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._held.enter_context(locked(self.folder / f".{self.name}.lock"))
-            return
-        self._notes.make()
-        self._lease = self._held.enter_context(Lease(str(self), self._notes.holder, self._notes.hold))
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The payload about the vector in the collection of checkpoints."""
-        there = self._exists(self.name)
-        if there and self._asked:
-            vectors = self._info().config.params.vectors
-            there = isinstance(vectors, dict) and self._asked in vectors
-        if not there:
-            return None
-        state = self._notes.state()
-        if state is None:
-            raise Refused(f"{self}: it exists, and no migration has made it; name another one")
-        return state
-
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over its vector."""
         super().resume(checkpoint)
         self._schema = None
         self._old_column = checkpoint.column if checkpoint.in_place else None
-
-    def _plan(self, source: Store, checkpoint: Checkpoint) -> Checkpoint:
-        """The state with the new vector's name, and whether it is one of the source's own collection."""
-        in_place, own = self._exists(self.name), isinstance(source, QdrantStore)
-        if in_place and self.place() != source.place():
-            raise Refused(f"{self}: it exists, and is not {source}'s own collection; name a new one")
-        column = source.schema().column if own else None
-        if in_place and column is None:
-            raise Refused(f"{self}: {source} has vectors without names; name a new collection")
-        return checkpoint.but(new_column=self._asked or column, in_place=in_place)
-
-    def create(self, source: Store, width: int, checkpoint: Checkpoint) -> Checkpoint:
-        """A new named vector of the source's collection, or a new collection like it."""
-        state = self._plan(source, checkpoint)
-        self._note(state)  # first: a collection without a note would not be known again
-        self.create_rest(source, width, state)
-        self.resume(state)
-        return state
-
-    def create_rest(self, source: Store, width: int, checkpoint: Checkpoint) -> None:
-        """Make the settings and payload indexes that are not there yet."""
-        self._make(self._client, source, width, checkpoint)
-
-    def _make(self, client: Any, source: Any, width: int, state: Checkpoint) -> None:
-        column, name = source.schema().column, state.new_column
-        info = source._info() if isinstance(source, QdrantStore) else None
-        with self.guard():
-            if info is not None and state.in_place:
-                settings.add_vector(client, self.name, info.config.params.vectors[column], str(name), width)
-            else:
-                settings.add_collection(client, self.name, info, (column, name), width)
-
-    def rehearse(self, source: Store, width: int, block: Block) -> list[str]:
-        """Make the collection and write the block in memory."""
-        from qdrant_client import QdrantClient
-
-        state = self._plan(source, Checkpoint("", "", 0)).but(in_place=False)
-        client = QdrantClient(":memory:")
-        self._make(client, source, width, state)
-        with self.guard():
-            client.upsert(self.name, as_points(block, state.new_column, False)[0])
-        client.close()
-        return self.losses(source)
-
-    def losses(self, source: Store) -> list[str]:
-        """What is stored otherwise."""
-        return settings.losses(source._info(), source.schema().column) if isinstance(source, QdrantStore) else []
-
-    def _note(self, state: Checkpoint) -> None:
-        self._notes.note(state)
-
-    def write(self, block: Block, checkpoint: Checkpoint) -> None:
-        """Upsert points, or set one vector of theirs, then note the state."""
-        self.replace(block, checkpoint)
-        self._note(checkpoint)
-
-    def replace(self, block: Block, checkpoint: Checkpoint) -> None:
-        """Upsert points, or set one vector of theirs."""
-        if self._lease is not None:
-            self._lease.check()
-        client, name, in_place = self._client, checkpoint.new_column, checkpoint.in_place
-        points, sizes = as_points(block, name, in_place)
-        call, most = client.update_vectors if in_place else client.upsert, self._strictly("upsert_max_batchsize")
-        with self.guard():
-            self._requests.send(sizes, lambda rows: call(self.name, points[rows], wait=True), most)
-            if in_place and len(block.missing):
-                client.delete_vectors(self.name, [name], [block.keys[i] for i in block.missing], wait=True)
-
-    def remove(self, keys: Sequence[Any], checkpoint: Checkpoint) -> None:
-        """Delete points, then note the state."""
-        if self._lease is not None:
-            self._lease.check()
-        for start in range(0, len(keys), IDS):
-            with self.guard():
-                self._client.delete(self.name, list(keys[start : start + IDS]), wait=True)
-        self._note(checkpoint)
 
     def close(self) -> None:
         """Let go of the lock, and of the connections to a server."""

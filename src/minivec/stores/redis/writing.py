@@ -42,8 +42,6 @@ class RedisWriting:
         return self._exists(self.name) and self.place() == source.place()
 
     def _plan(self: Any, source: Any, checkpoint: Checkpoint) -> Checkpoint:
-        if self._exists(self.name) and not self._in_place(source) and self._noted() is None:
-            raise Refused(f"{self}: it exists, and is not {source}'s own index; name a new one")
         in_place, name = self._in_place(source), self._new_column(source)
         if not in_place:
             self._new_prefix(source)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.address import Address
+from minivec.stores.arrow import without_vectors
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
@@ -280,14 +281,14 @@ class SqlTable(RenamedInSql, Store):
     def write(self, block: Block, checkpoint: Checkpoint) -> None:
         """Rows and checkpoint in one transaction."""
         with self._transaction() as connection:
-            self._insert(connection, block, str(checkpoint.new_column))
+            self._insert(connection, without_vectors(block, checkpoint.column), str(checkpoint.new_column))
             self._put(connection, {self.name: checkpoint})
 
     def replace(self, block: Block, checkpoint: Checkpoint) -> None:
         """Delete the rows and insert them anew, in one transaction."""
         with self._transaction() as connection:
             self._delete(connection, block.keys)
-            self._insert(connection, block, str(checkpoint.new_column))
+            self._insert(connection, without_vectors(block, checkpoint.column), str(checkpoint.new_column))
 
     def remove(self, keys: Sequence[Any], checkpoint: Checkpoint) -> None:
         """Delete rows and write the checkpoint, in one transaction."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minivec.stores.arrow import read_vectors, vector_array
+from minivec.stores.arrow import read_vectors, vector_array, without_vectors
 from minivec.stores.base import Block, Store
 from minivec.stores.errors import Refused
 from minivec.stores.shown import mark
@@ -149,7 +149,7 @@ class DuckStore(SqlTable):
         statement = self._table(source, width, column, defaults=False)
         with self.guard(), self.client("duckdb").connect() as connection:
             connection.execute(statement)
-            self._insert(connection, block, column)
+            self._insert(connection, without_vectors(block, source.schema().column), column)
         return self.losses(source)
 
     def _insert(self, connection: Any, block: Block, column: str) -> None:

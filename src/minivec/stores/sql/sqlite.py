@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minivec.arrow import is_text
+from minivec.stores.arrow import without_vectors
 from minivec.stores.base import Block, Store
 from minivec.stores.errors import Refused
 from minivec.stores.shown import MARK, columns_of, same
@@ -228,7 +229,7 @@ class SqliteStore(SqlTable):
             connection = self._prepared("file::memory:")
             for statement in statements:
                 connection.execute(statement)
-            self._insert(connection, block, column)
+            self._insert(connection, without_vectors(block, source.schema().column), column)
             connection.close()
         return self.losses(source)
 

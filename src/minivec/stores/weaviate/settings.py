@@ -31,6 +31,11 @@ def is_legacy(schema: dict[str, Any]) -> bool:
     return not schema.get("vectorConfig")
 
 
+def is_mixed(schema: dict[str, Any]) -> bool:
+    """Whether a collection has a vector without a name, and named ones beside it."""
+    return bool(schema.get("vectorConfig") and (schema.get("vectorIndexType") or schema.get("vectorizer")))
+
+
 def several(vector: dict[str, Any]) -> bool:
     """Whether an object has several vectors under this name."""
     return bool(((vector.get("vectorIndexConfig") or {}).get("multivector") or {}).get("enabled"))

@@ -150,6 +150,9 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
             raise Refused(f"{self}: name the tenant (tenant=); there is {names or 'none'}")
         if tenant and not settings.has_tenants(schema):
             raise Refused(f"{self}: {collection!r} has no tenants")
+        if settings.is_mixed(schema):
+            told = "a vector without a name beside named ones, which cannot be told from these"
+            raise Refused(f"{self}: {collection!r} has {told}: copy it into a collection whose vectors all have names")
         return schema
 
     def _objects(self) -> Any:
