@@ -70,28 +70,33 @@ def texts(corpus: str) -> list[str]:
 
     "glosses" (some 117,000 rows), "prose" (some 75,000), "french-words" and "english-words" (some 8,000 each: both
     sides of a dictionary), "emoji-names" (some 1,900), "french-documentation" (some 108,000: the beginnings of
-    paragraphs).
+    paragraphs), and those of ``keep``.
     """
     builders = {
-        "glosses": lambda: _mixed(synsets()),
+        "glosses": lambda: mixed(synsets()),
         "prose": _prose,
-        "french-words": lambda: _mixed(french_english()),
-        "english-words": lambda: _mixed(word for words in french_english().values() for word in words),
-        "emoji-names": lambda: _mixed(emoji()),
-        "french-documentation": lambda: _mixed(text[:LONGEST] for text in documentation("french")),
+        "french-words": lambda: mixed(french_english()),
+        "english-words": lambda: mixed(word for words in french_english().values() for word in words),
+        "emoji-names": lambda: mixed(emoji()),
+        "french-documentation": lambda: mixed(text[:LONGEST] for text in documentation("french")),
     }
-    if corpus not in builders:
-        raise ValueError(f"corpus must be one of {', '.join(builders)}, not {corpus!r}")
     path = cache() / f"{corpus}.txt.gz"
     if not path.exists():
-        lines = builders[corpus]()
-        part = path.with_suffix(".part")
-        part.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-        part.rename(path)
+        if corpus not in builders:
+            raise ValueError(f"corpus must be one of {', '.join(builders)}, not {corpus!r}")
+        keep(corpus, builders[corpus]())
     return gzip.decompress(path.read_bytes()).decode().split("\n")
 
 
-def _mixed(lines: Iterable[str], salt: str = "") -> list[str]:
+def keep(corpus: str, lines: Iterable[str]) -> None:
+    """Put a corpus into the cache, for ``texts``: lines that are distinct and well mixed."""
+    path = cache() / f"{corpus}.txt.gz"
+    part = path.with_suffix(".part")
+    part.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+    part.rename(path)
+
+
+def mixed(lines: Iterable[str], salt: str = "") -> list[str]:
     """Distinct lines, ordered by a hash of ``salt`` and line: shuffled, hardly changed by a package's next version."""
     return sorted(set(lines), key=lambda line: hashlib.sha1((salt + line).encode()).digest())
 
@@ -148,8 +153,8 @@ def _prose() -> list[str]:
         for path in sorted(path for path in debian_package(package).glob(pattern) if path.is_file()):
             paragraphs = _r_paragraphs(path.read_bytes()) if path.suffix == ".rdb" else _html_paragraphs(path)
             sentences.extend(sentence for paragraph in paragraphs for sentence in _sentences(paragraph))
-        chosen.extend(_mixed(sentences)[:PROSE_PER_PACKAGE])
-    return _mixed(chosen, "all")  # by the first hash again, packages cut short would have no lines at the end
+        chosen.extend(mixed(sentences)[:PROSE_PER_PACKAGE])
+    return mixed(chosen, "all")  # by the first hash again, packages cut short would have no lines at the end
 
 
 def debian_package(name: str) -> Path:

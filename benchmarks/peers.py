@@ -1,14 +1,10 @@
 """minivec beside its peers on real encoders, in one run: ``python -m benchmarks.peers --json FILE --plots DIR``.
 
-- ``auto``, ``paper``: the presets of ``MiniVec2VecAligner.align``
-- ``mini-vec2vec``: the package of that name on PyPI, with its defaults (its random numbers seeded)
-- ``gromov-wasserstein``: POT's entropic plan between samples of both sides, then Procrustes on its barycentric targets
-- ``supervised N``: Procrustes on N true pairs; with N the rows a side it is the ceiling
-
-Rows of one encoder against *other* rows of the other, A rotated at random. Every fit has a process of its own, so that
-the seconds (of the fit alone) and the peak memory (of the process, libraries included; Linux tells) are its own; peers
-have virtual environments of their own, made on first use. The maps are scored alike, on the same held-out pairs,
-between rows centred by the means of the unpaired ones. A range is over seeds.
+``benchmarks.methods`` says what each method is. Rows of one encoder against *other* rows of the other, A rotated at
+random. Every fit has a process of its own, so that the seconds (of the fit alone) and the peak memory (of the process,
+libraries included; Linux tells) are its own; peers have virtual environments of their own, made on first use. The maps
+are scored alike, on the same held-out pairs, between rows centred by the means of the unpaired ones. A range is over
+seeds.
 
 minivec's settings were chosen on glosses in E5, MiniLM and USE. mpnet and prose had no part in it, but for how far
 halves must agree: rows of the table that have one of them say "held out". ``--data DIR`` takes ``*_NAME.npz`` files of
@@ -25,24 +21,21 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.encoders import embeddings, environment
+from benchmarks.methods import BY_PAIRS, METHODS
 from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, unit
 
 ROOT = Path(__file__).parents[1]
 CHOSEN_ON = {"e5", "minilm", "use"}, {"glosses"}  # encoders, corpora
-PAIRS = (100, 1_000, 10_000)  # of "supervised"
-LIMIT = 3_600  # seconds for one fit
-GW_ROWS, GW_EPSILON, GW_STEPS = 1_000, 1e-3, 60  # time grows with the rows' cube; the best of five tried
+PAIRS = (100, 1_000, 10_000)  # of the methods BY_PAIRS
+LIMIT = 14_400  # seconds for one fit
 COLUMNS = {  # heading: the figure, its digits
     "top-1": ("top1_accuracy", 3),
     "of ceiling": ("share", 2),
@@ -54,79 +47,6 @@ COLUMNS = {  # heading: the figure, its digits
 }
 Key = tuple[str, str, int]  # "one -> other", method, seed
 Figures = dict[str, Any]
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, Figures]]
-"""Raw rows of A (n, dA), of B (m, dB), A's true partners (n, dB), seed -> the map (dA, dB) of framed rows, and more."""
-
-
-def _preset(preset: str) -> Fit:
-    import minivec.algorithm.solver  # noqa: F401  which align would import
-    from minivec import AlignmentWarning, MiniVec2VecAligner
-
-    warnings.simplefilter("ignore", AlignmentWarning)
-
-    def fit(A: np.ndarray, B: np.ndarray, partners: np.ndarray, seed: int) -> tuple[np.ndarray, Figures]:
-        history = MiniVec2VecAligner(A.shape[1]).align(A, B, preset=preset, seed=seed)
-        return history["final_W"], {name: history[name] for name in ("confidence", "verdict")}
-
-    return fit
-
-
-def _mini_vec2vec() -> Fit:
-    from mini_vec2vec import MiniVec2Vec
-
-    warnings.simplefilter("ignore", UserWarning)  # that it pads the narrower space
-
-    def fit(A: np.ndarray, B: np.ndarray, partners: np.ndarray, seed: int) -> tuple[np.ndarray, Figures]:
-        assignment = {"method": "2opt", "options": {"maximize": True, "rng": np.random.default_rng(seed)}}
-        model = MiniVec2Vec().fit(A, B, random_seed=seed, verbose=False, quadratic_assignment_kwargs=assignment)
-        return model.W[: A.shape[1], : B.shape[1]], {}
-
-    return fit
-
-
-def _gromov_wasserstein() -> Fit:
-    from ot.gromov import entropic_gromov_wasserstein
-
-    warnings.simplefilter("ignore", UserWarning)  # that a step's Sinkhorn ended before it converged
-
-    def fit(A: np.ndarray, B: np.ndarray, partners: np.ndarray, seed: int) -> tuple[np.ndarray, Figures]:
-        rng = np.random.default_rng(seed)
-        X, Y = (Frame.of(rows).apply(rng.permutation(rows)[:GW_ROWS]).astype(np.float64) for rows in (A, B))
-        plan = entropic_gromov_wasserstein(1 - X @ X.T, 1 - Y @ Y.T, epsilon=GW_EPSILON, max_iter=GW_STEPS)
-        return polar(X.T @ plan @ Y), {}
-
-    return fit
-
-
-def _supervised(pairs: int) -> Fit:
-    def fit(A: np.ndarray, B: np.ndarray, partners: np.ndarray, seed: int) -> tuple[np.ndarray, Figures]:
-        chosen = np.random.default_rng(seed).permutation(len(A))[:pairs]
-        source, target = Frame.of(A), Frame.of(B)
-        return polar(source.apply(A[chosen]).T @ target.apply(partners[chosen])), {}
-
-    return fit
-
-
-@dataclass(frozen=True)
-class Method:
-    """How to load a fit, and what its own environment needs; without packages it runs in this one."""
-
-    load: Callable[..., Fit]
-    packages: tuple[str, ...] = ()
-    alone: tuple[str, ...] = ()
-
-
-METHODS = {
-    "supervised": Method(_supervised),
-    "auto": Method(partial(_preset, "auto")),
-    "paper": Method(partial(_preset, "paper")),
-    "mini-vec2vec": Method(
-        _mini_vec2vec,
-        ("wrapt", "scikit-learn==1.8.0", "scipy==1.17.1", "tqdm"),
-        ("mini-vec2vec==0.1.2",),  # asks for Python 3.12, runs on 3.11
-    ),
-    "gromov-wasserstein": Method(_gromov_wasserstein, ("wrapt", "POT==0.9.7.post1")),
-}
 
 
 def load(name: str, data: Path | None, corpus: str, rows: int) -> np.ndarray:
@@ -141,10 +61,16 @@ def load(name: str, data: Path | None, corpus: str, rows: int) -> np.ndarray:
     return X
 
 
-def data_options(parser: argparse.ArgumentParser, spaces: str) -> None:
-    """Options for what ``load`` and ``directed`` take; the directed pairs of encoders are named by ``spaces``."""
+def data_options(parser: argparse.ArgumentParser, spaces: str, *, corpora: Sequence[str] = ()) -> None:
+    """Options for what ``load`` and ``directed`` take; the directed pairs of encoders are named by ``spaces``.
+
+    With ``corpora``, which are its default, there is an option for several corpora instead of one.
+    """
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--corpus", default="glosses")
+    if corpora:
+        parser.add_argument("--corpora", nargs="+", default=corpora)
+    else:
+        parser.add_argument("--corpus", default="glosses")
     parser.add_argument("--encoders", nargs="+", default=["e5", "minilm", "use"])
     parser.add_argument(spaces, nargs="+", metavar="ONE:OTHER", help="directed pairs; without them all")
 
@@ -172,47 +98,63 @@ def sides(test: int, rows: int) -> tuple[slice, slice, slice]:
 
 
 def prepare(pair: tuple[str, str], args: argparse.Namespace, folder: Path) -> Callable[[np.ndarray], Figures]:
-    """Write the rows that fits read into ``folder``; return what scores a map of framed rows."""
-    from minivec import evaluate_alignment
-
+    """``stage`` the rows of a directed pair of encoders."""
     held, first, second = sides(args.test, args.rows)
     A = load(pair[0], args.data, args.corpus, first.stop)
-    A = A @ polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2))
     B = load(pair[1], args.data, args.corpus, second.stop)
-    for name, rows in (("A", A[first]), ("B", B[second]), ("partners", B[first])):
+    return stage(folder, A[first], B[second], partners=B[first], held=(A[held], B[held]))
+
+
+def stage(
+    folder: Path, A: np.ndarray, B: np.ndarray, *, partners: np.ndarray, held: tuple[np.ndarray, np.ndarray]
+) -> Callable[[np.ndarray], Figures]:
+    """Write the rows that fits read into ``folder``, A's turned at random; return what scores the mapped held-out rows.
+
+    ``partners`` are the rows of B's encoder for those of ``A``; ``held`` are true pairs.
+    """
+    from minivec import evaluate_alignment
+
+    turn = polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2))
+    for name, rows in (("A", A @ turn), ("B", B), ("partners", partners), ("held", held[0] @ turn)):
         np.save(folder / f"{name}.npy", rows)
-    source, target = Frame.of(A[first]), Frame.of(B[second])
-    held_A, held_B = A[held], target.apply(B[held])
-    return lambda W: evaluate_alignment(lambda X: unit(source.apply(X) @ W), held_A, held_B)
+    truth = Frame.of(B).apply(held[1])
+    return lambda mapped: evaluate_alignment(unit, mapped, truth)
 
 
 def work(method: str, seed: int, folder: Path) -> None:
-    """Fit what ``prepare`` wrote, in this process; write the map and the figures beside it."""
+    """Fit what ``prepare`` wrote, in this process; write the mapped held-out rows and the figures beside it."""
     name, *numbers = method.split()
     fit = METHODS[name].load(*map(int, numbers))
-    A, B, partners = (np.load(folder / f"{rows}.npy") for rows in ("A", "B", "partners"))
+    A, B, partners, held = (np.load(folder / f"{rows}.npy") for rows in ("A", "B", "partners", "held"))
     start, cpu = time.perf_counter(), time.process_time()
-    W, found = fit(A, B, partners, seed)
+    fitted, found = fit(A, B, partners, seed)
     times = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    if not np.isfinite(W).all():
-        raise ValueError(f"{method} returned a map with NaN or infinity")
-    np.save(folder / "W.npy", W)
-    (folder / "figures.json").write_text(json.dumps({**times, "peak_mb": memory_mb("VmHWM"), **found}))
+    figures = {**times, "peak_mb": memory_mb("VmHWM"), **found}
+    mapped = np.asarray(fitted(Frame.of(A).apply(held)), np.float32)
+    if not np.isfinite(mapped).all():
+        raise ValueError(f"{method} returned rows with NaN or infinity")
+    np.save(folder / "mapped.npy", mapped)
+    (folder / "figures.json").write_text(json.dumps(figures))
+
+
+def variables() -> dict[str, str]:
+    """Environment variables with which another interpreter finds minivec; it starts in ROOT, where benchmarks is."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
 def measure(method: str, seed: int, folder: Path, score: Callable[[np.ndarray], Figures]) -> Figures:
     """The figures of one fit in a process of its own, or why it ``failed``."""
-    needs = METHODS[method.split()[0]]
-    python = environment(method, needs.packages, needs.alone) if needs.packages else sys.executable
+    name = method.split()[0]
+    needs = METHODS[name]
+    python = environment(name, needs.packages, needs.alone) if needs.packages else sys.executable
     command = [str(python), "-m", "benchmarks.peers", "--worker", method, str(seed), str(folder)]
     try:
-        paths = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        subprocess.run(command, cwd=ROOT, env=paths, check=True, timeout=LIMIT, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=ROOT, env=variables(), check=True, timeout=LIMIT, stdout=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return {"failed": f"no result in {LIMIT:,} s"}
     except subprocess.CalledProcessError as error:
         return {"failed": f"exit status {error.returncode}"}
-    return {**json.loads((folder / "figures.json").read_text()), **score(np.load(folder / "W.npy"))}
+    return {**json.loads((folder / "figures.json").read_text()), **score(np.load(folder / "mapped.npy"))}
 
 
 def resume(path: Path | None, settings: Figures) -> dict[Key, Figures]:
@@ -252,7 +194,7 @@ def spread(values: list[float | None], digits: int) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table as Markdown, each row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data_options(parser, "--pairs")
@@ -264,7 +206,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keeps every figure")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="gets accuracy.png and cost.png")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.worker:
         work(args.worker[0], int(args.worker[1]), Path(args.worker[2]))
         return
@@ -275,9 +217,10 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     pairs = directed(args.pairs, args.encoders)
-    numbers = [n for n in PAIRS if n < args.rows and "supervised" in args.methods]
+    numbers = [n for n in PAIRS if n < args.rows]
     ceiling = f"supervised {args.rows}"  # always: the others are shares of it
-    methods = [ceiling, *(f"supervised {n}" for n in numbers), *(m for m in args.methods if m != "supervised")]
+    methods = [ceiling, *(f"{name} {n}" for name in BY_PAIRS if name in args.methods for n in numbers)]
+    methods += [name for name in args.methods if name not in BY_PAIRS]
 
     print("| pair | method |", " | ".join(COLUMNS), "|\n|", "--- | " * (len(COLUMNS) + 2), flush=True)
     for one, other in pairs:

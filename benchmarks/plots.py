@@ -13,15 +13,18 @@ STYLES = {  # colour and marker
     "paper": ("#56b4e9", "s"),
     "mini-vec2vec": (ORANGE, "D"),
     "gromov-wasserstein": ("#009e73", "^"),
+    "unpaired-rosetta": ("#cc79a7", "v"),
 }
 
 
 def plot(runs: dict[tuple[str, str, int], dict[str, Any]], rows: int, folder: Path) -> None:
     """Draw ``accuracy.png``, each method's top-1 a pair of encoders, and ``cost.png``, top-1 by seconds, to ``folder``.
 
-    ``runs`` and ``rows`` (a side) are those of ``benchmarks.peers``: by pair of encoders, method and seed.
+    ``runs`` and ``rows`` (a side) are those of ``benchmarks.peers``: by pair of encoders, method and seed. Of the
+    methods that know pairs, only Procrustes is drawn.
     """
-    good = {key: run for key, run in runs.items() if "failed" not in run}
+    drawn = {*STYLES, "supervised"}
+    good = {key: run for key, run in runs.items() if "failed" not in run and key[1].split()[0] in drawn}
     pairs = list(dict.fromkeys(pair for pair, _, _ in good))
     accuracy = Figure(figsize=(9, 1.6 + 0.45 * len(pairs)), dpi=90, layout="constrained")
     cost = Figure(figsize=(9, 5), dpi=90, layout="constrained")

@@ -15,13 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 
-from benchmarks.encoders import ENCODERS, environment
+from benchmarks.encoders import ENCODERS
 
 
 @contextmanager
 def serving(encoder: str) -> Iterator[str]:
     """The address of a server of this encoder, such as "http://127.0.0.1:41234/v1"."""
-    python = environment(encoder, ENCODERS[encoder].packages, ENCODERS[encoder].weights)
+    python = ENCODERS[encoder].python(encoder)
     variables = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     command = [str(python), "-m", "benchmarks.serve", encoder, "0"]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=variables, stdout=subprocess.PIPE, text=True)
