@@ -24,7 +24,7 @@ Weights = dict[str, jax.Array]
 def residual_mlp(X: np.ndarray, Y: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     """The map x Q + GELU(x U + u) V + v of framed rows ``X`` (m, dA) to their partners ``Y`` (m, dB).
 
-    Q is the Procrustes map of nine tenths of them. V starts at zero, AdamW lowers the mean squared error, and the
+    Q is the Procrustes map of nine tenths of them. V starts at zero and AdamW lowers the mean squared error. The
     weights with the lowest error of the last tenth are kept.
     """
     rng = np.random.default_rng(seed)
