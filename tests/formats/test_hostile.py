@@ -5,10 +5,14 @@ import json
 import os
 import pickle
 import resource
+import subprocess
+import sys
 import time
 import warnings
 import zipfile
 import zlib
+from contextlib import nullcontext
+from pathlib import Path
 
 import faiss
 import h5py
@@ -363,9 +367,62 @@ FILES = (
     "x.tsv",
 )
 FILES += ("scaled.npz", "scaled.safetensors")
+READER = """
+import sys
+from test_hostile import read_fuzzed
+from pathlib import Path
+for line in sys.stdin:
+    print(read_fuzzed(Path(line.rstrip("\\n"))) or "ok", flush=True)
+"""
 
 
-def fuzz(kept, path, data):
+class Reader:
+    """A process that reads files: FAISS's parser is C++, and a crash of it must not end the tests."""
+
+    def __enter__(self):
+        self._start()
+        return self
+
+    def _start(self):
+        paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+        self.process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", READER], **pipes)
+
+    def __exit__(self, *_):
+        self._stop()
+
+    def _stop(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait()
+
+    def read(self, path):
+        """Fails where the process ends, or where reading ends otherwise than it may."""
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.flush()
+        told = self.process.stdout.readline().rstrip("\n")
+        if not told:
+            code = self._stop()
+            self._start()  # for the next file, which hypothesis tries to make smaller
+            raise AssertionError(f"reading it ended the process, with exit code {code}")
+        assert told == "ok", told
+
+
+def read_fuzzed(path):
+    """What is wrong with how the reading of a damaged file ends, or None."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            read(path)
+        except ValueError as error:
+            return f"several lines: {error!r}" if "\n" in str(error) else None
+        except Exception as error:  # a refusal is a ValueError
+            return repr(error)
+    return None
+
+
+def fuzz(kept, path, data, reader=None):
     """A file with bytes changed, removed or doubled is read, or refused with a ValueError of one line."""
     content = bytearray((kept / path.name).read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -383,6 +440,9 @@ def fuzz(kept, path, data):
     if path.suffix in (".keras", ".npz") and data.draw(st.booleans()):
         content = mended(content)
     path.write_bytes(content)
+    if reader is not None:
+        reader.read(path)
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -408,14 +468,23 @@ def mended(content):
     return content
 
 
+def fuzz_all(settings, kept, path):
+    with Reader() if path.suffix == ".faiss" else nullcontext() as reader:
+        settings(given(st.data())(lambda data: fuzz(kept, path, data, reader)))()
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_fuzz(kept, tmp_path_factory, file):
-    path = tmp_path_factory.mktemp("fuzz") / file
-    QUICK(given(st.data())(lambda data: fuzz(kept, path, data)))()
+    fuzz_all(QUICK, kept, tmp_path_factory.mktemp("fuzz") / file)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_fuzz_for_long(kept, tmp_path_factory, file):
-    path = tmp_path_factory.mktemp("fuzz") / file
-    LONG(given(st.data())(lambda data: fuzz(kept, path, data)))()
+    fuzz_all(LONG, kept, tmp_path_factory.mktemp("fuzz") / file)
+
+
+def test_a_crash_of_the_reader_is_a_failure(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.modules[__name__], "READER", "import os, sys; sys.stdin.readline(); os.abort()")
+    with Reader() as reader, pytest.raises(AssertionError, match="ended the process, with exit code -6"):
+        reader.read(tmp_path)

@@ -215,10 +215,8 @@ class Keyed(Aliased, Store):
         state = self._plan(source, checkpoint)
         size = len(json.dumps(state.to_json()).encode()) + GROWTH
         if self.note_bytes is not None and size > self.note_bytes:
-            told = (
-                f"the state of this migration takes up to {size:,} bytes, of {self.note_bytes:,} that a note may have"
-            )
-            raise Refused(f"{self}: {told}: a folder of many files makes it long; join them into fewer ones")
+            told = f"the state of this migration takes up to {size:,} bytes, and a note at most {self.note_bytes:,}"
+            raise Refused(f"{self}: {told}; a folder of many files makes it long: join them into fewer ones")
         self._note(state)  # first: a collection without a note would not be known again
         state = self._make(source, width, state).keep(made=True)
         self._note(state)
