@@ -115,7 +115,7 @@ def test_each_is_a_file_an_import_and_an_entry(package, tmp_path):
     (package / "formats" / "jsons.py").write_text(FORMAT)
     edit(
         package / "formats" / "__init__.py",
-        ("import npy, ", "import jsons, npy, "),
+        ("import faiss, ", "import faiss, jsons, "),
         ('".npy": npy.FORMAT', '".json": jsons.FORMAT, ".npy": npy.FORMAT'),
     )
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
