@@ -79,6 +79,12 @@ def test_keras_is_left_alone_once_it_is_imported(monkeypatch):
     assert "KERAS_BACKEND" not in os.environ
 
 
+@pytest.mark.parametrize("module", ["backend", "weights", "aligner"])
+def test_a_module_that_imports_keras_may_come_first(tmp_path, module):
+    code = f"import minivec.{module}, keras; print(keras.saving.get_registered_object('minivec>MiniVec2VecAligner'))"
+    assert run(code, tmp_path, backend=keras.backend.backend()) == "<class 'minivec.aligner.MiniVec2VecAligner'>"
+
+
 def run(code, folder, backend=None):
     """Run ``code`` in a new process with ``folder`` as the working directory and Keras's home."""
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}

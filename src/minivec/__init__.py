@@ -40,6 +40,7 @@ _MODULES = {
     "load": "aligner",
     "open_map": "map",
 }
+_BEFORE_THE_CLASS = ("minivec.backend", "minivec.weights")  # they import Keras, and the class's module imports them
 
 
 def _choose_backend() -> None:
@@ -64,6 +65,15 @@ def _choose_backend() -> None:
             return
 
 
+def _register_class(module: Any) -> None:
+    """Import the class's module behind Keras, which loads a model only if its class is registered by then.
+
+    Where a module that the class needs has asked for Keras, that module must be whole first.
+    """
+    if module.__name__ != "keras" or not any(name in sys.modules for name in _BEFORE_THE_CLASS):
+        import_module("minivec.aligner")
+
+
 def __getattr__(name: str) -> Any:
     """A public name, from its module on first use: ``minivec.runtime`` must not load Keras."""
     if name not in _MODULES:
@@ -73,5 +83,5 @@ def __getattr__(name: str) -> Any:
 
 
 _choose_backend()
-# Keras loads a model only if its class is registered by then.
-register_post_import_hook(lambda keras: import_module("minivec.aligner"), "keras")
+for _name in ("keras", *_BEFORE_THE_CLASS):
+    register_post_import_hook(_register_class, _name)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 import small
@@ -121,6 +122,25 @@ def test_the_command_line_does_it_all(tmp_path, run):
     probe.write_text("[]")
     code, _, err = run("status", old, "--report", page, "--probe", probe)
     assert code == 2 and "minivec probe --json" in err
+
+
+def test_a_folder_lists_the_migrations_into_what_lies_in_it(tmp_path, run):
+    np.save(tmp_path / "docs.npy", X)
+    np.save(tmp_path / "more.npy", X)
+    assert status(tmp_path) == []
+    migrate(tmp_path / "docs.npy", tmp_path / "docs_new.npy", ADAPTER)
+    migrate(tmp_path / "docs.npy", tmp_path / "parts", ADAPTER)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(tmp_path / "more.npy", tmp_path / "more_new.npy", ADAPTER, batch=10, progress=stop)
+    found = {migration.destination: migration.state for migration in status(tmp_path)}
+    places = {name: str(tmp_path / name) for name in ("docs.npy", "docs_new.npy", "more_new.npy", "parts")}
+    states = {places["docs_new.npy"]: "complete", places["more_new.npy"]: "unfinished", places["parts"]: "complete"}
+    assert found == states
+    cutover(tmp_path / "docs.npy", tmp_path / "docs_new.npy", ADAPTER)
+    found = {migration.destination: migration.state for migration in status(tmp_path)}
+    del states[places["docs_new.npy"]]
+    assert found == {**states, places["docs.npy"]: "cut over"}
+    assert run("status", tmp_path)[1].count("\n") == 3
 
 
 def test_to_ask_changes_nothing(tmp_path):

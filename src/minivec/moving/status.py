@@ -1,9 +1,12 @@
 """Where the migrations of a store stand."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from minivec.stores import Checkpoint, open_store
+from minivec.stores import Checkpoint, Store, open_store
+from minivec.stores.files import STATE_INSIDE, FileStore
+from minivec.stores.renaming import STATE
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,25 @@ class Status:
 
 
 def status(store: Any) -> list[Status]:
-    """The migrations of the database (or, of files, the folder) of a store, a URL or a path. Nothing is changed."""
+    """The migrations of the database of a store or a URL. Nothing is changed.
+
+    Of a file, or a folder of Parquet files: the migration into it, and those beside it that were cut over; of a folder,
+    those into the files and folders in it too.
+    """
     with open_store(store) as opened:
-        return [_of(name, state) for name, state in opened.migrations()]
+        found = dict(opened.migrations())
+        for path in _destinations(opened):
+            with open_store(path) as inside:
+                found |= inside.migrations()
+    return [_of(name, state) for name, state in found.items()]
+
+
+def _destinations(store: Store) -> list[Path]:
+    """What lies in a folder of files and was made by a migration, or is being made."""
+    if not isinstance(store, FileStore) or not store.path.is_dir():
+        return []
+    states = [path.with_name(path.name.removesuffix(STATE)) for path in store.path.glob(f"[!.]*{STATE}")]
+    return sorted([*states, *(path.parent for path in store.path.glob(f"*/{STATE_INSIDE}"))])
 
 
 def _of(name: str, state: Checkpoint) -> Status:

@@ -17,8 +17,9 @@ from minivec.stores.arrow import taken, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
-from minivec.stores.renaming import RenamedFile
+from minivec.stores.renaming import STATE, RenamedFile
 
+STATE_INSIDE = "_migration.json"  # in a folder
 HEADERS = {suffix: known.header for suffix, known in files.FORMATS.items() if known.header}
 
 
@@ -51,7 +52,7 @@ class FileStore(RenamedFile, Store):
 
     @property
     def _state(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.migration.json")
+        return self.path.with_name(f"{self.path.name}{STATE}")
 
     def schema(self) -> Schema:
         """The width and the column are the file's."""
@@ -227,7 +228,7 @@ class ParquetStore(FileStore):
 
     @property
     def _state(self) -> Path:
-        return self.path / "_migration.json"
+        return self.path / STATE_INSIDE
 
     def _payload(self) -> tuple[str, ...]:
         names = self.arrow_schema().names

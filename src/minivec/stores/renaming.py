@@ -11,6 +11,8 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.swapping import SwappedBack, Swapping, now, spare
 
+STATE = ".migration.json"  # beside a file, behind its name
+
 
 class Renaming(Swapping):
     """A place of the file system that can take another one's name, and give it back.
@@ -146,7 +148,7 @@ class RenamedFile(Renaming):
         return self.path.absolute().parent, self.path.name
 
     def _named(self: Any, name: str) -> list[Path]:
-        return [self.path.with_name(name), self.path.with_name(f"{name}.migration.json")]
+        return [self.path.with_name(name), self.path.with_name(f"{name}{STATE}")]
 
     def _mark(self: Any) -> Any:
         return [size for _, *size in self.pin()]
