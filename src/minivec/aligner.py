@@ -274,8 +274,9 @@ class MiniVec2VecAligner(MapWeights):
 
         Where rows of both spaces can be mapped, they find their partners more often than through the map itself, which
         is a rotation: the common space weights each direction by how far both spaces share it, and leaves the least
-        shared third out. k is two thirds of the smaller width, 512 at most. Both are ``LinearMap``: ``save`` writes
-        them, and ``minivec.open_map`` reads them. They have one direction and the verdict of this model's fit.
+        shared third out. k is two thirds of the smaller width, 512 at most, and less with few rows. Both are
+        ``LinearMap``: ``save`` writes them, and ``minivec.open_map`` reads them. They have one direction and the
+        verdict of this model's fit.
 
         The last level of the fit runs again, on at most 60,000 rows a side. Raises NotAlignedError without a map,
         ValueError and TypeError as ``align`` does, and ValueError for vectors of another space.
