@@ -96,7 +96,7 @@ def test_history():
         assert history[name].shape == (16, 16)
     np.testing.assert_array_equal(history["final_W"], np.asarray(model.W))
     assert history["confidence"] == 0.75 and history["verdict"] == "reliable" and history["causes"] == []
-    assert history["stopped"] is False and set(history["seconds"]) == {"frame", "map"}
+    assert history["stopped"] is False and set(history["seconds"]) == {"frame", "directions", "map"}
     assert [step["objective"] for step in history["steps"]] == [0.0, 1.0, 2.0]
     assert history["settings"]["seed"] == 3 and history["settings"]["approx_runs"] == 2
     assert history["settings"]["preset"] == "auto"
@@ -321,8 +321,9 @@ def test_callbacks_see_every_step_and_can_stop():
 
 def test_verbose_shows_the_stages(capsys):
     aligned(verbose=1)
-    frame, few, fitted = capsys.readouterr().out.splitlines()
-    assert frame.startswith("frame ") and "rows a side" in few and fitted.startswith("map ")
+    frame, few, directions, fitted = capsys.readouterr().out.splitlines()
+    assert frame.startswith("frame ") and "rows a side" in few
+    assert directions.startswith("directions ") and fitted.startswith("map ")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])

@@ -1,7 +1,6 @@
 """FAISS index files as a store: a destination's rows wait in a hidden file until its index is built of all of them."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,6 @@ from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.files import ArrayStore
 
-OPTIONS = re.compile(r"(.*\.(?:faiss|index))\?(.*)", re.IGNORECASE | re.DOTALL)
 ROUNDING = 1e-4  # of a cosine
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import faiss
 import numpy as np
 
-from minivec.formats.base import Block, Format, Rows
+from minivec.formats.base import Block, Rows
 from minivec.formats.faiss.reading import approximate, said, vectors_of
 from minivec.formats.faiss.recipe import Recipe
 from minivec.formats.skipping import GoodRows
@@ -115,7 +115,7 @@ def built(recipe: Recipe, waiting: IO[bytes], width: int) -> Any:
     return recipe.build(width, waiting.seek(0, os.SEEK_END) // kind.itemsize, chosen, blocks())
 
 
-def _write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
+def write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
     """An index like that which the rows come from, of the same ids, or a flat one."""
     given = rows.given if isinstance(rows, GoodRows) else rows
     like, count, width = given if isinstance(given, FaissRows) else None, 0, 0
@@ -135,6 +135,3 @@ def _write(file: IO[bytes], blocks: Iterator[Block], rows: Rows) -> None:
         index = built(recipe, waiting, width)
     library: Any = faiss
     library.write_index(index, library.PyCallbackIOWriter(file.write))
-
-
-FORMAT = Format(FaissRows, _write, named=False)
