@@ -240,7 +240,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(folder, fitted, run):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_transform_leaves_nothing(folder, fitted, sent, code):
-    np.save("large.npy", np.tile(A, (500, 1)))
+    np.save("large.npy", np.tile(A, (3000, 1)))
     handler = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # background shells ignore it
     command = [sys.executable, "-c", f"{handler}; from minivec.cli import main; main()", "transform", "large.npy"]
     command += ["-a", str(fitted), "-o", "out.npy", "--block-size", "16"]
