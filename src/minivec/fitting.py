@@ -33,12 +33,7 @@ def fit_unpaired(
     The history has ``versions`` and ``spaces``.
     """
     with record.stage("frame"):
-        XA, XB = as_rows(XA, "XA", widths[0]), as_rows(XB, "XB", widths[1])
-        settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
-        pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
-        source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-        rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
-        A, B = XA[rows_A], XB[rows_B]
+        (XA, XB), (A, B), (source, target), pairs = _sides(XA, XB, widths, settings, pairs)
         X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
 
     rows = min(len(XA), len(XB))
@@ -114,11 +109,7 @@ def fit_common(bridge: LinearMap, XA: Any, XB: Any, seed: int, record: Record) -
     """
     settings = resolve(seed=seed)
     with record.stage("frame"):
-        XA, XB = as_rows(XA, "XA", bridge.shape[0]), as_rows(XB, "XB", bridge.shape[1])
-        settings.check_rows(len(XA), len(XB), *bridge.shape)
-        frames = frame_of(XA, "XA"), frame_of(XB, "XB")
-        rows_A, rows_B, _ = _sample(len(XA), len(XB), None, np.random.default_rng(settings.seed))
-        A, B = XA[rows_A], XB[rows_B]
+        _, (A, B), frames, _ = _sides(XA, XB, bridge.shape, settings)
         if bridge.signatures is not None:
             for name, rows, known in (("XA", A, bridge.signatures), ("XB", B, bridge.signatures.swapped())):
                 verdict = recognise(rows, *known)
@@ -177,6 +168,25 @@ def _map_of(
     }
     fit = {name: getattr(result, name) for name in ("W", "inverse_W", "expected_cosine")}
     return LinearMap.between(*frames, **fit, history=history, signatures=signatures)
+
+
+class _Sides(NamedTuple):
+    """Checked raw rows of A and of B, those of them that a fit looks at, the frames, and known pairs of the latter."""
+
+    whole: tuple[np.ndarray, np.ndarray]
+    rows: tuple[np.ndarray, np.ndarray]
+    frames: tuple[Frame, Frame]
+    pairs: np.ndarray | None
+
+
+def _sides(XA: Any, XB: Any, widths: tuple[int | None, int | None], settings: Settings, pairs: Any = None) -> _Sides:
+    """Both sides of a fit; ``widths`` are those that they must have, None for any."""
+    XA, XB = as_rows(XA, "XA", widths[0]), as_rows(XB, "XB", widths[1])
+    settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
+    pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
+    frames = frame_of(XA, "XA"), frame_of(XB, "XB")
+    rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
+    return _Sides((XA, XB), (XA[rows_A], XB[rows_B]), frames, pairs)
 
 
 def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:

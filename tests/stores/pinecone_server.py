@@ -8,8 +8,10 @@ import json
 import re
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from local_server import Handler, serving
 
 BODY, VECTORS, METADATA, ADDRESS = 2 << 20, 1_000, 40_960, 8_192  # limits of a request and a record
 DEFAULT = "__default__"
@@ -175,10 +177,10 @@ def as_floats(value):
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version, server_state = "HTTP/1.1", None
+class Asked(Handler):
+    server_state = None
 
-    def answer(self):
+    def respond(self):
         state, url, size = self.server_state, urlsplit(self.path), int(self.headers.get("Content-Length") or 0)
         text, headers = self.rfile.read(size), {}
         try:
@@ -197,28 +199,16 @@ class Handler(BaseHTTPRequestHandler):
             told = {"code": status, "message": error.message}
             if not url.path.startswith("/data"):
                 told = {"status": status, "error": {"code": "REFUSED", "message": error.message}}
-        sent = json.dumps(told).encode()
-        self.send_response(status)
-        for name, value in {"Content-Length": len(sent), "Content-Type": "application/json", **headers}.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        self.wfile.write(sent)
+        headers = {name: str(value) for name, value in headers.items()}
+        self.answer(status, {"Content-Type": "application/json", **headers}, json.dumps(told).encode())
 
-    do_GET = do_POST = do_DELETE = answer
-
-    def log_message(self, *_):
-        pass
+    do_GET = do_POST = do_DELETE = respond
 
 
 def pinecone_served():
     """A running stand-in, and a function that stops it."""
     state = Server()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Handler,), {"server_state": state}))
-    state.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-    def stop():
-        server.shutdown()
-        server.server_close()
-
-    return state, stop
+    running = ExitStack()
+    host = running.enter_context(serving(type("Here", (Asked,), {"server_state": state})))
+    state.port = int(host.rpartition(":")[2])
+    return state, running.close

@@ -9,7 +9,7 @@ import re
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -27,6 +27,8 @@ from weaviate.proto.v1 import (
     tenants_pb2,
     weaviate_pb2_grpc,
 )
+
+from local_server import Handler, serving
 
 MOST = 10_000  # QUERY_MAXIMUM_RESULTS
 PQ = {"enabled": False, "bitCompression": False, "segments": 0, "centroids": 256, "trainingLimit": 100_000}
@@ -344,12 +346,12 @@ class Guard(grpc.ServerInterceptor):
         )
 
 
-class Rest(BaseHTTPRequestHandler):
+class Rest(Handler):
     """What the client asks of REST."""
 
-    protocol_version, state = "HTTP/1.1", None
+    state = None
 
-    def answer(self):
+    def respond(self):
         url, length = urlsplit(self.path), int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         try:
@@ -362,16 +364,9 @@ class Rest(BaseHTTPRequestHandler):
         except Refused as error:
             status, told = error.status, {"error": [{"message": error.message}]}
         text = b"" if told is None else json.dumps(told).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else text)
+        self.answer(status, {"Content-Type": "application/json"}, b"" if self.command == "HEAD" else text)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
-
-    def log_message(self, *_):
-        pass
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = respond
 
     def route(self, parts, body, tenant):
         state, method = self.state, self.command
@@ -428,12 +423,7 @@ def weaviate_served():
     weaviate_pb2_grpc.add_WeaviateServicer_to_server(Service(state), rpc)
     rpc_port = rpc.add_insecure_port("127.0.0.1:0")
     rpc.start()
-    rest = ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Rest,), {"state": state}))
-    threading.Thread(target=rest.serve_forever, daemon=True).start()
-
-    def stop():
-        rest.shutdown()
-        rest.server_close()
-        rpc.stop(None)
-
-    return state, rest.server_address[1], rpc_port, stop
+    running = ExitStack()
+    running.callback(rpc.stop, None)
+    host = running.enter_context(serving(type("Here", (Rest,), {"state": state})))
+    return state, int(host.rpartition(":")[2]), rpc_port, running.close

@@ -24,13 +24,12 @@ def common_directions(problem: Problem, W: np.ndarray, record: Record) -> tuple[
     """
     narrow = narrowed(problem)
     leading = [p.leading(Z.shape[1]).directions for p, Z in zip(problem.principal, (narrow.X, narrow.Y), strict=True)]
-    if narrow is problem:
-        leading = [np.eye(len(p.values), dtype=np.float32) for p in problem.principal]
-    level = schedule(narrow)[-1]
-    refined = refine(record, leading[0].T @ W @ leading[1], level, problem.generator(), narrow)
+    if narrow is not problem:
+        W = leading[0].T @ W @ leading[1]
+    refined = refine(record, W, schedule(narrow)[-1], problem.generator(), narrow)
     shared = shared_directions(whitened_cross(refined.cross, *narrow.principal))
     source, target = (
-        (outer @ (p.directions * p.whitening(WHITENING_POWER)) @ directions).astype(np.float32)
-        for outer, p, directions in zip(leading, narrow.principal, shared, strict=True)
+        p.directions * p.whitening(WHITENING_POWER) @ directions
+        for p, directions in zip(narrow.principal, shared, strict=True)
     )
-    return source, target
+    return (source, target) if narrow is problem else (leading[0] @ source, leading[1] @ target)

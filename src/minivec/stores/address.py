@@ -84,6 +84,11 @@ class Address:
         return redact(" ".join(text.split()))
 
 
+def says_yes(option: str | None) -> bool:
+    """Whether the value of an option that is off by default turns it on: true, 1 or yes."""
+    return (option or "").lower() in ("true", "1", "yes")
+
+
 def redact(text: str) -> str:
     """``text`` without what looks like the credentials of a URL."""
     text = re.sub(r"(\w\w:/+)\S*@", r"\1***@", text)  # one letter is a drive of Windows

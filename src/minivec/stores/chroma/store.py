@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minivec.stores.address import Address
+from minivec.stores.address import Address, says_yes
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma.folder import copied, outdated
@@ -76,7 +76,7 @@ class ChromaStore(Renamed, Store):
         with self.guard():
             if self.address.local:
                 return chromadb.PersistentClient(str(self._opened()), **place)
-            tls = (self.tls or "").lower() in ("true", "1", "yes")
+            tls = says_yes(self.tls)
             port = self.address.port or (443 if tls else 8000)
             patient = Patient(chromadb, self.client("chromadb.api").ClientAPI, chromadb.Collection)
             return patient.HttpClient(self.address.host, port, ssl=tls, headers=self._headers(), **place)

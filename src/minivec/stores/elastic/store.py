@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from minivec.stores.address import Address
+from minivec.stores.address import Address, says_yes
 from minivec.stores.base import MIGRATIONS, Block, Schema
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.elastic import mapping
@@ -59,7 +59,7 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
         """Let go of a point in time."""
 
     def _server(self) -> str:
-        tls = (self.tls or "").lower() in ("true", "1", "yes")
+        tls = says_yes(self.tls)
         host = f"[{self.address.host}]" if ":" in str(self.address.host) else self.address.host
         return f"{'https' if tls else 'http'}://{host}:{self.address.port or PORT}"
 

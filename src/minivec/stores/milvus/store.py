@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from minivec.stores.address import Address
+from minivec.stores.address import Address, says_yes
 from minivec.stores.base import Block, Schema
 from minivec.stores.errors import Refused
 from minivec.stores.keyed import Keyed
@@ -72,7 +72,7 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
                 if self.folder.suffix != ".db":
                     raise Refused(f"{self}: a file of Milvus Lite ends in .db")
                 return pymilvus.MilvusClient(str(self.folder.resolve()), grpc_options=QUIET)
-            tls = (self.tls or "").lower() in ("true", "1", "yes")
+            tls = says_yes(self.tls)
             uri = f"{'https' if tls else 'http'}://{self.address.host}:{self.address.port or 19530}"
             user, password = self.address.user, self.address.password or ""
             token = f"{user}:{password}" if user else password

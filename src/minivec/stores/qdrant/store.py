@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import cache, cached_property
 from typing import Any
 
-from minivec.stores.address import Address
+from minivec.stores.address import Address, says_yes
 from minivec.stores.base import Block, Changes, Schema, Store
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
@@ -75,7 +75,7 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
             if self.address.local:
                 return local_client(str(self.folder.resolve()))
             key = self.address.password or os.environ.get("QDRANT_API_KEY")
-            tls = (self.tls or "").lower() in ("true", "1", "yes")
+            tls = says_yes(self.tls)
             port = self.address.port or 6333
             options = {"https": tls, "api_key": key, "timeout": self._timeout, "check_compatibility": False}
             with warnings.catch_warnings(action="ignore"):  # of a key without TLS

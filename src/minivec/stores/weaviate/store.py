@@ -8,7 +8,7 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
-from minivec.stores.address import Address
+from minivec.stores.address import Address, says_yes
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.keyed import Keyed
 from minivec.stores.quiet import quiet
@@ -52,7 +52,7 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
 
     @property
     def _secure(self) -> bool:
-        return (self.tls or "").lower() in ("true", "1", "yes")
+        return says_yes(self.tls)
 
     @property
     def _port(self) -> int:
