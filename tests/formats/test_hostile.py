@@ -278,6 +278,9 @@ def test_parquet_that_claims_too_much(tmp_path, monkeypatch):
     pq.write_table(same, path, compression="zstd")
     assert path.stat().st_size < 50_000
     refused(path, "refused", "claim to hold 10,240,000")
+    (tmp_path / "folder").mkdir()
+    path.rename(tmp_path / "folder" / "x.parquet")
+    refused(tmp_path / "folder", "refused", "claim to hold 10,240,000")
     pq.write_table(pa.table([list(A), list(A)], names=["v", "v"]), path)
     refused(path, "several columns of one name")
     pq.write_table(pa.table({"v": list(A[:9])}), path)
@@ -286,6 +289,16 @@ def test_parquet_that_claims_too_much(tmp_path, monkeypatch):
         rows.shape = (claim, 8)
         with pytest.raises(ValueError, match=f"claims {claim} rows"):
             rows.array()
+
+
+def test_a_folder_of_parquet_is_as_large_as_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("minivec.formats.base.ALWAYS_FINE", 1 << 10)
+    X = np.random.default_rng(0).standard_normal((20_000, 8)).astype("f4")
+    for i, part in enumerate(np.split(X, 4)):
+        values = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), 8)
+        pq.write_table(pa.table({"v": values}), tmp_path / f"{i}.parquet")
+    assert X.nbytes > 100 * tmp_path.stat().st_size
+    np.testing.assert_array_equal(open_rows(tmp_path).array(), X)
 
 
 def test_a_column_name_cannot_lead_out_of_the_output(tmp_path):

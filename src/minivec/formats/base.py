@@ -58,8 +58,12 @@ class Rows(ABC):
             raise ValueError(f"{self}: expected floats, got {dtype}")
         if size is not None and size < shape[0] * shape[1] * dtype.itemsize:
             raise ValueError(f"{self}: truncated, {size} bytes cannot hold {shape[0]} x {shape[1]} {dtype}")
-        self.bounded(shape[0] * shape[1] * dtype.itemsize, self.path.stat().st_size)
+        self.bounded(shape[0] * shape[1] * dtype.itemsize, self.stored())
         self.shape, self.dtype = shape, dtype if self.scale is None else np.dtype("f4")
+
+    def stored(self) -> int:
+        """The bytes that the rows take on disk."""
+        return self.path.stat().st_size
 
     def bounded(self, size: int, stored: int) -> None:
         """ValueError for ``size`` bytes that come out of fewer ``stored`` ones than embeddings ever do."""

@@ -110,6 +110,10 @@ class ParquetRows(Rows):
         self.describe((sum(part.rows for part in self._parts), self._width), dtype)
         self.schema = self._unified(parts)
 
+    def stored(self) -> int:
+        """The bytes of all files."""
+        return sum(part.path.stat().st_size for part in self._parts)
+
     def _chosen(self, parts: list[_Part], column: str | None) -> str:
         """The name of the column of vectors; ValueError where none or several fit."""
         named = {field.name: field.type for part in parts for field in part.schema}
