@@ -222,7 +222,7 @@ def watch(store: str) -> list[float]:
     elif store == "lance":
         from minivec.stores.lance import store as lance
 
-        timed(lance, ("list_vectors", "with_vectors"), spent)
+        timed(lance, ("read_vectors", "with_vectors"), spent)
     elif store == "parquet":
         from minivec.formats import base
         from minivec.stores import files
@@ -243,8 +243,10 @@ def watch(store: str) -> list[float]:
         timed(ChromaStore, ("_block",), spent)
     elif store == "qdrant":
         from minivec.stores.qdrant import store as qdrant
+        from minivec.stores.qdrant import writing as qdrant_writing
 
-        timed(qdrant, ("rows_of", "as_points"), spent)
+        timed(qdrant, ("rows_of",), spent)
+        timed(qdrant_writing, ("as_points",), spent)
     elif store == "milvus":
         from minivec.stores.milvus import MilvusStore
         from minivec.stores.milvus import writing as milvus_writing

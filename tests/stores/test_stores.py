@@ -1,8 +1,10 @@
 """Stores: what their URLs mean, what they read, and that they tell no credentials."""
 
 import logging
+import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -222,3 +224,10 @@ def test_postgres_keys_nulls_and_names(tmp_path):
         list(open_store(database.url("loose")).blocks(10))
     with pytest.raises(StoreError, match="permission|role|database"):
         open_store(database.uri.replace("postgres:@", "nobody:@") + "&table=docs").schema()
+
+
+def test_the_benchmark_of_stores_still_finds_the_functions_that_it_times():
+    for package in ("lancedb", "psycopg", "chromadb", "qdrant_client", "pymilvus", "redis", "duckdb", "faiss"):
+        pytest.importorskip(package)
+    watch = "from benchmarks import stores\nfor store in stores.STORES: stores.watch(store)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", watch], cwd=Path(__file__).parents[2], check=True)
