@@ -29,7 +29,7 @@ class Migration:
 
     - ``source``, ``destination``, and their ``widths``
     - ``total``: rows of the source; ``rows``: those that were done when it stopped; ``written``: those of this run
-    - ``seconds`` of the run; ``mapping``: seconds of the map and the checks, in all workers together
+    - ``seconds`` of the run; ``mapping``: seconds of processor time of the map and the checks, in all workers
     - ``verified``: rows that were compared with their source
     - ``caught_up``: rows that were inserted, changed or deleted meanwhile, and are so at the destination now
     - ``skipped``: rows without a vector that can be mapped; ``skipped_keys`` are the first of them
@@ -251,7 +251,7 @@ class Job:
     def _ahead(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, int, float]]:
         """The blocks with their vectors mapped, in order, by workers that are ahead.
 
-        With each come the number of its rows that the source has no vector of, and the seconds it took.
+        With each come the number of its rows that the source has no vector of, and the processor time it took.
         """
         waiting: deque[tuple[int, Future[tuple[Block, float]]]] = deque()
 
@@ -269,15 +269,15 @@ class Job:
                 yield first()
 
     def _mapped(self, block: Block) -> tuple[Block, float]:
-        """A block with its vectors mapped and its rows without a vector marked, and the seconds it took."""
-        start, X, source = time.perf_counter(), block.vectors, self.source
+        """A block with its vectors mapped and its rows without a vector marked, and the processor time it took."""
+        start, X, source = time.thread_time(), block.vectors, self.source
         if X.shape[1] != self.bridge.shape[0]:
             raise ValueError(f"{source}: {X.shape[1]} dimensions in row {block.keys[0]}, not {self.bridge.shape[0]}")
         missing = without_vector(block, source)
         self._check_space(block)
         Y = self.bridge.apply(np.where(missing[:, None], 0, X) if missing.any() else X)
         Y[missing] = 0
-        return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.perf_counter() - start
+        return block._replace(vectors=Y, missing=np.flatnonzero(missing).tolist()), time.thread_time() - start
 
     def _noted(self, block: Block) -> Block:
         """The block as the destination can keep it; rows without a vector are counted, the first are named."""
