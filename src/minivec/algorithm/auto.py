@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minivec.algorithm.competition import Winner, compete
+from minivec.algorithm.exchanges import settled
 from minivec.algorithm.narrowing import narrowed, widened
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
 from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, StartFunction, split_pairs
@@ -55,7 +56,7 @@ def solve_whole(
     refine1_W = W
     for stage in stages:
         W = stage(problem, W, record, rng)
-    return Solution(winner.start, refine1_W, W, agreement, by_pairs)
+    return Solution(winner.start, refine1_W, W, agreement, by_pairs, winner.refined.objective)
 
 
 def search(
@@ -67,7 +68,7 @@ def search(
     """
     first, *further = schedule(problem)
     winner = compete(problem, first, record, rng, starts=starts, most=None if further else LONE)
-    refined = winner.refined
+    refined = settled(problem, winner.refined, first, record, rng)
     for level in further[:-1] if problem.settings.refine1_neighbors else further:
         if not record.stopped:
             refined = refine(record, refined.W, level, rng, problem)

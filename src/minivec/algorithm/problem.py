@@ -90,7 +90,7 @@ class Solution:
     """What a preset finds: maps (dA, dB) after the anchors, after Refine-1 and at the end, and the evidence for them.
 
     ``agreement`` is the mean cosine between two independent halves, None where the preset has no halves.
-    ``by_pairs`` is None where no known pairs were held out.
+    ``by_pairs`` is None where no known pairs were held out. ``objective`` is the mean cosine under the last plan.
     """
 
     initial_W: np.ndarray
@@ -98,6 +98,7 @@ class Solution:
     W: np.ndarray
     agreement: float | None = None
     by_pairs: PairsVerdict | None = None
+    objective: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,6 @@ def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator
                 record=record,
             )
             lifted.append(refinement.lift(M, memory))
-    crosses, objectives = zip(*lifted, strict=True)
-    cross = np.asarray(sum(crosses))
-    return Refined(whitened_procrustes(cross, *problem.principal), objectives[-1], refinement.inside(M), cross)
+        crosses, objectives = zip(*lifted, strict=True)
+        cross = np.asarray(sum(crosses))
+        return Refined(whitened_procrustes(cross, *problem.principal), objectives[-1], refinement.inside(M), cross)

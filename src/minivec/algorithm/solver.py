@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from minivec.algorithm import auto, paper
 from minivec.algorithm.confidence import doubted, missing_evidence, verdict_by_agreement
+from minivec.algorithm.exchanges import exchangeable
 from minivec.algorithm.expected import expected_cosine, top1_by_agreement
 from minivec.algorithm.problem import Outcome, Problem, Solution
 from minivec.algorithm.procrustes import orthogonal
@@ -23,6 +24,8 @@ def solve(problem: Problem, record: Record) -> Outcome:
         if agreement is not None:
             missing = missing_evidence(problem.settings, min(len(problem.X), len(problem.Y)))
             verdict, top1 = (doubted(verdict, missing), None) if missing else (verdict, top1_by_agreement(agreement))
+        if (cause := exchangeable(problem, solution)) is not None:
+            verdict = doubted(verdict, [cause])
         expected = by_pairs.expected_cosine if by_pairs else expected_cosine(problem.X, problem.Y, solution.W)
         if by_pairs:
             top1 = by_pairs.expected_top1

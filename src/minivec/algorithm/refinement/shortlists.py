@@ -55,12 +55,13 @@ class Shortlists(Transport):
         if memory.served == KEPT:
             memory = Lists(self._look_up(b, shared), 0)
         b, y = map(ops.convert_to_tensor, (b, y))
-        matrices, cosines = [], []
-        for fold, near, directions in zip(self._drawn, memory.near, shared, strict=True):
-            # One fold after the other: they are large.
-            matrix, cosine = _coupled(directions, self._beta, (self._compared[0][fold], b), near, (rows[0][fold], y))
-            matrices.append(ops.convert_to_numpy(matrix))
-            cosines.append(float(cosine))
+
+        def of_fold(fold: np.ndarray, near: np.ndarray, directions: Sides) -> tuple[np.ndarray, float]:
+            compared, taken = (self._compared[0][fold], b), (rows[0][fold], y)
+            matrix, cosine = _coupled(directions, self._beta, compared, near, taken)
+            return ops.convert_to_numpy(matrix), float(cosine)
+
+        matrices, cosines = zip(*in_threads(of_fold, self._drawn, memory.near, shared), strict=True)
         return Coupling(np.stack(matrices), float(np.mean(cosines)), memory._replace(served=memory.served + 1))
 
     def _look_up(self, b: np.ndarray, shared: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
