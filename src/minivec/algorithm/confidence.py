@@ -77,7 +77,10 @@ def verdict_by_agreement(
     for name, Z, p in zip(("XA", "XB"), (X, Y), principal, strict=True):
         if _structure(Z, p) < STRUCTURELESS:
             causes.append(f"{name} has no structure to recognise: its rows look like Gaussian noise")
-    causes.append("the two spaces may share too little: other contents, another domain, or unrelated encoders")
+    causes.append(
+        "the two spaces may share too little: other contents or another domain (some 200 known pairs of A's contents "
+        "mend that), or unrelated encoders"
+    )
     return Verdict(confidence, "doubtful" if confidence >= FAILED else "failed", causes)
 
 
