@@ -36,6 +36,7 @@ class RedisStore(RedisWriting, Keyed):
 
     def __init__(self, address: Address):
         super().__init__(address)
+        address.refuse_filter("all keys under the index's prefixes are read, without a look at the index")
         (self.column,) = address.take("column")
         self._asked = self.column
         self._numbers = False  # whether the keys are whole numbers, as a destination of another kind of store
