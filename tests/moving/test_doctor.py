@@ -114,6 +114,19 @@ def test_missing_vectors_of_a_parquet_file_are_counted(spaces, tmp_path):
     assert any("--skip-nulls" in note for note in checkup.notes)
 
 
+@pytest.mark.parametrize("factory, approximates", [("PQ8", True), ("SQ8", True), ("Flat", False), ("HNSW8", False)])
+def test_an_index_of_approximations_is_a_note(spaces, tmp_path, factory, approximates):
+    faiss = pytest.importorskip("faiss")
+    X, path = np.ascontiguousarray(spaces["e5"][:1_000]), tmp_path / "vectors.faiss"
+    index = faiss.index_factory(384, factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(X)
+    index.add(X)
+    faiss.write_index(index, str(path))
+    checkup = doctor(path)
+    assert checkup.healthy
+    assert any("approximations of its vectors" in note for note in checkup.notes) == approximates
+
+
 def test_the_second_models_rows_are_named_in_a_database(spaces, tmp_path):
     lancedb = pytest.importorskip("lancedb")
     X, true = mixed(spaces, "use", "e5", 0.1)

@@ -17,7 +17,9 @@ def serving(bridge, url, **options):
         pytest.importorskip(package, reason=f"needs {package}")
     from minivec.serving import create_app
 
-    server = uvicorn.Server(uvicorn.Config(create_app(bridge, url, **options), port=0, log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(bridge, url, **options), port=0, log_config=None, log_level="error")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

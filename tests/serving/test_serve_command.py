@@ -1,5 +1,6 @@
 """minivec serve, in a process of its own: what it prints, how it stops, and what it never loads or prints."""
 
+import logging
 import os
 import signal
 import socket
@@ -107,6 +108,24 @@ def test_bad_input_is_one_line(run, file, tmp_path):
         code, out, err = run("serve", *arguments)
         assert (code, out) == (2, "") and part in err and err.count("\n") == 1
     taken.close()
+
+
+def test_handlers_of_logs_stay_open(run, file):
+    """Those that other packages have made: absl's would close pytest's stderr."""
+    pytest.importorskip("uvicorn", reason="needs uvicorn")
+    closed = []
+
+    class Handler(logging.NullHandler):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    handler = Handler()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("serve", "-a", file, "--upstream", "http://127.0.0.1:9/v1", "--port", port)[0] == 2
+    assert not closed
+    handler.close()
 
 
 def test_the_other_way_is_by_a_name(file):

@@ -55,5 +55,7 @@ class Duck(Database):
     def errors(self):
         return exceptions("duckdb", "builtins")
 
-    def close(self):
+    def let_go(self):
         self.store.close()
+
+    close = let_go

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+from bisect import bisect_left, bisect_right
 from contextlib import ExitStack
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -30,6 +31,7 @@ class Index:
 
     def __init__(self, info, server):
         self.info, self.server, self.spaces, self.waiting = info, server, {}, []
+        self.sorted = {}  # the ids of a namespace, until one comes or goes
 
     def read(self, namespace):
         """The records by id that are read now."""
@@ -69,7 +71,10 @@ class Index:
                     raise Refused(400, f"Metadata value must be a string, number, boolean or list of strings: {name}")
 
         def work():
-            space = self.spaces.setdefault(body.get("namespace") or DEFAULT, {})
+            namespace = body.get("namespace") or DEFAULT
+            space = self.spaces.setdefault(namespace, {})
+            if any(vector["id"] not in space for vector in vectors):
+                self.sorted.pop(namespace, None)
             space.update({vector["id"]: as_floats(vector) for vector in vectors})
 
         self.later(work)
@@ -81,6 +86,7 @@ class Index:
             raise Refused(404, "Namespace not found")
 
         def work():
+            self.sorted.pop(namespace, None)
             for key in body["ids"]:
                 self.spaces.get(namespace, {}).pop(key, None)
             if not self.spaces.get(namespace, True):
@@ -101,8 +107,13 @@ class Index:
         if not 1 <= limit <= 100:
             raise Refused(400, "limit must be from 1 to 100")
         prefix = asked.get("prefix", [""])[0]
-        there = self.read(asked.get("namespace", [""])[0])
-        ids = sorted(key for key in there if key > start and key.startswith(prefix))
+        namespace = asked.get("namespace", [""])[0] or DEFAULT
+        there = self.read(namespace)
+        if namespace not in self.sorted:
+            self.sorted[namespace] = sorted(there)
+        every = self.sorted[namespace]
+        place = max(bisect_right(every, start), bisect_left(every, prefix))
+        ids = [key for key in every[place : place + limit + 1] if key.startswith(prefix)]  # these lie together
         more = {"pagination": {"next": ids[limit - 1]}} if len(ids) > limit else {}
         return {"vectors": [{"id": key} for key in ids[:limit]], "namespace": "", **more}
 

@@ -12,6 +12,8 @@ from minivec.stores import open_store
 from search_server import search_server
 from small import Database, exceptions, table
 
+PAGE = 5_000  # documents that are read together
+
 
 class Elastic(Database):
     """Documents with a text, and a field that only odd ones have. Every third has a routing of its own."""
@@ -19,6 +21,7 @@ class Elastic(Database):
     scheme, package = "elasticsearch", "elasticsearch"
     names = r'[^A-Z\\/*?"<>|\s,#:_+-][^A-Z\\/*?"<>|\s,#:]*'
     column_names = r"[^.]+"
+    order = "_shard_doc"  # of all documents
     address = None  # of a server of one's own
 
     def __init__(self, root):
@@ -84,9 +87,14 @@ class Elastic(Database):
         (told,) = self.ask("GET", index, include_defaults="true", flat_settings="true").values()
         hides = "index.mapping.exclude_source_vectors" in told["settings"] | told.get("defaults", {})
         source = {"exclude_vectors": False} if hides else True
-        told = self.ask("POST", index, "_search", body={"size": 10_000, "_source": source})
-        found = {int(hit["_id"]): hit for hit in told["hits"]["hits"]}
-        assert len(found) == len(told["hits"]["hits"])
+        pit, hits = self.store._open(index), []
+        body = {"size": PAGE, "_source": source, "sort": [{self.order: "asc"}], "pit": {"id": pit, "keep_alive": "1m"}}
+        while page := self.ask("POST", "_search", body=body)["hits"]["hits"]:
+            hits += page
+            body["search_after"] = page[-1]["sort"]
+        self.store._shut(pit)
+        found = {int(hit["_id"]): hit for hit in hits}
+        assert len(found) == len(hits)
         return found
 
     def read(self, name):
@@ -145,7 +153,7 @@ class ElasticField(Elastic):
 
 
 class OpenSearch(Elastic):
-    scheme, package = "opensearch", "opensearchpy"
+    scheme, package, order = "opensearch", "opensearchpy", "_id"  # old servers have no other one
     needed = {"index.knn": True}
 
     def field(self, width):

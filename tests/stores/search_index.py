@@ -103,7 +103,7 @@ class Index:
         self._check(key, source)
         there = self.docs.get(place)
         self.docs[place] = {
-            "_id": key, "_source": copy.deepcopy(source), "_seq_no": next(self._numbers), "_primary_term": 1,
+            "_id": key, "_source": source, "_seq_no": next(self._numbers), "_primary_term": 1,
             "_version": there["_version"] + 1 if there else 1, **({"_routing": routing} if routing else {}),
         }  # fmt: skip
         return 200 if there else 201
@@ -123,6 +123,13 @@ class Index:
 
     def refresh(self):
         self.seen = dict(self.docs)
+
+    def found(self, query):
+        """The documents among which a query finds its own; a query for ids alone looks at no others."""
+        if "ids" not in query:
+            return list(self.seen.values())
+        places = [(shard, key) for key in query["ids"]["values"] for shard in range(self.shards)]
+        return [self.seen[place] for place in places if place in self.seen]
 
     def _check(self, key, source):
         vectors = self.vectors()

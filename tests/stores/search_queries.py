@@ -1,6 +1,5 @@
 """Queries and parts of documents, as the stand-in for Elasticsearch and OpenSearch understands them."""
 
-import copy
 import fnmatch
 
 import numpy as np
@@ -40,7 +39,7 @@ def source_of(index, tree, asked, hides):
     hides = hides and index.settings.get("index.mapping.exclude_source_vectors", "true") == "true"
     hidden = list(index.vectors()) if asked.get("exclude_vectors", hides) else []
     if hides:  # a vector of cosine similarity is kept as its direction and its length
-        tree = copy.deepcopy(tree)
+        tree = dict(tree)
         for path, field in index.vectors().items():
             if field.get("similarity") == "cosine" and isinstance(at(tree, path), list):
                 x = np.asarray(tree[path], np.float32)

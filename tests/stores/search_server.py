@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, islice
 from urllib.parse import parse_qsl, unquote
 
 from local_server import Handler, serving
@@ -116,7 +116,7 @@ class Server:
                 index.refresh()
                 return SHARDS
             case "POST", "_count":
-                return {"count": len(self._matching(index.seen.values(), body["query"])), **SHARDS}
+                return {"count": sum(matches(doc, body["query"]) for doc in index.seen.values()), **SHARDS}
             case "POST", "_search":
                 return self._search(name, body, query)
             case "POST", "_bulk":
@@ -248,7 +248,7 @@ class Server:
         return number
 
     def _search(self, name, body, query):
-        size, pit, after = body.get("size", 10), body.get("pit"), body.get("search_after")
+        size, pit = body.get("size", 10), body.get("pit")
         if pit is not None:
             if pit["id"] not in self.pits:
                 told = f"No search context found for id [{pit['id']}]"
@@ -256,28 +256,30 @@ class Server:
             real, docs = self.pits[pit["id"]]
         else:
             real = self.real(name)
-            docs = list(self.indexes[real].seen.values())
+            docs = self.indexes[real].found(body.get("query", {}))
         index = self.indexes[real]
         if size > (most := int(index.settings.get("index.max_result_window", WINDOW))):
             raise Refused(400, "illegal_argument_exception", f"Result window is too large, it must be below [{most}]")
         if self.failed and query.get("allow_partial_search_results") == "false":
             raise Refused(503, "search_phase_execution_exception", "Partial shards failure")
-        docs = [(i, doc) for i, doc in enumerate(docs)]
-        found = [(i, doc) for i, doc in docs if matches(doc, body.get("query", {"match_all": {}}))]
-        hits = []
-        for value, doc in self._sorted(found, body.get("sort"), pit):
-            if after is None or value > after[0]:
-                hit = {"_id": doc["_id"], "_score": None, **({"sort": [value]} if body.get("sort") else {})}
-                hit |= {"_routing": doc["_routing"]} if "_routing" in doc else {}
-                if (
-                    source := source_of(index, doc["_source"], body.get("_source", True), self.hides_vectors)
-                ) is not None:
-                    hit["_source"] = source
-                hits.append(hit)
-        told = {"took": 1, "timed_out": False, **SHARDS, "hits": {"hits": hits[:size]}}
+        hits = list(islice(self._hits(index, docs, body), size))
+        told = {"took": 1, "timed_out": False, **SHARDS, "hits": {"hits": hits}}
         return told | ({"pit_id": pit["id"]} if pit else {})
 
-    def _sorted(self, found, sort, pit):
+    def _hits(self, index, docs, body):
+        """What a search finds, one after the other: what is behind the last one that is wanted is never looked at."""
+        wanted, (after,) = body.get("query", {"match_all": {}}), body.get("search_after", [None])
+        if "ids" in wanted:
+            wanted = {"ids": {"values": set(wanted["ids"]["values"])}}
+        for value, doc in self._sorted(docs, body.get("sort"), body.get("pit"), after):
+            if matches(doc, wanted):
+                hit = {"_id": doc["_id"], "_score": None, **({"sort": [value]} if body.get("sort") else {})}
+                hit |= {"_routing": doc["_routing"]} if "_routing" in doc else {}
+                source = source_of(index, doc["_source"], body.get("_source", True), self.hides_vectors)
+                yield hit | ({} if source is None else {"_source": source})
+
+    def _sorted(self, docs, sort, pit, after):
+        """Documents behind ``after``, each with the value that it is sorted by."""
         field = next(iter(sort[0])) if sort else None
         if field == "_shard_doc" and (not pit or self.flavour == "opensearch" and not self._since(3, 3)):
             raise Refused(400, "search_phase_execution_exception", "all shards failed",
@@ -287,11 +289,10 @@ class Server:
             if self.flavour == "elasticsearch":
                 told = "Fielddata access on the _id field is disallowed"
                 raise Refused(400, "illegal_argument_exception", told)
-            return sorted((doc["_id"], doc) for _, doc in found)
-        return found
-
-    def _matching(self, docs, query):
-        return [doc for doc in docs if matches(doc, query)]
+            found = sorted((doc["_id"], i) for i, doc in enumerate(docs))
+            return ((key, docs[i]) for key, i in found if after is None or key > after)
+        start = 0 if after is None else after + 1
+        return enumerate(docs[start:], start)
 
 
 class Answer(Exception):

@@ -73,6 +73,9 @@ class Database:
         """The exceptions that the client may raise."""
         return []
 
+    def let_go(self):
+        """Let other processes have the files."""
+
     def close(self):
         pass
 

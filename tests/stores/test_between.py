@@ -19,6 +19,7 @@ from minivec.migrate import migrate, verify
 from minivec.moving.cutover import cutover
 from minivec.stores import open_store
 from minivec.stores.between import as_arrow, paired
+from minivec.stores.sql.sqlite import SqliteStore
 from small import Killed, bridge, command, killed_after, once
 
 X = small.vectors(30)
@@ -103,6 +104,22 @@ def test_without_an_aligner_it_is_a_copy_and_says_so(pair, run):
     assert verify(old.source(), new.url("copy")) == 30
     code, out, err = run("migrate", old.source(), new.url("copy"), "--inverse")
     assert (code, out, err.count("\n")) == (2, "", 1) and "name the aligner" in err
+
+
+@pytest.mark.parametrize("kind", ["milvus", "redis", "weaviate", "pinecone", "elasticsearch", "opensearch"])
+def test_a_destination_lists_no_keys_of_its_source(kind, tmp_path, monkeypatch):
+    """It looks at one, to see whether they are texts or numbers: all may be millions."""
+    pairs = [MAKERS[name](tmp_path) for name in ("sqlite", kind)]
+    old, new = pairs
+    old.fill("docs", X)
+
+    def keys(self):
+        raise AssertionError("all keys are listed")
+
+    monkeypatch.setattr(SqliteStore, "keys", keys)
+    assert migrate(old.source(), new.url("new"), ADAPTER, batch=10).rows == 30
+    for database in pairs:
+        database.close()
 
 
 def test_vectors_of_a_copy_keep_their_lengths(tmp_path):

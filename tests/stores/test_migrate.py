@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shlex
 import signal
@@ -25,7 +24,7 @@ from minivec import LinearMap
 from minivec.files import map_rows, open_rows
 from minivec.migrate import migrate, verify
 from minivec.stores import StoreError, open_store, sample
-from small import Killed, bridge, command, expected, same
+from small import Killed, bridge, expected, same
 
 X = small.vectors(90)
 ADAPTER = bridge()
@@ -396,62 +395,6 @@ finally:
 
 
 # What may happen to a database.
-
-
-def killed_at_random(words, times, seconds, finished, rng):
-    """Run the command, killed ``times`` times at random moments; ``finished`` is called when a run comes to its end."""
-    kills, completed = 0, 0
-    while kills < times:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            _, err = process.communicate(timeout=rng.uniform(0.1, seconds))
-            assert process.returncode == 0, err
-            completed += 1
-            finished()
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return completed
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lance", "postgres", "postgres column"])
-def test_killed_at_20_random_moments(kind, tmp_path):
-    rows, width = int(os.environ.get("MINIVEC_TEST_ROWS", 200_000)), 32
-    rng = random.Random(0)
-    adapter = bridge(width, 48)
-    adapter.save(tmp_path / "bridge.safetensors")
-    database = MAKERS[kind.split()[0]](tmp_path)
-    database.fill("docs", small.vectors(rows, width))
-    source, new = database.url("docs"), database.url("killed")
-    if kind == "postgres column":
-        source, new = database.url("docs&column=v"), database.url("docs&column=killed")
-    start = time.perf_counter()
-    migrate(source, database.url("whole"), adapter, batch=2000, verify=1000)
-    undisturbed = time.perf_counter() - start
-
-    def drop():
-        if kind == "lance":
-            database.db.drop_table("killed")
-        else:
-            database.run("ALTER TABLE docs DROP COLUMN killed" if "column" in kind else "DROP TABLE killed")
-
-    words = command("migrate", source, new, "-a", tmp_path / "bridge.safetensors", "--batch", 2000)
-    completed = killed_at_random(words, 20, 2.5 + undisturbed / 8, drop, rng)
-    print(f"{kind}: {rows} rows, undisturbed {undisturbed:.1f} s, {completed} runs completed between the kills")
-    if kind == "lance":
-        one, other = (database.db.open_table(name).to_arrow().sort_by("id") for name in ("whole", "killed"))
-        assert len(other) == rows
-        assert one.replace_schema_metadata(None).equals(other.replace_schema_metadata(None))
-    else:
-        table, column = ("docs", "killed") if "column" in kind else ("killed", "v")
-        query = "SELECT id, text, j::text, {}::text FROM {}"
-        one, other = query.format("v", "whole"), query.format(column, table)
-        assert database.run(f"SELECT count(*), count({column}) FROM {table}") == [(rows, rows)]
-        assert database.run(f"SELECT count(*) FROM ({one} EXCEPT {other}) x") == [(0,)]
 
 
 def test_the_server_goes_away_and_comes_back():

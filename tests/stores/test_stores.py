@@ -87,6 +87,9 @@ def test_urls(tmp_path):
         "postgresql://host:port/db?table=t": "not a URL",
         "chroma://host:8000/": "chroma://HOST:PORT/COLLECTION",
         "qdrant://host/a/b": "qdrant://HOST:PORT/COLLECTION",
+        "weaviate://host/Docs?where=a": "no where= here: .*; tenant= names a part",
+        "pinecone://api.pinecone.io/docs?where=a": "no where= here: .*; namespace= names a part",
+        "redis://host/docs?where=a": "no where= here: all keys",
     }.items():
         with pytest.raises(ValueError, match=words):
             open_store(url)

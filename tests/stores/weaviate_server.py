@@ -8,6 +8,7 @@ import json
 import re
 import struct
 import threading
+from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import parse_qs, urlsplit
@@ -56,6 +57,32 @@ class Refused(Exception):
         self.status, self.message = status, message
 
 
+class Rows(dict):
+    """Objects by UUID, which are sorted anew only when one has come or gone."""
+
+    order = None
+
+    def __setitem__(self, uuid, row):
+        if uuid not in self:
+            self.order = None
+        super().__setitem__(uuid, row)
+
+    def __delitem__(self, uuid):
+        self.order = None
+        super().__delitem__(uuid)
+
+    def pop(self, *given):
+        self.order = None
+        return super().pop(*given)
+
+    def behind(self, uuid, most):
+        """At most so many UUIDs behind this one, in order."""
+        if self.order is None:
+            self.order = sorted(self)
+        place = bisect_right(self.order, uuid)
+        return self.order[place : place + most]
+
+
 class Weaviate:
     """The collections, their objects, and how they are asked for.
 
@@ -101,7 +128,7 @@ class Weaviate:
             raise Refused(422, "class.Vectorizer and class.VectorConfig can not be both set")
         made.setdefault("multiTenancyConfig", {"enabled": False})
         self.classes[name] = made
-        self.objects[name] = {} if made["multiTenancyConfig"].get("enabled") else {"": {}}
+        self.objects[name] = {} if made["multiTenancyConfig"].get("enabled") else {"": Rows()}
         return made
 
     def schema(self, name):
@@ -248,12 +275,13 @@ class Service(weaviate_pb2_grpc.WeaviateServicer):
         schema, rows = self.state.schema(request.collection), self.state.rows(request.collection, request.tenant)
         if request.limit + request.offset > MOST:
             raise Refused(422, "query maximum results exceeded")
-        uuids = sorted(rows)
+        most = request.limit or 10
         if request.HasField("filters"):
             if request.after:
                 raise Refused(422, "where filter cannot be combined with cursor api")
-            uuids = self.state.chosen(rows, request.filters)
-        uuids = [uuid for uuid in uuids if uuid > request.after][: request.limit or 10]
+            uuids = self.state.chosen(rows, request.filters)[:most]
+        else:
+            uuids = rows.behind(request.after, most)
         found = [self.result(schema, uuid, rows[uuid], request) for uuid in uuids]
         self.state.answers(found)
         return search_get_pb2.SearchReply(results=found)
@@ -385,7 +413,7 @@ class Rest(Handler):
                 return (200, state.classes[name]) if name in state.classes else (404, None)
             case ["schema", name, "tenants"]:
                 for item in body or ():
-                    state.objects[name].setdefault(item["name"], {})
+                    state.objects[name].setdefault(item["name"], Rows())
                 return 200, body
             case ["schema", name, "tenants", one]:
                 return (200 if one in state.objects.get(name, ()) else 404), {"name": one}

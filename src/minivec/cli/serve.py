@@ -73,6 +73,7 @@ def _listen(made: "Starlette", host: str, port: int, timeout: float, way: str) -
     config = uvicorn.Config(
         made,
         access_log=False,  # its lines have the query, which may have a key
+        log_config=None,  # uvicorn's own closes every handler of the process, and the streams of some with them
         log_level="warning",
         server_header=False,
         timeout_keep_alive=IDLE,

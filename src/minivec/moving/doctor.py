@@ -67,7 +67,10 @@ def doctor(store: Any, aligner: Any = None, rows: int = ROWS, seed: int = 0) -> 
         opened.skip_nulls = True
         width, count = opened.schema().width, opened.count()
         keys, X, missing = _drawn(opened, rows, whole_number("seed", seed, 0))
-        return _seen(str(opened), count=count, width=width, keys=keys, X=X, missing=missing, bridge=bridge)
+        checkup = _seen(str(opened), count=count, width=width, keys=keys, X=X, missing=missing, bridge=bridge)
+        if opened.told:
+            checkup.notes.append(opened.told)
+        return checkup
 
 
 def _drawn(store: Store, rows: int, seed: int) -> tuple[Sequence[Any], np.ndarray, np.ndarray]:

@@ -112,8 +112,8 @@ def sample(
     store = open_store(store)
     store.schema()
     store.skip_nulls, store.skip_bad_rows = skip_nulls, skip_bad_rows
-    if tell is not None and (told := getattr(store, "told", None)):
-        tell(f"{store}: {told}")
+    if tell is not None and store.told:
+        tell(f"{store}: {store.told}")
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")

@@ -75,6 +75,11 @@ class Address:
             raise Refused(f"{self}: unknown option {unknown[0]!r}; known: {', '.join(known)}")
         return [self.options.get(name) for name in known]
 
+    def refuse_filter(self, why: str) -> None:
+        """Refused where a filter is named (where=), which a kind of store cannot have: ``why``."""
+        if "where" in self.options:
+            raise Refused(f"{self}: there is no where= here: {why}")
+
     def hide(self, text: str) -> str:
         """``text`` on one line, with no credential of this URL or of the environment in it."""
         secrets = [self.password, *(self.options.get(name) for name in SECRETS)]

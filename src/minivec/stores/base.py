@@ -84,6 +84,7 @@ class Store(Swapping, ABC):
     column: str | None = None  # of the vectors, where the address names one
     skip_nulls: bool = False  # rows without a vector are handed on as ``Block.missing``, and are not refused
     skip_bad_rows: bool = False  # nor are rows with NaN or infinity, or of one repeated value
+    told: str | None = None  # what a reader of the vectors should know, such as that they are approximations
     notes: Sequence[str] = ()  # as a destination: what it has not carried over, and what it sets off
     same: float = SAME  # as a destination: less where it keeps approximations of its vectors
     without_triggers: bool = False  # as a destination: the database's triggers do not fire for what is written

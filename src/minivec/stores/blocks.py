@@ -15,6 +15,11 @@ def fetch_all(store: Store, keys: Sequence[Any]) -> Iterator[Block]:
         yield store.fetch(keys[start : start + store.fetched])
 
 
+def first_key(source: Any) -> Any:
+    """The key of the first row of ``source``, a store that has rows, as it hands it on: no other key is read."""
+    return next(source.blocks(1)).keys[0]
+
+
 def absent(block: Block) -> np.ndarray:
     """Which rows (m,) of a block are ``missing`` a vector."""
     mask = np.zeros(len(block.keys), bool)

@@ -76,7 +76,7 @@ class FaissStore(ArrayStore):
             yield block
 
     @property
-    def told(self) -> str | None:
+    def told(self) -> str | None:  # type: ignore[override]
         """What a reader of the vectors should know."""
         return self._index.told
 

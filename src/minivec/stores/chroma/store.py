@@ -36,7 +36,7 @@ class ChromaStore(Renamed, Store):
     own, written behind the rows, which are upserted. ``where`` is a filter of Chroma as JSON.
 
     A folder of an older Chroma is read as a copy until something is written, because the client upgrades what it
-    opens. Rows have no versions: changes are found by fingerprints, which are held in memory from when they are read.
+    opens. Rows have no versions: changes are found by fingerprints, which are kept in a temporary file.
     """
 
     kind = "chroma"

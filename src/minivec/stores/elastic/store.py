@@ -136,7 +136,7 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
         """All ids, sorted."""
         self._info()
         self._fresh(self.name)
-        found = {hit["_id"] for hit in self._scan(self.name, self._query)}
+        found = set(self._scan(self.name, self._query))
         return sorted(map(int, found)) if self._numbers else sorted(found)
 
     def check(self) -> None:
@@ -238,7 +238,7 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
         if self._told(MIGRATIONS) is None:
             return []
         self._fresh(MIGRATIONS)
-        return sorted(hit["_id"] for hit in self._scan(MIGRATIONS, {"match_all": {}}))
+        return sorted(self._scan(MIGRATIONS, {"match_all": {}}))
 
     def close(self) -> None:
         """Let go of the lock and the connections."""

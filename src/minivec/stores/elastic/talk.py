@@ -58,15 +58,15 @@ class Talk:
             raise StoreError(f"{self}: the server has not searched all of {index or self.name}")
         return told
 
-    def _scan(self: Any, index: str, query: dict[str, Any]) -> list[dict[str, Any]]:
-        """Id and routing of all rows that a search finds, each as the server tells it, in no order."""
+    def _scan(self: Any, index: str, query: dict[str, Any]) -> list[str]:
+        """The ids of all rows that a search finds, in no order."""
         for _ in range(SCANS):
-            if (hits := self._scan_once(index, query)) is not None:
-                return hits
+            if (ids := self._scan_once(index, query)) is not None:
+                return ids
         raise StoreError(f"{self}: the server has lost its point in time {SCANS} times; run the same command again")
 
-    def _scan_once(self: Any, index: str, query: dict[str, Any]) -> list[dict[str, Any]] | None:
-        found: list[dict[str, Any]] = []
+    def _scan_once(self: Any, index: str, query: dict[str, Any]) -> list[str] | None:
+        found: list[str] = []
         pit, size = self._open(index), self._most(index)
         body: dict[str, Any] = {"size": size, "query": query, "_source": False, "sort": [{"_shard_doc": "asc"}]}
         try:
@@ -81,7 +81,7 @@ class Talk:
                 if told is None:
                     return None
                 hits, pit = told["hits"]["hits"], told.get("pit_id", pit)
-                found += ({name: hit.get(name) for name in ("_id", "_routing")} for hit in hits)
+                found += (hit["_id"] for hit in hits)
                 if len(hits) < size:
                     return found
                 body["search_after"] = hits[-1]["sort"]

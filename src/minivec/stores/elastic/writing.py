@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import Block
+from minivec.stores.blocks import first_key
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.elastic import mapping
 from minivec.stores.elastic.rows import documents_of, put_into
@@ -102,7 +103,7 @@ class ElasticWriting:
             field = {**self.field.plain, self.field.width: width}
             made = mapping.with_field(mapping.of_arrow(arrow, old.key, old.column), None, name, field)
             settings = self.field.settings
-            state = state.keep(numbers=not isinstance(source.keys()[0], str))
+            state = state.keep(numbers=not isinstance(first_key(source), str))
         self._create(self.name, {"mappings": made, "settings": settings})
         self._known.clear()
         return state

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minivec.stores.base import Block
+from minivec.stores.blocks import first_key
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.milvus import settings
 from minivec.stores.milvus.notes import KEYS
@@ -47,7 +48,7 @@ class MilvusWriting:
     def _from_arrow(self: Any, source: Any, name: str, width: int) -> Any:
         arrow, old = getattr(source, "arrow_schema", lambda: ())(), source.schema()
         fields = [field for field in arrow if field.name != old.column]
-        return settings.from_arrow(self._client, fields, (old.key or "id", source.keys()[0]), name, width)
+        return settings.from_arrow(self._client, fields, (old.key or "id", first_key(source)), name, width)
 
     def _indexes(self: Any) -> list[dict[str, Any]]:
         names = self._ask("list_indexes", self.name)

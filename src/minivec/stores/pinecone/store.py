@@ -40,6 +40,7 @@ class PineconeStore(PineconeWriting, PineconeNotes, Keyed):
 
     def __init__(self, address: Address):
         super().__init__(address)
+        address.refuse_filter("Pinecone lists and fetches records without a filter; namespace= names a part of them")
         namespace, self.tls = address.take("namespace", "https")
         if not address.host or not address.path or "/" in address.path or ".svc." in address.host:
             raise Refused(f"{self}: expected pinecone://api.pinecone.io/INDEX, with the host of the control plane")

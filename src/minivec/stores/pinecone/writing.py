@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import Block
+from minivec.stores.blocks import first_key
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.pinecone import settings
@@ -27,7 +28,7 @@ class PineconeWriting:
         settings.check_name(self, self.index)
         if _of_pinecone(source) is not None:
             return checkpoint.but(new_column="values")
-        return checkpoint.but(new_column="values").keep(numbers=not isinstance(source.keys()[0], str))
+        return checkpoint.but(new_column="values").keep(numbers=not isinstance(first_key(source), str))
 
     def rehearse(self: Any, source: Any, width: int, block: Block) -> list[str]:
         """Check the names, what is there, and the first records."""

@@ -42,7 +42,7 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
     enough to add one. The checkpoint lies in a collection of its own, written behind the rows, which are upserted.
 
     ``where`` is a filter of Qdrant as JSON, and ``timeout`` the seconds that a request may take. Points have no
-    versions: changes are found by fingerprints of the points, which are held in memory from when they are read.
+    versions: changes are found by fingerprints of the points, which are kept in a temporary file.
     """
 
     kind = "qdrant"

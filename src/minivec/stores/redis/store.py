@@ -36,6 +36,7 @@ class RedisStore(RedisWriting, Keyed):
 
     def __init__(self, address: Address):
         super().__init__(address)
+        address.refuse_filter("all keys under the index's prefixes are read, without a look at the index")
         (self.column,) = address.take("column")
         self._asked = self.column
         self._numbers = False  # whether the keys are whole numbers, as a destination of another kind of store
@@ -136,22 +137,27 @@ class RedisStore(RedisWriting, Keyed):
 
     def count(self) -> int:
         """The rows under the index's prefixes, whether the index could take them or not."""
-        return len(self.keys())
+        return len(self._found())
 
-    def keys(self) -> Sequence[Any]:
-        """All keys under the prefixes, sorted."""
+    def _found(self) -> set[Any]:
+        """All keys under the prefixes."""
         client, start = self._client, len(self._prefix())
         kind = "ReJSON-RL" if index.is_json(self._info()) else "hash"
-        found: set[bytes] = set()
+        found: set[Any] = set()
         with self.guard():
             for prefix in index.prefixes(self._info()):
                 pattern = re.sub(r"([\[\]*?\\^])", r"\\\1", prefix) + "*"
-                found.update(client.scan_iter(match=pattern, count=KEYS, _type=kind))
-        try:
-            keys = [key.decode()[start:] for key in found]
-        except UnicodeDecodeError as error:
-            raise Refused(f"{self}: key {error.object!r} is no text") from None
-        return sorted(map(int, keys)) if self._numbers else sorted(keys)
+                for key in client.scan_iter(match=pattern, count=KEYS, _type=kind):
+                    try:
+                        text = key.decode()[start:]
+                    except UnicodeDecodeError:
+                        raise Refused(f"{self}: key {key!r} is no text") from None
+                    found.add(int(text) if self._numbers else text)
+        return found
+
+    def keys(self) -> Sequence[Any]:
+        """All keys under the prefixes, sorted."""
+        return sorted(self._found())
 
     def check(self) -> None:
         """Every row has the vector, unless they may be missing."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minivec.stores.base import Block
+from minivec.stores.blocks import first_key
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.packing import pack
@@ -77,7 +78,7 @@ class RedisWriting:
         else:
             arrow, old, place = getattr(source, "arrow_schema", lambda: ())(), source.schema(), name
             info, made = index.plain_index(arrow, old.key, old.column)
-            state = state.keep(numbers=not isinstance(source.keys()[0], str))
+            state = state.keep(numbers=not isinstance(first_key(source), str))
         made.append(index.attribute(like, attribute=name, identifier=place, dim=width))
         self._ask(*index.create(info, self.name, self._new_prefix(source), made))
         self._known.clear()

@@ -12,8 +12,10 @@ from minivec.stores.arrow import without_vectors
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
+from minivec.stores.seen import Prints
 from minivec.stores.sql.renaming import RenamedInSql
 
+TOGETHER = 4_096  # rows that are read together where a row is but two values
 PRINT = "minivec_print"  # the column of a row's fingerprint in what is read
 
 
@@ -27,7 +29,7 @@ class SqlTable(RenamedInSql, Store):
 
     A destination is a new table of the same file or of another one. The checkpoint is a row of ``minivec_migrations``
     there, written in the transaction of the block. Rows have no versions: changes are found by fingerprints that the
-    database computes, which are held in memory from when the rows are read.
+    database computes, which are kept in a temporary file from when the rows are read.
     """
 
     kind = "arrow"
@@ -38,7 +40,7 @@ class SqlTable(RenamedInSql, Store):
         self.file, self.name = address.split()
         self.column, self.key, self.where = address.take("column", "key", "where")
         self._held, self._writes = ExitStack(), False
-        self._prints: dict[Any, Any] | None = None
+        self._prints: Prints | None = None
 
     # What a database answers in its own way.
 
@@ -113,6 +115,13 @@ class SqlTable(RenamedInSql, Store):
             rows: list[tuple[Any, ...]] = self._connect().execute(query, list(parameters)).fetchall()
             return rows
 
+    def _pages(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a statement, some at a time; no other one may be run meanwhile."""
+        with self.guard():
+            rows = self._connect().execute(query)
+            while page := rows.fetchmany(TOGETHER):
+                yield page
+
     def schema(self) -> Schema:
         """The only column of vectors and the only unique key, where none are named."""
         columns = self._columns(self.name)
@@ -159,7 +168,7 @@ class SqlTable(RenamedInSql, Store):
     def pin(self, version: Any = None) -> None:
         """None; the rows that a new migration reads are remembered."""
         if version is None and self._prints is None:
-            self._prints = {}
+            self._prints = Prints()
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
         """Rows by key; a position is the last key."""
@@ -176,12 +185,12 @@ class SqlTable(RenamedInSql, Store):
             yield self._block(self._rows_of(*behind, f"{key} <= ?"), [*before, last], schema, seen=self._prints)
             after = last
 
-    def _block(self, rows: str, parameters: Sequence[Any], schema: Schema, seen: dict[Any, Any] | None = None) -> Block:
+    def _block(self, rows: str, parameters: Sequence[Any], schema: Schema, seen: Prints | None = None) -> Block:
         key, column = str(schema.key), str(schema.column)
         table = self._read((*schema.payload, column), f"{rows} ORDER BY {self._key(key)}", parameters)
         keys = table[key].to_pylist()
         if seen is not None:
-            seen.update(zip(keys, table[PRINT].to_pylist(), strict=True))
+            seen.put(keys, list(map(str, table[PRINT].to_pylist())))
         vectors, missing = self._decoded(table[column].combine_chunks(), schema.width, keys)
         return Block(keys, vectors, table.select(list(schema.payload)), keys[-1] if keys else None, missing)
 
@@ -210,10 +219,9 @@ class SqlTable(RenamedInSql, Store):
         """The rows that are otherwise than when they were read."""
         if self._prints is None:
             return None
-        before, key = self._prints, self._key(str(self.schema().key))
-        self._prints = dict(self._run(f"SELECT {key}, {self._printed()} {self._rows_of()}"))
-        written = [key for key, found in self._prints.items() if before.get(key) != found]
-        return Changes(written, [key for key in before if key not in self._prints], None)
+        key = self._key(str(self.schema().key))
+        rows = self._pages(f"SELECT {key}, CAST({self._printed()} AS VARCHAR) {self._rows_of()}")
+        return self._prints.changes(([key for key, _ in page], [found for _, found in page]) for page in rows)
 
     # As a destination.
 

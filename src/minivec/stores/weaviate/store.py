@@ -35,6 +35,7 @@ class WeaviateStore(WeaviateReading, WeaviateWriting, WeaviateNotes, Keyed):
 
     def __init__(self, address: Address):
         super().__init__(address)
+        address.refuse_filter("Weaviate reads a collection in order only without a filter; tenant= names a part of it")
         self.column, self.tenant, self.tls, self.grpc = address.take("column", "tenant", "https", "grpc")
         self._asked = self.column
         self._known: dict[str, dict[str, Any]] = {}  # the schemas of collections

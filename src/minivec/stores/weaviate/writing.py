@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minivec.stores.base import Block
+from minivec.stores.blocks import first_key
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.weaviate import settings
@@ -70,7 +71,7 @@ class WeaviateWriting:
         else:
             old = source.schema()
             fields = [field for field in self._arrow(source) if field.name not in (old.column, old.key)]
-            made = settings.from_arrow(fields, (own["key"], source.keys()[0]), collection, name, self)
+            made = settings.from_arrow(fields, (own["key"], first_key(source)), collection, name, self)
         if tenant and not settings.has_tenants(made):
             made.pop("shardingConfig", None)  # of which each tenant is one
             made["multiTenancyConfig"] = {"enabled": True}
