@@ -67,11 +67,23 @@ def test_every_format_gives_the_same_rows(tmp_path, suffix, dtype):
     np.testing.assert_array_equal(rows.array(), X.astype(dtype))
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("start", [0, 7, 10, 24, 25])
+def test_rows_are_read_from_any_row_on(tmp_path, suffix, start):
+    path = save(tmp_path / f"x{suffix}", X)
+    if suffix == ".parquet":
+        pq.write_table(pq.read_table(path), path, row_group_size=8)
+    blocks = [rows for rows, _ in open_rows(path).unchecked(10, start)]
+    assert sum(map(len, blocks)) == 25 - start and all(len(block) <= 10 for block in blocks)
+    np.testing.assert_array_equal(np.concatenate([X[:0], *blocks]), X[start:])
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 @pytest.mark.parametrize("variant", [dict(order="F"), dict(dtype=">f4")])
 def test_fortran_order_and_other_endianness(tmp_path, suffix, variant):
     rows = open_rows(save(tmp_path / f"x{suffix}", X, **variant))
     np.testing.assert_array_equal(np.concatenate(list(rows.blocks(7))), X)
+    np.testing.assert_array_equal(np.concatenate([block for block, _ in rows.unchecked(7, 9)]), X[9:])
 
 
 def test_compressed_npz_and_a_large_list_column(tmp_path):

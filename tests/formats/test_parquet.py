@@ -138,6 +138,38 @@ def test_lists_of_several_kinds_in_one_folder(tmp_path, kind):
         assert table.schema.field("v").type == FIXED
 
 
+def test_many_small_files_are_read_together(tmp_path, monkeypatch):
+    """A block for each of them would be a commit, a version or a row group for each of them at the destination."""
+    texts = [f"text {i}" for i in range(6)]
+    parts = [{"v": vectors(X[i : i + 1]), "text": pa.array(texts[i : i + 1]).dictionary_encode()} for i in range(6)]
+    source = folder(tmp_path / "in", *parts)
+    assert [len(block) for block in open_rows(source).blocks(4)] == [4, 2]
+    for table in moved(source, tmp_path):
+        assert table["text"].to_pylist() == texts
+    assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups == 2
+    assert len(list((tmp_path / "moved").glob("*.parquet"))) == 2
+    monkeypatch.setattr("minivec.formats.parquet.BYTES", 1)
+    assert [len(block) for block in open_rows(source).blocks(4)] == [1] * 6
+
+
+def test_blocks_of_large_rows_have_fewer_of_them(tmp_path, monkeypatch):
+    texts = pa.array([f"{i}" * 1_000 for i in range(6)])
+    source = folder(tmp_path / "in", {"v": vectors(), "text": texts})
+    monkeypatch.setattr("minivec.formats.parquet.BYTES", 2_500)
+    assert [len(block) for block in open_rows(source).blocks(4)] == [2, 2, 2]
+    for table in moved(source, tmp_path):
+        assert table["text"].to_pylist() == texts.to_pylist()
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 5, 6])
+def test_what_lies_before_the_first_row_is_not_read(tmp_path, start):
+    source = folder(tmp_path / "in", *({"v": vectors(X[i : i + 2])} for i in (0, 2, 4)))
+    rows = open_rows(source)
+    for i in range(start // 2):
+        (source / f"{i}.parquet").write_bytes(b"")
+    np.testing.assert_array_equal(np.concatenate([X[:0], *(b for b, _ in rows.unchecked(4, start))]), X[start:])
+
+
 def test_empty_parts(tmp_path):
     nothing = pa.table({"c": pa.array([], pa.null()), "v": pa.array([], pa.null())})
     typed = pa.table({"c": pa.array([], pa.string()), "v": vectors(X[:0])})

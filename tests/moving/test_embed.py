@@ -1,6 +1,7 @@
 """Texts to vectors of a new model, and to rows for a fit."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ def test_vectors_with_their_keys(cache):
     assert made.skipped == {"NULL": [1], "empty": [3], "too long": [4], "not Unicode": [5]}
     assert mine.asked == [("one", "document"), ("two", "document")]
     assert made.notes()[0] == "1 texts are NULL and were not embedded: 1"
+
+
+def test_vectors_are_in_memory_once(cache):
+    class Wide(Tiny):
+        def __call__(self, texts, kind="document"):
+            return np.random.default_rng(len(self.asked)).standard_normal((len(texts), 2_000)).astype(np.float32)
+
+    tracemalloc.start()
+    made = embed([f"text {i}" for i in range(3_000)], Wide(), cache=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.vectors.shape == (3_000, 2_000) and peak < 1.7 * made.vectors.nbytes
 
 
 def test_a_text_that_the_model_refuses_is_skipped_too(cache):

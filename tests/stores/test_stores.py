@@ -14,7 +14,9 @@ from safetensors.numpy import save_file
 
 import small
 from databases import MAKERS, Postgres
-from minivec.stores import StoreError, open_store, redact, sample
+from minivec.files import Rows
+from minivec.stores import StoreError, blocks, open_store, redact, sample
+from minivec.stores.blocks import fetch_all
 from small import table, vectors
 
 X = vectors(60)
@@ -33,6 +35,23 @@ def test_every_store_reads_in_key_order_and_goes_on_behind_a_position(source):
         np.testing.assert_array_equal(store.fetch(some).vectors, whole[[50, 3, 20]])
         assert list(store.fetch(some).keys) == some
         np.testing.assert_allclose(whole[np.lexsort(whole.T)], X[np.lexsort(X.T)], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "chroma", "qdrant", "redis", "duckdb", "sqlite", "elasticsearch"])
+def test_blocks_of_large_rows_have_fewer_of_them(source, monkeypatch):
+    """8,192 documents of a megabyte each are no block that fits into memory."""
+    monkeypatch.setattr(blocks, "FIRST", 4)
+    monkeypatch.setattr(blocks, "BYTES", 64)
+    with open_store(source) as store:
+        found = list(store.blocks(25))
+        sizes = [len(block.keys) for block in found]
+        assert sizes[0] == 4 and max(sizes[1:]) < 20 and sum(sizes) == 60
+        assert [key for block in found for key in block.keys] == list(store.keys())
+        fetched = list(fetch_all(store, store.keys()))
+        assert [key for block in fetched for key in block.keys] == list(store.keys())
+        assert max(len(block.keys) for block in fetched) < 20
+        monkeypatch.setattr(blocks, "BYTES", 1 << 20)
+        assert [len(block.keys) for block in store.blocks(25)] == [4, 25, 25, 6]
 
 
 def test_samples_are_uniform_and_reproducible(source):
@@ -60,6 +79,49 @@ def test_files(tmp_path):
         open_store("a.csv")
     with pytest.raises(FileNotFoundError, match="b.npy"):
         open_store("b.npy").schema()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.safetensors", "folder"])
+def test_rows_of_a_file_are_fetched_without_reading_what_lies_around_them(tmp_path, monkeypatch, name):
+    """Otherwise --verify-all would read the whole destination for each block."""
+    np.save(tmp_path / "a.npy", X)
+    save_file({"x": X}, tmp_path / "a.safetensors")
+    (tmp_path / "folder").mkdir()
+    for i in range(0, 60, 10):
+        pq.write_table(table(X).slice(i, 10), tmp_path / "folder" / f"{i:02}.parquet")
+    read = []
+    floats = Rows.floats
+
+    def counted(self, size, start=0):
+        for rows, batch in floats(self, min(size, 10), start):
+            read.append(len(rows))
+            yield rows, batch
+
+    with open_store(tmp_path / name) as store:
+        store.schema()
+        monkeypatch.setattr(Rows, "floats", counted)
+        found = store.fetch([23, 29, 25])
+        assert sum(read) <= 10
+        np.testing.assert_array_equal(found.vectors, X[[23, 29, 25]])
+        assert list(store.fetch([59, 60, 3]).keys) == [59, 3]
+
+
+def test_a_fetch_of_a_file_keeps_only_the_rows_that_were_asked_for(tmp_path):
+    """A verification of 1,000 rows would hold all of a folder in memory."""
+    texts = pa.array(["x" * 10_000] * 2_000)
+    pq.write_table(pa.table({"text": texts, "v": list(vectors(2_000))}), tmp_path / "a.parquet", row_group_size=100)
+    held = []
+
+    def blocks(size, after=None):
+        for block in type(store).blocks(store, min(size, 100), after):
+            held.append(pa.total_allocated_bytes())
+            yield block
+
+    with open_store(tmp_path / "a.parquet") as store:
+        store.blocks = blocks
+        found = store.fetch(range(0, 2_000, 500))
+        assert found.payload["text"].to_pylist() == ["x" * 10_000] * 4
+        assert held[-1] - held[0] < 3 << 20
 
 
 def test_a_folder_of_parts_that_do_not_fit(tmp_path):

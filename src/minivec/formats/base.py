@@ -81,10 +81,17 @@ class Rows(ABC):
     def read(self, size: int) -> Iterator[Block]:
         """Blocks of at most ``size`` rows, in order, not yet checked."""
 
-    def floats(self, size: int) -> Iterator[Block]:
-        """Blocks of at most ``size`` rows as float32, in order, not yet checked."""
-        first = 0
+    def read_from(self, start: int, size: int) -> Iterator[Block]:
+        """As ``read``, from row ``start`` on. Here the rows before it are read and left out."""
         for vectors, batch in self.read(size):
+            cut, start = start, max(0, start - len(vectors))
+            if cut < len(vectors):
+                yield vectors[cut:], None if batch is None else batch[cut:]
+
+    def floats(self, size: int, start: int = 0) -> Iterator[Block]:
+        """Blocks of at most ``size`` rows as float32, in order from row ``start`` on, not yet checked."""
+        first = start
+        for vectors, batch in self.read_from(start, size) if start else self.read(size):
             if self.scale is not None:
                 vectors = self.scale.apply(vectors, first)
             first += len(vectors)
@@ -92,10 +99,10 @@ class Rows(ABC):
                 vectors = np.ascontiguousarray(vectors, np.float32)
             yield vectors, batch
 
-    def unchecked(self, size: int) -> Iterator[Block]:
-        """As ``batches``, with the rows that are no embeddings."""
-        first = 0
-        for vectors, batch in self.floats(size):
+    def unchecked(self, size: int, start: int = 0) -> Iterator[Block]:
+        """As ``batches``, from row ``start`` on, with the rows that are no embeddings."""
+        first = start
+        for vectors, batch in self.floats(size, start):
             first += len(vectors)
             if first > self.shape[0]:
                 break

@@ -1,5 +1,6 @@
 """NumPy's .npy: one array without a name."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -31,15 +32,20 @@ class NumpyRows(Rows):
 
     def read(self, size: int) -> Iterator[Block]:
         """Blocks of rows as they lie there."""
+        return self.read_from(0, size)
+
+    def read_from(self, start: int, size: int) -> Iterator[Block]:
+        """Blocks of the rows from ``start`` on."""
         n, width = self.shape
         with self.damage_named(*STREAM_ERRORS), self._stream() as file:
             _, fortran, dtype = self._header(file)
             if fortran:  # Fortran order: every row lies scattered over the whole stream
                 X = self._scattered()
-                yield from ((X[start : start + size], None) for start in range(0, n, size))
+                yield from ((X[first : first + size], None) for first in range(start, n, size))
                 return
-            for start in range(0, n, size):
-                wanted = min(size, n - start) * width * dtype.itemsize
+            file.seek(start * width * dtype.itemsize, os.SEEK_CUR)
+            for first in range(start, n, size):
+                wanted = min(size, n - first) * width * dtype.itemsize
                 data = file.read(wanted)
                 if len(data) < wanted:
                     raise EOFError(f"the data end before row {n}")

@@ -26,16 +26,21 @@ from minivec.formats.base import ID, NAME, WORD, Block, Format, Rows, choose, da
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 EXACT = 2**53  # up to here a double holds every integer
+BYTES = 256 << 20  # of a block: rows may be far larger than their vectors
 
 
 @dataclass
 class _Part:
-    """A file: its schema, its number of rows, and the values that its folders' names give (``lang=en/``)."""
+    """A file: its schema, its number of rows, and the values that its folders' names give (``lang=en/``).
+
+    ``row_bytes`` are those of a row, uncompressed, in the row group where they are most.
+    """
 
     path: Path
     schema: Any
     rows: int
     partition: dict[str, str | None]
+    row_bytes: int
 
     @classmethod
     def of(cls, path: Path, folder: Path) -> "_Part":
@@ -43,17 +48,27 @@ class _Part:
             raise ValueError(f"{path}: not a regular file")
         with _damage(path):
             with _opened(path) as file:
-                schema, rows = file.schema_arrow, file.metadata.num_rows
+                schema, rows, groups = file.schema_arrow, file.metadata.num_rows, _groups(file)
         if len(set(schema.names)) < len(schema):
             raise ValueError(f"{path}: several columns of one name")
         named = [part.partition("=") for part in path.relative_to(folder).parts[:-1]]
         values = {key: None if value == HIVE_NULL else unquote(value) for key, _, value in named}
-        return cls(path, schema, rows, {key: value for key, value in values.items() if key not in schema.names})
+        partition = {key: value for key, value in values.items() if key not in schema.names}
+        row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+        return cls(path, schema, rows, partition, row_bytes)
 
-    def batches(self, size: int, columns: list[str] | None = None) -> Iterator[Any]:
-        """Record batches of at most ``size`` rows."""
+    def batches(self, size: int, columns: list[str] | None = None, start: int = 0) -> Iterator[Any]:
+        """Record batches of at most ``size`` rows, from row ``start`` on; row groups before it are not read."""
         with _damage(self.path), _opened(self.path) as file:
-            yield from file.iter_batches(size, columns=columns)
+            wanted = list(range(file.metadata.num_row_groups)) if start else None
+            while wanted and start >= (rows := file.metadata.row_group(wanted[0]).num_rows):
+                start -= rows
+                del wanted[0]
+            size = max(1, min(size, BYTES // max(self.row_bytes, 1)))
+            for batch in file.iter_batches(size, row_groups=wanted, columns=columns):
+                cut, start = start, max(0, start - len(batch))
+                if cut < len(batch):
+                    yield batch.slice(cut)
 
     def type_of(self, column: str) -> Any:
         """The Arrow type of a column, or None where the file has no such column or only nulls in it."""
@@ -63,8 +78,7 @@ class _Part:
     def largest(self, column: str) -> int:
         """The largest magnitude of a column of integers, as far as the file's statistics tell."""
         with _damage(self.path), _opened(self.path) as file:
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-            chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+            chunks = [group.column(i) for group in _groups(file) for i in range(group.num_columns)]
             told = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column and chunk.statistics]
             return max((abs(x) for known in told if known.has_min_max for x in (known.min, known.max)), default=0)
 
@@ -191,12 +205,22 @@ class ParquetRows(Rows):
         return pa.schema(fields.values(), metadata=parts[0].schema.metadata)
 
     def read(self, size: int) -> Iterator[Block]:
-        """Blocks of rows as they lie there, each with the record batch that it is of."""
+        """Blocks of rows as they lie there, each with a record batch of all columns."""
+        return self.read_from(0, size)
+
+    def read_from(self, start: int, size: int) -> Iterator[Block]:
+        """Blocks of the rows from ``start`` on."""
+        return _joined(self._read(start, size), size)
+
+    def _read(self, start: int, size: int) -> Iterator[Block]:
         pa = pyarrow()
         place = self.schema.get_field_index(self.column)
         for part in self._parts:
-            first, others = 0, self.schema.remove(place)
-            for batch in part.batches(size):
+            first, start = start, max(0, start - part.rows)
+            if first and first >= part.rows:
+                continue
+            others = self.schema.remove(place)
+            for batch in part.batches(size, start=first):
                 column = batch[self.column]
                 if pa.types.is_null(column.type):
                     column = pa.nulls(len(batch), pa.list_(pa.float32(), self._width))
@@ -224,6 +248,32 @@ class ParquetRows(Rows):
         if None in words:
             raise ValueError(f"{self}: null in the column {WORD!r}")
         return words
+
+
+def _joined(blocks: Iterator[Block], size: int) -> Iterator[Block]:
+    """The same rows, with the blocks of small files joined to blocks of at most ``size`` rows and BYTES bytes."""
+    held: list[Block] = []
+    rows = taken = 0
+    for block in blocks:
+        more = block[0].nbytes + block[1].nbytes
+        if held and (rows + len(block[0]) > size or taken + more > BYTES):
+            yield _one(held)
+            held, rows, taken = [], 0, 0
+        held.append(block)
+        rows, taken = rows + len(block[0]), taken + more
+    if held:
+        yield _one(held)
+
+
+def _one(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    vectors, batches = zip(*blocks, strict=True)
+    return np.concatenate(vectors), pyarrow().concat_batches(batches)
+
+
+def _groups(file: Any) -> list[Any]:
+    return [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
 
 
 def _opened(path: Path) -> Any:

@@ -50,9 +50,13 @@ class SafetensorsRows(Rows):
 
     def read(self, size: int) -> Iterator[Block]:
         """Blocks of rows as they lie there."""
+        return self.read_from(0, size)
+
+    def read_from(self, start: int, size: int) -> Iterator[Block]:
+        """Blocks of the rows from ``start`` on."""
         X = self._tensor(str(self.column))
-        for start in range(0, len(X), size):
-            block = X[start : start + size]
+        for first in range(start, len(X), size):
+            block = X[first : first + size]
             yield (block.astype(np.uint32) << 16).view(np.float32) if self._bfloat16 else block, None
 
     def array(self) -> np.ndarray:

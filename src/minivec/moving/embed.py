@@ -115,13 +115,16 @@ def _embedded(texts: Texts, embedder: Streaming, kind: str, longest: int, progre
         raise ValueError(f"{texts.where}: no text to embed; its {len(reasons):,} rows are all NULL, empty or too long")
     cost, start, counted = Cost(len(sent)), time.monotonic(), embedder.tokens
     known = getattr(embedder, "found", 0)
-    found: dict[int, np.ndarray] = {}
+    found, there = np.empty((0, 0), np.float32), np.zeros(len(sent), bool)
 
     def done(numbers: Sequence[int], vectors: np.ndarray | None) -> None:
+        nonlocal found
         for number in numbers if vectors is None else ():
             reasons[sent[number]] = "too long"
         if vectors is not None:
-            found.update(zip(numbers, vectors, strict=True))
+            if not found.size:  # one array from the first vectors on: all of them may be gigabytes
+                found = np.empty((len(sent), vectors.shape[1]), np.float32)
+            found[np.asarray(numbers)], there[np.asarray(numbers)] = vectors, True
         cost.done += len(numbers)
         cost.cached = getattr(embedder, "found", 0) - known
         cost.tokens, cost.seconds = embedder.tokens - counted, time.monotonic() - start
@@ -129,15 +132,14 @@ def _embedded(texts: Texts, embedder: Streaming, kind: str, longest: int, progre
             progress(cost)
 
     embedder.stream([str(texts.texts[row]) for row in sent], kind, done)
-    if not found:
+    if not there.any():
         raise ValueError(f"{texts.where}: every text is too long for {embedder.name}")
     skipped: dict[str, list[Any]] = {}
     for key, reason in zip(texts.keys, reasons, strict=True):
         if reason is not None:
             skipped.setdefault(reason, []).append(key)
-    keys = [texts.keys[sent[number]] for number in sorted(found)]
-    vectors = np.stack([found[number] for number in sorted(found)])
-    return Embedded(keys, vectors, skipped, embedder.name, cost)
+    keys = [texts.keys[sent[number]] for number in np.flatnonzero(there)]
+    return Embedded(keys, found if there.all() else found[there], skipped, embedder.name, cost)
 
 
 def plain(key: Any) -> Any:

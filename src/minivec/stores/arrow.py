@@ -72,15 +72,24 @@ def read_vectors(column: Any, width: int, keys: Sequence[Any], store: Store) -> 
     return vectors, missing
 
 
-def taken(batches: list[tuple[Any, np.ndarray]], order: np.ndarray, column: str | None) -> Any:
-    """Rows of batches as one table in this order, without the vectors; None where there are only those."""
-    if not batches or batches[0][0] is None:
+def picked(batch: Any, rows: np.ndarray, column: str | None) -> Any:
+    """Some rows of a batch as a table of their own, without the vectors; None where there are only those."""
+    if batch is None:
         return None
     import pyarrow as pa
 
-    tables = [pa.Table.from_batches([batch]).take(rows) for batch, rows in batches]
-    table = pa.concat_tables(tables).take(order).replace_schema_metadata(None)
-    return table if column is None else table.drop_columns([column])
+    table = pa.Table.from_batches([batch])
+    return (table if column is None else table.drop_columns([column])).take(rows)
+
+
+def joined(tables: list[Any], order: np.ndarray) -> Any:
+    """The rows of these tables as one in this order; None where there are only vectors."""
+    if not tables or tables[0] is None:
+        return None
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables).replace_schema_metadata(None)
+    return table if (order == np.arange(len(order))).all() else table.take(order)
 
 
 def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:

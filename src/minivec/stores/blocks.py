@@ -1,6 +1,6 @@
 """What is done with the rows of a block, whatever the store: find those without a vector, and leave some out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,53 @@ import numpy as np
 from minivec.stores.base import Block, Store
 from minivec.validation import constant, not_finite
 
+FIRST = 256  # rows that tell how large rows are
+BYTES = 128 << 20  # of a block, beside its vectors: several blocks are in memory, and several copies of each
+LOOKED_AT = 64  # rows of a block that are measured where Arrow does not tell
+
+
+class Sized:
+    """How many ``rows`` to read next: at most ``most``, and so many as take BYTES, as those tell that came last.
+
+    The first are FIRST rows, unless it is known that they are not ``large``.
+    """
+
+    def __init__(self, most: int, large: bool = True):
+        self._most = most
+        self.rows = min(most, FIRST) if large else most
+
+    def of(self, block: Block) -> Block:
+        """The ``block``, by whose rows the next ones are measured."""
+        if rows := len(block.keys):
+            self.rows = max(1, min(self._most, BYTES * rows // max(_size(block.payload), 1)))
+        return block
+
+
+def _size(payload: Any) -> int:
+    """About how many bytes a block's payload takes."""
+    if payload is None or hasattr(payload, "nbytes"):
+        return int(getattr(payload, "nbytes", 0))
+    some = payload[:: max(1, len(payload) // LOOKED_AT)]
+    return sum(map(_length, some)) * len(payload) // max(len(some), 1)
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 8
+    return sum(map(_length, value))
+
 
 def fetch_all(store: Store, keys: Sequence[Any]) -> Iterator[Block]:
     """The rows of ``store`` with these keys, in their order, a block at a time; without those that are gone."""
-    for start in range(0, len(keys), store.fetched):
-        yield store.fetch(keys[start : start + store.fetched])
+    sized, start = Sized(store.fetched), 0
+    while start < len(keys):
+        some = keys[start : start + sized.rows]
+        start += len(some)
+        yield sized.of(store.fetch(some))
 
 
 def first_key(source: Any) -> Any:

@@ -13,7 +13,7 @@ from minivec import files
 from minivec.arrow import word_array
 from minivec.settings import FIT_ROWS
 from minivec.stores.address import Address
-from minivec.stores.arrow import taken, with_vectors
+from minivec.stores.arrow import joined, picked, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
@@ -83,33 +83,39 @@ class FileStore(RenamedFile, Store):
 
     def blocks(self, size: int, after: Any = None, payload: bool = True) -> Iterator[Block]:
         """Rows in order; a position is the number of rows before it."""
-        start, done = 0, after or 0
+        start = after or 0
         self._rows.lenient = self.skip_nulls
-        for vectors, batch in self._rows.unchecked(size):
-            end, cut = start + len(vectors), max(0, done - start)
-            if cut < len(vectors):
-                rest, rows = None if batch is None else batch[cut:], vectors[cut:]
-                missing = np.flatnonzero(np.isnan(rows).all(1)).tolist() if self.skip_nulls else []
-                yield Block(range(start + cut, end), rows, rest, end, missing)
-            start = end
+        for vectors, batch in self._rows.unchecked(size, start):
+            missing = np.flatnonzero(np.isnan(vectors).all(1)).tolist() if self.skip_nulls else []
+            first, start = start, start + len(vectors)
+            yield Block(range(first, start), vectors, batch, start, missing)
 
     def keys(self) -> Sequence[int]:
         """Row numbers."""
         return range(self.count())
 
     def fetch(self, keys: Sequence[int]) -> Block:
-        """The rows with these numbers."""
+        """The rows with these numbers. What lies before the first and behind the last of them is not read."""
         numbers = np.asarray(keys, int)
+        if (gone := numbers >= self.count()).any():
+            numbers = numbers[~gone]
+            keys = numbers.tolist()
         order = np.argsort(numbers, kind="stable")
-        wanted, found, batches = numbers[order], [], []
-        for block in self.blocks(16384):
-            here = wanted[(wanted >= block.keys[0]) & (wanted <= block.keys[-1])] - block.keys[0]
-            found.append(block.vectors[here])
-            batches.append((block.payload, here))
+        wanted, column = numbers[order], self._rows.column
+        vectors, place = np.empty((len(wanted), self._rows.shape[1]), np.float32), 0
+        rest: list[Any] = []
+        for block in self.blocks(16384, int(wanted[0]) if len(wanted) else 0):
+            end = int(np.searchsorted(wanted, block.position))
+            here = wanted[place:end] - block.keys[0]
+            vectors[place:end] = block.vectors[here]
+            rest.append(picked(block.payload, here, column))
+            place = end
+            if place == len(wanted):
+                break
         back = np.argsort(order, kind="stable")
-        vectors = np.concatenate(found)[back]
+        vectors = vectors[back]
         missing = np.flatnonzero(np.isnan(vectors).all(1)).tolist() if self.skip_nulls else []
-        return Block(keys, vectors, taken(batches, back, self._rows.column), None, missing)
+        return Block(keys, vectors, joined(rest, back), None, missing)
 
     def values(self, column: str) -> Any:
         """One column of the rows, as Arrow."""

@@ -13,6 +13,7 @@ from minivec.stores.address import Address
 from minivec.stores.aliasing import Aliased
 from minivec.stores.arrow import with_vectors
 from minivec.stores.base import Block, Changes, Store, locked
+from minivec.stores.blocks import Sized
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
@@ -114,9 +115,12 @@ class Keyed(Aliased, Store):
 
     def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
         """The same, with no vectors in the payload; here each block is fetched by its keys."""
-        keys, size = self.keys(), self._page(size)
-        for start in range(0 if after is None else bisect_right(keys, after), len(keys), size):
-            block = self._fetch(keys[start : start + size], self._payload)
+        keys, sized = self.keys(), Sized(self._page(size))
+        start = 0 if after is None else bisect_right(keys, after)
+        while start < len(keys):
+            some = keys[start : start + sized.rows]
+            start += len(some)
+            block = sized.of(self._fetch(some, self._payload))
             if len(block.keys):
                 yield block
 

@@ -65,13 +65,17 @@ class FaissRows(Rows):
 
     def read(self, size: int) -> Iterator[Block]:
         """Blocks of vectors, and the list of their ids."""
-        for start in range(0, self.shape[0], size):
-            end = min(start + size, self.shape[0])
+        return self.read_from(0, size)
+
+    def read_from(self, start: int, size: int) -> Iterator[Block]:
+        """Blocks of the rows from ``start`` on."""
+        for first in range(start, self.shape[0], size):
+            end = min(first + size, self.shape[0])
             self._check_unchanged()
             with self.damage_named(*ERRORS):
-                vectors = self._read(start, end)
+                vectors = self._read(first, end)
             self._check_unchanged()
-            yield vectors, None if self.ids is None else self.ids[start:end].tolist()
+            yield vectors, None if self.ids is None else self.ids[first:end].tolist()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 
 from minivec.stores.address import Address, says_yes
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
+from minivec.stores.blocks import Sized, fetch_all
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma.folder import copied, outdated
 from minivec.stores.chroma.renaming import Renamed, states_in
@@ -159,8 +160,11 @@ class ChromaStore(Renamed, Store):
         start = 0 if after is None else bisect_right(keys, after)
         if start:  # what lies before it is not known
             self._seen = None
-        for i in range(start, len(keys), size):
-            block = self.fetch(keys[i : i + size])
+        sized = Sized(size)
+        while start < len(keys):
+            some = keys[start : start + sized.rows]
+            start += len(some)
+            block = sized.of(self.fetch(some))
             if self._seen is not None:
                 self._seen.add(block)
             if len(block.keys):
@@ -175,9 +179,7 @@ class ChromaStore(Renamed, Store):
         """The rows that are otherwise than when they were read: all are read again."""
         if self._seen is None:
             return None
-        keys = self.keys()
-        blocks = (self.fetch(keys[i : i + PAGE]) for i in range(0, len(keys), PAGE))
-        return self._seen.changes(blocks)
+        return self._seen.changes(fetch_all(self, self.keys()))
 
     def fetch(self, keys: Sequence[str]) -> Block:
         """The rows with these ids; the payload is a list of (document, metadata, uri)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from minivec.stores.address import Address, says_yes
 from minivec.stores.base import Block, Schema
+from minivec.stores.blocks import Sized
 from minivec.stores.errors import Refused
 from minivec.stores.keyed import Keyed
 from minivec.stores.milvus import settings
@@ -178,13 +179,13 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
         if rows > keys:
             raise Refused(f"{self}: {rows - keys} rows have a key that another row has too; delete them first")
 
-    def _pages(self, size: int, after: Any, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+    def _pages(self, sized: Sized, after: Any, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
         """Rows in the order of their keys, behind ``after``."""
         self._load()
         key, where = self._key(), [f"({self.where})"] if self.where else []
         while True:  # an iterator alone cannot go on behind a key with quotes or line breaks
             behind = [] if after is None else [f"{key} > {quoted(after)}"]
-            options = {"batch_size": size, "filter": " and ".join(where + behind), "output_fields": fields}
+            options = {"batch_size": sized.rows, "filter": " and ".join(where + behind), "output_fields": fields}
             pages = self._ask("query_iterator", self.name, **options, **STRONG)
             with self.guard():
                 page = pages.next()
@@ -197,12 +198,13 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
     def keys(self) -> Sequence[Any]:
         """All keys, in order."""
         key = self._key()
-        return [row[key] for page in self._pages(KEYS, None, [key]) for row in page]
+        return [row[key] for page in self._pages(Sized(KEYS, large=False), None, [key]) for row in page]
 
     def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
         fields = ["*"] if self._payload else [self._key(), str(self.schema().column)]
-        for page in self._pages(min(KEYS, self._page(size)), after, fields):
-            yield self._block(page, self._payload)
+        sized = Sized(min(KEYS, self._page(size)))
+        for page in self._pages(sized, after, fields):
+            yield sized.of(self._block(page, self._payload))
 
     def fetch(self, keys: Sequence[Any]) -> Block:
         """The rows with these keys."""

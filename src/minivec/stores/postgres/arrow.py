@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minivec.stores.base import Block, Changes, Schema, Store
+from minivec.stores.blocks import Sized
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.postgres.reading import AMONG
@@ -75,8 +76,9 @@ class PostgresArrow(ShownAsArrow):
         store, schema = self.__wrapped__, self.__wrapped__.schema()
         place, parameters = store._behind(after)
         with store._reading(), store._connection.cursor(binary=True) as cursor:
-            for rows in store._fetched(cursor, self._select(*place), parameters, size):
-                yield self.shown(store._decode(rows, schema))
+            sized = Sized(size)
+            for rows in store._fetched(cursor, self._select(*place), parameters, sized):
+                yield self.shown(sized.of(store._decode(rows, schema)))
 
     def fetch(self, keys: Sequence[Any]) -> Block:
         """The rows with these keys."""

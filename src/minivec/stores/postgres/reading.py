@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import Block, Changes, Schema
+from minivec.stores.blocks import Sized
 from minivec.stores.errors import Refused
 from minivec.stores.postgres.catalog import COLUMNS, PATH, UNIQUE, Column
 from minivec.stores.postgres.session import ITEM, Session
@@ -209,8 +210,9 @@ class Reader(Session):
         schema = self._layout
         place, parameters = self._behind(after)
         with self._reading(), self._cursor() as cursor:
-            for rows in self._fetched(cursor, self._select(*place, payload=payload), parameters, size):
-                yield self._decode(rows, schema)
+            sized = Sized(size)
+            for rows in self._fetched(cursor, self._select(*place, payload=payload), parameters, sized):
+                yield sized.of(self._decode(rows, schema))
 
     def _behind(self, after: Any) -> tuple[list[str], list[str]]:
         """The condition that a row is behind a position, and its parameters."""
@@ -219,10 +221,10 @@ class Reader(Session):
         parameters: list[str] = [after] if len(self._key_columns) == 1 else json.loads(after)
         return ["({keys}) > (" + ", ".join(["%s"] * len(parameters)) + ")"], parameters
 
-    def _fetched(self, cursor: Any, query: Any, parameters: Sequence[str], size: int) -> Iterator[list[Any]]:
+    def _fetched(self, cursor: Any, query: Any, parameters: Sequence[str], sized: Sized) -> Iterator[list[Any]]:
         """The rows of a query, so many at a time."""
         cursor.execute(self._compose("DECLARE minivec NO SCROLL CURSOR FOR {q}", q=query), parameters)
-        while rows := cursor.execute(f"FETCH {size} FROM minivec").fetchall():
+        while rows := cursor.execute(f"FETCH {sized.rows} FROM minivec").fetchall():
             yield rows
 
     def keys(self) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from minivec.stores.address import Address, says_yes
 from minivec.stores.base import Block, Changes, Schema, Store
+from minivec.stores.blocks import Sized
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
@@ -175,14 +176,15 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
         if version is None and self._seen is None:
             self._seen = Seen()
 
-    def _pages(self, size: int, after: Any, **what: Any) -> Iterator[list[Any]]:
+    def _pages(self, sized: Sized, after: Any, **what: Any) -> Iterator[list[Any]]:
         """Points by id, behind ``after``."""
         client, start, where = self._client, after, self._where
-        most = self._strictly("max_query_limit") or size + 1
+        limit = self._strictly("max_query_limit")
         while True:
             with self.guard():
                 more = after is not None and start == after  # which is the first of this page, if it is still there
-                points, following = client.scroll(self.name, where, limit=min(size + more, most), offset=start, **what)
+                asked = min(sized.rows + more, limit or sized.rows + 1)
+                points, following = client.scroll(self.name, where, limit=asked, offset=start, **what)
             if more and points and points[0].id == after:
                 points = points[1:]
             if points:
@@ -204,8 +206,9 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
     def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
         schema, payload = self.schema(), self._payload
         vectors = payload or [schema.column or ""]
-        for points in self._pages(page(size, schema.width), after, with_payload=payload, with_vectors=vectors):
-            yield rows_of(points, schema, self)
+        sized = Sized(page(size, schema.width))
+        for points in self._pages(sized, after, with_payload=payload, with_vectors=vectors):
+            yield sized.of(rows_of(points, schema, self))
 
     def changes(self, since: Any) -> Changes | None:
         """The points that are otherwise than when they were read: all are read again."""
@@ -213,7 +216,7 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
 
     def keys(self) -> Sequence[Any]:
         """All ids, as Qdrant orders them."""
-        pages = self._pages(IDS, None, with_payload=False, with_vectors=False)
+        pages = self._pages(Sized(IDS, large=False), None, with_payload=False, with_vectors=False)
         return [point.id for points in pages for point in points]
 
     def fetch(self, keys: Sequence[Any]) -> Block:

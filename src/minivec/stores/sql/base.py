@@ -10,6 +10,7 @@ import numpy as np
 from minivec.stores.address import Address
 from minivec.stores.arrow import without_vectors
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
+from minivec.stores.blocks import Sized
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.seen import Prints
@@ -174,15 +175,16 @@ class SqlTable(RenamedInSql, Store):
         """Rows by key; a position is the last key."""
         if after is not None:  # what lies before it is not known
             self._prints = None
-        schema = self.schema()
+        schema, sized = self.schema(), Sized(size)
         key = self._key(str(schema.key))
         while True:
             behind, before = ([f"{key} > ?"], [after]) if after is not None else ([], [])
-            page = f"SELECT {key} AS k {self._rows_of(*behind)} ORDER BY k LIMIT {size}"
+            page = f"SELECT {key} AS k {self._rows_of(*behind)} ORDER BY k LIMIT {sized.rows}"
             last = self._run(f"SELECT max(k) FROM ({page})", before)[0][0]
             if last is None:
                 return
-            yield self._block(self._rows_of(*behind, f"{key} <= ?"), [*before, last], schema, seen=self._prints)
+            rows = self._rows_of(*behind, f"{key} <= ?")
+            yield sized.of(self._block(rows, [*before, last], schema, seen=self._prints))
             after = last
 
     def _block(self, rows: str, parameters: Sequence[Any], schema: Schema, seen: Prints | None = None) -> Block:
