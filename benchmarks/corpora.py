@@ -1,8 +1,8 @@
-"""Texts from package registries: WordNet's glosses, prose from books and manuals, French words and English ones.
+"""Texts from package registries: WordNet's glosses, prose from books and manuals, words and sentences in two languages.
 
 `texts("glosses")` and its like give lists of distinct strings in a fixed, well-mixed order, so that any prefix is
 a random sample of the whole. `synsets()` tells of which word class a gloss is, `french_english()` which words are
-translations. The packages come from `apt-get download` (no root needed; Debian
+translations, `translations()` which sentences are. The packages come from `apt-get download` (no root needed; Debian
 or Ubuntu, after one `apt-get update`) and stay in the cache folder, as do the lists: `$MINIVEC_BENCH_CACHE`,
 or `minivec-bench` in `$XDG_CACHE_HOME` (`~/.cache`).
 """
@@ -45,6 +45,12 @@ DOCUMENTATION = {  # package: the files in it of that language
         "manpages-fr-dev": "**/man/fr/**/*.gz",
     },
 }
+CAMPAIGNS = "did dm dw ei httt l low nr sof sota sotbe thot trow tsg ttb utbs".split()  # of the game Wesnoth
+TRANSLATED = [  # packages with catalogues of messages: stories told in dialogues, and programs
+    *(f"wesnoth-1.16-{campaign}" for campaign in CAMPAIGNS),
+    *("digikam-data", "gimp-data", "gnucash-common", "gramps", "krita-l10n", "libreoffice-l10n-fr"),
+]
+TRANSLATED_WORDS = range(5, 41)
 EMOJI = "emoji-datasource-{}@16.0.0"
 PROSE = {  # package: the files in it that hold English text
     "r-cran-janeaustenr": "**/Rdata.rdb",  # Jane Austen's six novels
@@ -54,6 +60,8 @@ PROSE = {  # package: the files in it that hold English text
 }
 PROSE_PER_PACKAGE = 25_000  # so that no package is more than a third of the corpus
 PROSE_WORDS = range(8, 41)
+SENTENCE_END = r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)[\"')]?\s+(?=[\"'(A-Z])"
+ANY_SENTENCE_END = r"(?<=[.!?…])[\"')”»]?\s+(?=[\"'(“«]?\s?[A-ZÀ-ÖØ-Þ])"  # of other languages too
 LONGEST = 250  # characters of a paragraph of documentation
 
 
@@ -69,7 +77,8 @@ def texts(corpus: str) -> list[str]:
     """Return a corpus, built on the first call.
 
     "glosses" (some 117,000 rows), "prose" (some 75,000), "french-words" and "english-words" (some 8,000 each: both
-    sides of a dictionary), "emoji-names" (some 1,900), "french-documentation" (some 108,000: the beginnings of
+    sides of a dictionary), "english-sentences" and "french-sentences" (some 20,000: row i of the one is the translation
+    of row i of the other), "emoji-names" (some 1,900), "french-documentation" (some 108,000: the beginnings of
     paragraphs), and those of ``keep``.
     """
     builders = {
@@ -77,6 +86,8 @@ def texts(corpus: str) -> list[str]:
         "prose": _prose,
         "french-words": lambda: mixed(french_english()),
         "english-words": lambda: mixed(word for words in french_english().values() for word in words),
+        "english-sentences": lambda: _side(translations(), 0),
+        "french-sentences": lambda: _side(translations(), 1),
         "emoji-names": lambda: mixed(emoji()),
         "french-documentation": lambda: mixed(text[:LONGEST] for text in documentation("french")),
     }
@@ -128,6 +139,24 @@ def french_english() -> dict[str, list[str]]:
         if right and re.fullmatch(r"\w[\w' -]*", word) and len(word.split()) <= 3:
             found.setdefault(word, []).extend(right)
     return found
+
+
+def translations() -> dict[str, str]:
+    """English sentences of stories and of programs, and their French translations; no text is there twice.
+
+    A message of as many sentences on both sides is taken apart. One with a variable is left out.
+    """
+    found: dict[str, str] = {}
+    for package in TRANSLATED:
+        for path in sorted(debian_package(package).glob("**/fr/LC_MESSAGES/*.mo")):
+            for message in _messages(path.read_bytes()):
+                both = [re.split(ANY_SENTENCE_END, _plain(text)) for text in message]
+                if len(both[0]) != len(both[1]):
+                    both = [[" ".join(sentences)] for sentences in both]
+                for english, other in zip(*both, strict=True):
+                    if english[-1:] in ".!?…" and {len(english.split()), len(other.split())} <= {*TRANSLATED_WORDS}:
+                        found.setdefault(english, other)
+    return {english: other for other, english in {other: english for english, other in found.items()}.items()}
 
 
 def documentation(language: str) -> list[str]:
@@ -191,9 +220,31 @@ def _unpacked(registry: str, name: str, fetch: Callable[[Path, Path], None]) -> 
     return folder
 
 
+def _messages(catalogue: bytes) -> Iterator[tuple[str, str]]:
+    """The messages of a .mo file and their translations, without plural forms and without text that varies."""
+    _, _, count, *tables = struct.unpack("<5I", catalogue[:20])
+
+    def strings(table: int) -> Iterator[str]:
+        for length, place in struct.iter_unpack("<2I", catalogue[table : table + 8 * count]):
+            yield catalogue[place : place + length].decode()
+
+    for message, translation in zip(*map(strings, tables), strict=True):
+        if message != translation and not re.search(r"[\0$%{}|]", message):
+            yield message, translation
+
+
+def _plain(message: str) -> str:
+    """A message without its context ("context^message", in Wesnoth), markup and accelerators, on one line."""
+    return " ".join(re.sub(r"<[^<>]*>|[_~]|&(?=\w)", "", re.sub(r"^[^^]*[\^\4]", "", message)).split())
+
+
+def _side(pairs: dict[str, str], side: int) -> list[str]:
+    """The texts of one side, 0 or 1, in an order that both sides share."""
+    return [(english, pairs[english])[side] for english in mixed(pairs)]
+
+
 def _sentences(paragraph: str) -> Iterator[str]:
-    end = r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)[\"')]?\s+(?=[\"'(A-Z])"
-    for sentence in re.split(end, " ".join(paragraph.split())):
+    for sentence in re.split(SENTENCE_END, " ".join(paragraph.split())):
         sentence = sentence.strip("\"'_ ")
         if len(sentence.split()) in PROSE_WORDS and sentence[:1].isupper() and sentence[-1:] in ".!?":
             yield sentence

@@ -1,12 +1,15 @@
 """The benchmark beside peers: rows that no side shares, a table that can be read, a run that goes on where it ended."""
 
+import argparse
 import importlib
+import itertools
+import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import cells, corpora, encoders, paper_encoders, peers, rivals
+from benchmarks import cells, corpora, encoders, paper_encoders, peers, rivals, sentences, strength
 from benchmarks.adapters import residual_mlp
 from matplotlib.image import imread
 
@@ -162,3 +165,78 @@ def test_the_papers_encoders_share_an_environment_and_may_reach_the_hub(tmp_path
     for name in ("gtr", "granite", "minilm"):
         assert encoders.embeddings("nq", name, 3).shape == (3, 2)
     assert runs == ["hub", "0", "hub", "0", "minilm", "1"]
+
+
+def catalogue(messages):
+    """The bytes of a .mo file."""
+    both = [[text.encode() for text in side] for side in (messages, messages.values())]
+    tables, strings, start = b"", b"", 28 + 16 * len(messages)
+    for text in itertools.chain(*both):
+        tables += struct.pack("<2I", len(text), start + len(strings))
+        strings += text + b"\0"
+    return struct.pack("<7I", 0x950412DE, 0, len(messages), 28, 28 + 8 * len(messages), 0, 0) + tables + strings
+
+
+def test_translated_sentences_are_plain_and_distinct_and_in_one_order(tmp_path, monkeypatch):
+    messages = {
+        "": "Language: fr",
+        "We must leave here now. They will be here soon!": "Il nous faut partir. À moins qu'ils n'arrivent bientôt !",
+        "Who is there? Nobody answers me.": "Qui est là ? Personne ne me répond.",
+        "Close _the file without saving it?": "Fermer le fichier sans l'enregistrer ?",
+        "She closes the file, and does not save it.": "Fermer le fichier sans l'enregistrer ?",
+        "female^I am <b>not</b> your\nenemy here.": "Je ne suis pas ton ennemie ici.",
+        "menu\4You have to choose a name first.": "Vous devez d'abord choisir un nom.",
+        "You have %d gold pieces left.": "Il vous reste %d pièces d'or.",
+        "Nobody has translated this one yet.": "Nobody has translated this one yet.",
+        "Save the file under another name": "Enregistrer le fichier sous un autre nom",
+    }
+    place = tmp_path / "package/fr/LC_MESSAGES"
+    place.mkdir(parents=True)
+    (place / "program.mo").write_bytes(catalogue(messages))
+    monkeypatch.setenv("MINIVEC_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(corpora, "debian_package", lambda name: tmp_path / "package")
+    english, french = (corpora.texts(f"{language}-sentences") for language in ("english", "french"))
+    found = dict(zip(english, french, strict=True))
+    assert found.pop("They will be here soon!") == "À moins qu'ils n'arrivent bientôt !"
+    assert found.pop("I am not your enemy here.") == "Je ne suis pas ton ennemie ici."
+    assert found.pop("You have to choose a name first.") == "Vous devez d'abord choisir un nom."
+    assert list(found.values()) == ["Fermer le fichier sans l'enregistrer ?"] and "_" not in next(iter(found))
+
+
+def test_sentences_of_two_languages_share_no_row_and_are_scored_with_more_and_more_pairs(monkeypatch, capsys):
+    B = clustered(np.random.default_rng(0), 400)
+    monkeypatch.setattr(sentences, "texts", lambda corpus: ["a sentence"] * 400)
+    monkeypatch.setattr(sentences, "embeddings", lambda corpus, encoder, rows: B[:rows])
+    rows = np.arange(230, dtype=np.float32)[:, None] * np.eye(1, 3, dtype=np.float32)
+    held, second, XA = sentences.draw(rows, rows[:130], argparse.Namespace(test=30), seed=1)
+    assert sorted(np.concatenate([held[1], second[1]])[:, 0]) == list(range(130))
+    assert all(np.allclose(np.linalg.norm(A, axis=1), B[:, 0], rtol=1e-4) for A, B in (held, second))
+    assert np.allclose(np.linalg.norm(XA, axis=1), np.arange(130, 230), rtol=1e-4)
+    sentences.main("--rows 100 --test 30 --pairs 0 20 --seeds 1 --encoders use".split())
+    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "sh -> use, " in line]
+    assert [row[2] for row in table] == ["0", "20", "ceiling: 100"] * 3
+    assert table[0][0] == "| minilm, english -> use, french" and table[-1][0] == "| use, english -> use, french"
+    assert all(row[3] == "1.000" for row in table if row[2].startswith("ceiling"))
+    assert table[0][6] in ("reliable", "doubtful", "failed") and " to " in table[0][8]
+
+
+@pytest.mark.parametrize("kind", strength.KINDS)
+def test_noise_has_the_covariance_of_the_rows(kind):
+    B = clustered(np.random.default_rng(0), 20_000)
+    changed = strength.noisy(B, kind, 2.0, np.random.default_rng(1))
+    assert np.abs(changed.mean(0) - B.mean(0)).max() < 0.1
+    want = 5 * np.cov(B, rowvar=False)
+    assert np.abs(np.cov(changed, rowvar=False) - want).max() < 0.05 * np.abs(want).max()
+
+
+def test_a_pair_is_made_worse_level_by_level_and_a_useless_map_called_reliable_is_counted(tmp_path, capsys):
+    written(tmp_path, 240)
+    given = f"--data {tmp_path} --pairs one:other --rows 100 --test 40 --seeds 1 --levels 0 9"
+    strength.main(given.split())
+    out = capsys.readouterr().out
+    assert "one:other gaussian 0, seed 0: ceiling 1.000" in out and "| one:other | rows | 9 | 0." in out
+    fit = {"ceiling": 0.5, "top1": 0.1, "verdict": "reliable", "confidence": 0.9}
+    fit["expected_top1"] = {"low": 0.3, "high": 0.6}
+    table = strength.summary({("one:other", "rows", 2.0): [fit, {**fit, "top1": 0.4}]})
+    assert "| one:other | rows | 2 | 0.50 | 0.10 to 0.40 | 2 reliable | 0.90 |" in table
+    assert "of 1 fits with a top-1 under 0.2, called reliable: 1" in table and "expected_top1: 1 of 2" in table
