@@ -1,6 +1,6 @@
 """What is done with the rows of a block, whatever the store: find those without a vector, and leave some out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,11 +50,17 @@ def _length(value: Any) -> int:
 
 def fetch_all(store: Store, keys: Sequence[Any]) -> Iterator[Block]:
     """The rows of ``store`` with these keys, in their order, a block at a time; without those that are gone."""
-    sized, start = Sized(store.fetched), 0
+    return in_turn(keys, store.fetch, Sized(store.fetched))
+
+
+def in_turn(
+    keys: Sequence[Any], fetch: Callable[[Sequence[Any]], Block], sized: Sized, start: int = 0
+) -> Iterator[Block]:
+    """What ``fetch`` gives for the keys from number ``start`` on, in order, as many at a time as ``sized`` tells."""
     while start < len(keys):
         some = keys[start : start + sized.rows]
         start += len(some)
-        yield sized.of(store.fetch(some))
+        yield sized.of(fetch(some))
 
 
 def first_key(source: Any) -> Any:

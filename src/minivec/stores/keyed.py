@@ -13,7 +13,7 @@ from minivec.stores.address import Address
 from minivec.stores.aliasing import Aliased
 from minivec.stores.arrow import with_vectors
 from minivec.stores.base import Block, Changes, Store, locked
-from minivec.stores.blocks import Sized
+from minivec.stores.blocks import Sized, in_turn
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lease import Lease
@@ -117,10 +117,7 @@ class Keyed(Aliased, Store):
         """The same, with no vectors in the payload; here each block is fetched by its keys."""
         keys, sized = self.keys(), Sized(self._page(size))
         start = 0 if after is None else bisect_right(keys, after)
-        while start < len(keys):
-            some = keys[start : start + sized.rows]
-            start += len(some)
-            block = sized.of(self._fetch(some, self._payload))
+        for block in in_turn(keys, lambda some: self._fetch(some, self._payload), sized, start):
             if len(block.keys):
                 yield block
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from minivec.stores.address import Address, says_yes
 from minivec.stores.base import MIGRATIONS, Block, Changes, Schema, Store, locked
-from minivec.stores.blocks import Sized, fetch_all
+from minivec.stores.blocks import Sized, fetch_all, in_turn
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.chroma.folder import copied, outdated
 from minivec.stores.chroma.renaming import Renamed, states_in
@@ -160,11 +160,7 @@ class ChromaStore(Renamed, Store):
         start = 0 if after is None else bisect_right(keys, after)
         if start:  # what lies before it is not known
             self._seen = None
-        sized = Sized(size)
-        while start < len(keys):
-            some = keys[start : start + sized.rows]
-            start += len(some)
-            block = sized.of(self.fetch(some))
+        for block in in_turn(keys, self.fetch, Sized(size), start):
             if self._seen is not None:
                 self._seen.add(block)
             if len(block.keys):
