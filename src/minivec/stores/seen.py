@@ -28,14 +28,18 @@ class Prints:
             self._file.execute(TABLE)
         self._pass = 0
 
+    def add(self, keys: Sequence[Any], prints: Sequence[str]) -> None:
+        """Remember these."""
+        with _told():
+            rows = zip(map(json.dumps, keys), prints, repeat(self._pass), strict=False)
+            self._file.executemany("INSERT OR REPLACE INTO prints VALUES (?, ?, ?)", rows)
+
     def put(self, keys: Sequence[Any], prints: Sequence[str]) -> list[Any]:
         """Remember these; the keys that are new or have another text."""
-        names = list(map(json.dumps, keys))
         with _told():
             ask = "SELECT print FROM prints WHERE key = ?"
-            before = [self._file.execute(ask, (name,)).fetchone() for name in names]
-            rows = zip(names, prints, repeat(self._pass), strict=False)
-            self._file.executemany("INSERT OR REPLACE INTO prints VALUES (?, ?, ?)", rows)
+            before = [self._file.execute(ask, (json.dumps(key),)).fetchone() for key in keys]
+        self.add(keys, prints)
         return [key for key, found, now in zip(keys, before, prints, strict=True) if found != (now,)]
 
     def changes(self, parts: Iterable[tuple[Sequence[Any], Sequence[str]]]) -> Changes:
@@ -56,7 +60,7 @@ class Seen:
 
     def add(self, block: Block) -> None:
         """Remember the rows of ``block``."""
-        self._prints.put(block.keys, _prints(block))
+        self._prints.add(block.keys, _prints(block))
 
     def changes(self, blocks: Iterable[Block]) -> Changes:
         """What is otherwise in these blocks, which are all rows there are now; they are remembered instead."""

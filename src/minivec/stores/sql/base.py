@@ -192,7 +192,7 @@ class SqlTable(RenamedInSql, Store):
         table = self._read((*schema.payload, column), f"{rows} ORDER BY {self._key(key)}", parameters)
         keys = table[key].to_pylist()
         if seen is not None:
-            seen.put(keys, list(map(str, table[PRINT].to_pylist())))
+            seen.add(keys, list(map(str, table[PRINT].to_pylist())))
         vectors, missing = self._decoded(table[column].combine_chunks(), schema.width, keys)
         return Block(keys, vectors, table.select(list(schema.payload)), keys[-1] if keys else None, missing)
 
