@@ -93,8 +93,9 @@ def _exchanges(problem: Problem, W: np.ndarray, rng: np.random.Generator) -> lis
     own = np.diagonal(S)
     odds = (own[:, None] + own - S - S.T - crossed - crossed.T) / spread  # entries of both matrices but the own two
     target = means[1][there]
+    places = unit(target)
     odds[np.tril_indices(len(there))] = np.inf
-    odds[unit(target) @ unit(target).T > PARTS] = np.inf
+    odds[places @ places.T > PARTS] = np.inf
     lowest = np.argsort(odds, axis=None)[:TRIED]
     pairs = zip(*np.unravel_index(lowest, odds.shape), strict=True)
     return [Exchange(float(odds[i, j]), unit(target[i : i + 1] - target[j])[0]) for i, j in pairs]
@@ -102,7 +103,6 @@ def _exchanges(problem: Problem, W: np.ndarray, rng: np.random.Generator) -> lis
 
 def _means(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean (CLUSTERS, d) of the ``rows`` (n, d) of each label, and the number of these rows."""
-    counts = np.bincount(labels, minlength=CLUSTERS)
-    totals = np.zeros((CLUSTERS, rows.shape[1]), np.float32)
-    np.add.at(totals, labels, rows)
-    return totals / np.maximum(counts, 1)[:, None], counts
+    members = (labels == np.arange(CLUSTERS)[:, None]).astype(np.float32)
+    counts = members.sum(1)
+    return members @ rows / np.maximum(counts, 1)[:, None], counts
