@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import data_options, directed, load, spread
+from benchmarks.peers import data_options, directed, load, rotation, spread
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, unit
@@ -53,7 +53,7 @@ def main() -> None:
     for one, other in directed(args.pairs, args.encoders):
         most = args.test + 2 * max(args.rows)
         A, B = (load(name, args.data, args.corpus, most) for name in (one, other))
-        A = A @ polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2))
+        A = A @ rotation(A.shape[1], np.random.default_rng(0))
         for rows in args.rows:
             runs = [measure(A, B, rows, args.test, seed) for seed in range(args.seeds)]
             cells = [spread([run[column] for run in runs], 3) for column in columns]

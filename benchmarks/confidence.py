@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import load, sides
+from benchmarks.peers import load, rotation, sides
 from minivec import MiniVec2VecAligner, evaluate_alignment
 from minivec.algorithm.procrustes import polar
 from minivec.files import replacing
@@ -58,7 +58,7 @@ def rows_of(case: dict[str, Any], data: Path | None) -> tuple[np.ndarray, ...]:
     data = data if case["corpus"] == "glosses" else None
     one, other = case["pair"]
     A, B = load(one, data, case["corpus"], first.stop), load(other, data, case["corpus"], second.stop)
-    A = A @ polar(rng.standard_normal((A.shape[1],) * 2)).astype(np.float32)
+    A = A @ rotation(A.shape[1], rng)
     test_A, test_B, true = A[held], B[held], B[first]
     A, B = A[first], B[second]
     kind, _, size = case["change"].partition(" ")

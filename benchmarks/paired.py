@@ -15,10 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.peers import data_options, directed, load
+from benchmarks.peers import data_options, directed, load, rotation
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.algorithm.paired import CLOSED_FORMS
-from minivec.algorithm.procrustes import polar
 
 CLOSED = ("orthogonal", "ridge")
 
@@ -44,7 +43,7 @@ def main() -> None:
     print("| pairs | spaces |", " | ".join(headings), "|\n|", "--- | " * (len(headings) + 2), flush=True)
     for pairs, (one, other) in itertools.product(args.pairs, chosen):
         A, B = spaces[one], spaces[other]
-        A = A @ polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2)).astype(np.float32)
+        A = A @ rotation(A.shape[1], np.random.default_rng(0))
         for cells in compare(A, B, pairs, args):
             print(f"| {pairs} | {one} -> {other} |", " | ".join(cells), "|", flush=True)
 

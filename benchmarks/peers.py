@@ -92,6 +92,11 @@ def memory_mb(field: str) -> float | None:
     return int(held[1]) / 1024 if held else None
 
 
+def rotation(width: int, rng: np.random.Generator) -> np.ndarray:
+    """A random orthogonal matrix (width, width), by which A is turned: encoders may share their axes."""
+    return polar(rng.standard_normal((width, width)))
+
+
 def sides(test: int, rows: int) -> tuple[slice, slice, slice]:
     """Which rows of a corpus are held-out pairs, A's side and B's side; A's encoder needs none of the last."""
     return slice(test), slice(test, test + rows), slice(test + rows, test + 2 * rows)
@@ -114,7 +119,7 @@ def stage(
     """
     from minivec import evaluate_alignment
 
-    turn = polar(np.random.default_rng(0).standard_normal((A.shape[1],) * 2))
+    turn = rotation(A.shape[1], np.random.default_rng(0))
     for name, rows in (("A", A @ turn), ("B", B), ("partners", partners), ("held", held[0] @ turn)):
         np.save(folder / f"{name}.npy", rows)
     truth = Frame.of(B).apply(held[1])

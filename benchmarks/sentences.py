@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.corpora import texts
 from benchmarks.encoders import ENCODERS, embeddings
+from benchmarks.peers import rotation
 from benchmarks.strength import Pairs, expected, judged, supervised, top1
 from minivec import AlignmentWarning, MiniVec2VecAligner
-from minivec.algorithm.procrustes import polar
 
 COMPARISONS = {  # the spaces of A and of B, where "multilingual" stands for each of --encoders
     "translation": (("minilm", "english"), ("multilingual", "french")),
@@ -34,7 +34,7 @@ COLUMNS = ("spaces", "seed", "known pairs", "top-1", "back", "orthogonal", "verd
 def draw(A: np.ndarray, B: np.ndarray, args: argparse.Namespace, seed: int) -> tuple[Pairs, Pairs, np.ndarray]:
     """Held-out pairs, B's rows with their true partners, and the rows of A: the last ones, which B lacks."""
     rng = np.random.default_rng(seed)
-    A = A @ polar(rng.standard_normal((A.shape[1],) * 2)).astype(np.float32)  # E5 shares its axes with itself
+    A = A @ rotation(A.shape[1], rng)  # E5 shares its axes with itself
     held, second = np.split(rng.permutation(len(B)), [args.test])
     return (A[held], B[held]), (A[second], B[second]), A[len(B) :]
 

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import data_options, load, spread
+from benchmarks.peers import data_options, load, rotation, spread
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.procrustes import polar
 
 LEVELS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 KINDS = ("gaussian", "rows")
@@ -66,7 +65,7 @@ def expected(fit: dict[str, Any]) -> str:
 def measure(A: np.ndarray, B: np.ndarray, args: argparse.Namespace, kind: str, level: float, seed: int) -> dict:
     """The ceiling and one fit at a level of noise."""
     rng = np.random.default_rng(seed)
-    A = A @ polar(rng.standard_normal((A.shape[1],) * 2)).astype(np.float32)
+    A = A @ rotation(A.shape[1], rng)
     order = rng.permutation(len(A))
     held, first, second = np.split(order, [args.test, args.test + args.rows])
     B = noisy(B, kind, level, rng)
