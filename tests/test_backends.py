@@ -249,23 +249,22 @@ def test_compiled_functions_are_kept_for_the_shapes_that_were_used_last():
 GROWTH = """
 import gc
 import numpy as np
-from minivec import MiniVec2VecAligner, backend
-from minivec.algorithm.refinement.sinkhorn import _plan_of
+from minivec import backend
 
 def memory():
     gc.collect()
     status = open("/proc/self/status").read()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024, sum(1 for _ in open("/proc/self/maps"))
 
-def plan(n):
-    a, b, A = (np.ones(shape, np.float32) for shape in ((4, n, 8), (n + 50, 8), (4, 8, 6)))
-    _plan_of(A, A, np.float32(14), a, b)
+def map_of(n):
+    weights = (np.zeros(8), np.eye(8), np.zeros(8), 1.0, 1.0, 0.0)
+    backend.map_rows(np.ones((n, 8), np.float32), tuple(np.asarray(w, np.float32) for w in weights))
 
 for n in range(20, 20 + backend.SHAPES + 3):
-    plan(n)
+    map_of(n)
 before, maps = memory()
 for n in range(100, 112):
-    plan(n)
+    map_of(n)
 after, more = memory()
 print((after - before) / 12, more - maps)
 """

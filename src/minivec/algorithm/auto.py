@@ -12,6 +12,7 @@ from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution,
 from minivec.algorithm.refinement.stages import Stage, refine1, refine2
 from minivec.algorithm.schedule import refine, schedule
 from minivec.algorithm.starts import STARTS
+from minivec.algorithm.third_moments import with_third_moments
 from minivec.record import Record
 
 LONE = 4  # most starts where there is no further level, which would be worth the wait; figures: docs/tuning.md
@@ -72,4 +73,7 @@ def search(
     for level in further[:-1] if problem.settings.refine1_neighbors else further:
         if not record.stopped:
             refined = refine(record, refined.W, level, rng, problem)
+    if further and not record.stopped:
+        with record.stage("refine1"):
+            refined = with_third_moments(problem, refined)
     return winner._replace(refined=refined)

@@ -48,17 +48,17 @@ def retract(M: np.ndarray) -> np.ndarray:
     return U @ np.swapaxes(V, -1, -2)
 
 
-def shared_directions(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shared_directions(M: np.ndarray, power: float = SHARED) -> tuple[np.ndarray, np.ndarray]:
     """The weighted directions, (..., dA, k) and (..., dB, k), by which to compare rows of two spaces.
 
     ``M`` (..., dA, dB) are cross-covariances of the spaces. For M = U S V^T, scaled to a largest singular value of 1,
-    the directions are U S^SHARED and V S^SHARED without the least shared third. With all of S equal, the comparison is
+    the directions are U S^power and V S^power without the least shared third. With all of S equal, the comparison is
     that of the polar factor; the less a direction is shared, the less it counts.
     """
     U, S, V = _quick_svd(M)
     least = int(LEAST * S.shape[-1])
     U, S, V = U[..., least:], S[..., least:], V[..., least:]
-    weights = (S / S[..., -1:])[..., None, :] ** SHARED
+    weights = (S / S[..., -1:])[..., None, :] ** power
     return U * weights, V * weights
 
 

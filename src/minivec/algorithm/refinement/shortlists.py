@@ -7,13 +7,12 @@ less than a dense plan of a sample, and uses all rows.
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
+from scipy.sparse import csr_array
 
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import shared_directions
-from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Sides, Transport, unit_rows
-from minivec.backend import compiled
-from minivec.frame import unit
+from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Sides, Transport, balanced, coupled
+from minivec.frame import TINY, unit
 from minivec.search import top_k
 from minivec.threads import in_threads
 
@@ -54,15 +53,20 @@ class Shortlists(Transport):
         shared = list(in_threads(shared_directions, M))
         if memory.served == KEPT:
             memory = Lists(self._look_up(b, shared), 0)
-        b, y = map(ops.convert_to_tensor, (b, y))
 
         def of_fold(fold: np.ndarray, near: np.ndarray, directions: Sides) -> tuple[np.ndarray, float]:
-            compared, taken = (self._compared[0][fold], b), (rows[0][fold], y)
-            matrix, cosine = _coupled(directions, self._beta, compared, near, taken)
-            return ops.convert_to_numpy(matrix), float(cosine)
+            A, B = directions
+            cosines = _cosines(unit(self._compared[0][fold] @ A), unit(b @ B), near)
+            kernel = np.exp(self._beta * (cosines - 1))
+            ends = np.arange(0, near.size + 1, near.shape[1])
+            K = csr_array((kernel.ravel(), near.ravel(), ends), (len(fold), len(b)))
+            v = balanced(K, ROUNDS)[1]
+            plan = kernel * v[near]
+            plan /= plan.sum(1, keepdims=True) + TINY
+            K.data = plan.ravel()
+            return rows[0][fold].T @ (K @ y) / len(fold), float(np.vdot(plan, cosines)) / len(fold)
 
-        matrices, cosines = zip(*in_threads(of_fold, self._drawn, memory.near, shared), strict=True)
-        return Coupling(np.stack(matrices), float(np.mean(cosines)), memory._replace(served=memory.served + 1))
+        return coupled(in_threads(of_fold, self._drawn, memory.near, shared), memory._replace(served=memory.served + 1))
 
     def _look_up(self, b: np.ndarray, shared: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
         """Each fold's shortlists among ``b`` (m, rB), by the ``shared`` directions of both spaces."""
@@ -74,32 +78,10 @@ class Shortlists(Transport):
         return list(in_threads(nearest, self._drawn, *zip(*shared, strict=True)))
 
 
-@compiled
-def _coupled(directions: Any, beta: Any, compared: Any, near: Any, rows: Any) -> tuple[Any, Any]:
-    """The cross-covariance (dA, dB) of ``rows``, (n, dA) and (m, dB), and the mean cosine under their plan.
-
-    The plan couples the ``compared`` rows, (n, rA) and (m, rB), along weighted ``directions``, as a dense plan does.
-    Row i has only the candidates ``near[i]`` (n, k).
-    """
-    (A, B), (a, b), (x, y) = directions, compared, rows
-    n = near.shape[0]
-    m, listed = b.shape[0], ops.reshape(near, (-1,))
-    a, b = unit_rows(ops.matmul(a, A)), unit_rows(ops.matmul(b, B))
-    cosines = _by_block(lambda row, listed: ops.matmul(ops.take(b, listed, axis=0), row[..., None])[..., 0], a, near)
-    K = ops.exp(beta * (cosines - 1.0))
-    v = ops.ones(m, "float32")
-    for _ in range(ROUNDS):
-        u = 1.0 / (ops.sum(K * ops.take(v, near), 1, keepdims=True) + 1e-30)
-        v = (n / m) / (ops.segment_sum(ops.reshape(K * u, (-1,)), listed, m) + 1e-30)
-    plan = K * ops.take(v, near)
-    plan = plan / (ops.sum(plan, 1, keepdims=True) + 1e-30)
-    partners = _by_block(lambda row, listed: ops.matmul(row[:, None], ops.take(y, listed, axis=0))[:, 0], plan, near)
-    return ops.matmul(ops.transpose(x), partners) / n, ops.sum(plan * cosines) / n
-
-
-def _by_block(function: Any, rows: Any, near: Any) -> Any:
-    """``function`` of ``rows`` (n, d) and their ``near`` (n, k), BLOCK rows at a time."""
-    n = rows.shape[0]
-    blocks = [ops.reshape(ops.pad(z, ((0, -n % BLOCK), (0, 0))), (-1, BLOCK, z.shape[1])) for z in (rows, near)]
-    results = ops.map(lambda block: function(*block), tuple(blocks))
-    return ops.reshape(results, (-1, results.shape[-1]))[:n]
+def _cosines(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The inner products (n, k) of each row of ``a`` (n, d) with its ``near`` (n, k) rows of ``b`` (m, d)."""
+    cosines = np.empty(near.shape, np.float32)
+    for start in range(0, len(a), BLOCK):
+        block = slice(start, start + BLOCK)
+        np.matmul(b[near[block]], a[block, :, None], out=cosines[block, :, None])
+    return cosines

@@ -5,16 +5,16 @@ differences. The leading principal directions come first. The fit is cross-fitte
 was fitted on confirms itself. Rows are compared most along the directions that the two spaces are known to share.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
 
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import polar, retract, shared_directions, trust
 from minivec.algorithm.refinement.loop import Proposal
-from minivec.backend import compiled
-from minivec.frame import unit
+from minivec.frame import TINY, unit
+from minivec.threads import in_threads
 
 # Figures: docs/tuning.md.
 ROUNDS = 3  # of Sinkhorn's normalisation
@@ -140,44 +140,35 @@ class Transport:
     def _couple(self, M: np.ndarray, rows: Sides, memory: Any) -> Coupling:
         """The coupling of ``rows`` without known pairs: a fresh sample of each fold, against one of Y."""
         size, candidates = self._samples
-        drawn = (
-            np.stack([self._rng.choice(fold, size, replace=False) for fold in self._folds]),
-            self._rng.choice(len(rows[1]), candidates, replace=False),
-        )
-        a, b = (Z[numbers] for Z, numbers in zip(self._compared, drawn, strict=True))
-        x, y = (Z[numbers] for Z, numbers in zip(rows, drawn, strict=True))
-        plan, objective = _plan_of(*shared_directions(M), self._beta, a, b)
-        return Coupling(ops.convert_to_numpy(_cross(plan, x, y)), float(objective), memory)
+        drawn = [self._rng.choice(fold, size, replace=False) for fold in self._folds]
+        taken = self._rng.choice(len(rows[1]), candidates, replace=False)
+        b, y = self._compared[1][taken], rows[1][taken]
+
+        def of_fold(matrix: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, float]:
+            A, B = shared_directions(matrix)
+            cosines = unit(self._compared[0][fold] @ A) @ unit(b @ B).T
+            plan = np.exp(self._beta * (cosines - 1))
+            u, v = balanced(plan, ROUNDS)
+            plan *= u[:, None]
+            plan *= v
+            return rows[0][fold].T @ (plan @ y) / size, float(np.vdot(plan, cosines)) / size
+
+        return coupled(in_threads(of_fold, M, drawn), memory)
 
 
-def unit_rows(rows: Any) -> Any:
-    """``rows`` (..., d) at length 1, for a compiled step."""
-    return rows / ops.norm(rows, axis=-1, keepdims=True)
+def balanced(K: Any, rounds: int) -> Sides:
+    """The factors u (n,) and v (m,) that ``rounds`` give the rows and columns of a kernel ``K`` (n, m), of any kind.
 
-
-def _transpose(matrices: Any) -> Any:
-    return ops.transpose(matrices, (0, 2, 1))
-
-
-@compiled
-def _plan_of(A: Any, B: Any, beta: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """Transport plans (folds, n, m) whose rows add up to 1, and the mean cosine under them.
-
-    Rows ``a`` (folds, n, rA) and ``b`` (m, rB) are compared where A (folds, rA, k) and B (folds, rB, k) put them.
+    In the plan u K v every row adds up to 1, and the columns come near to having equal sums (Sinkhorn, 1967).
     """
-    cosines = ops.matmul(unit_rows(ops.matmul(a, A)), _transpose(unit_rows(ops.matmul(b, B))))
-    K = ops.exp(beta * (cosines - 1.0))
-    folds, n, m = K.shape
-    v = ops.ones((folds, m, 1), "float32")
-    for _ in range(ROUNDS):
-        u = 1.0 / (ops.matmul(K, v) + 1e-30)
-        v = (n / m) / (ops.matmul(_transpose(K), u) + 1e-30)
-    u = 1.0 / (ops.matmul(K, v) + 1e-30)
-    plan = u * K * _transpose(v)
-    return plan, ops.sum(plan * cosines) / (folds * n)
+    n, m = K.shape
+    v = np.ones(m, np.float32)
+    for _ in range(rounds):
+        v = (n / m) / (K.T @ (1 / (K @ v + TINY)) + TINY)
+    return 1 / (K @ v + TINY), v
 
 
-@compiled
-def _cross(plan: Any, x: Any, y: Any) -> Any:
-    """Cross-covariances (folds, dA, dB) of ``x`` (folds, n, dA) with ``y`` (m, dB) under ``plan`` (folds, n, m)."""
-    return ops.matmul(_transpose(x), ops.matmul(plan, y)) / x.shape[1]
+def coupled(folds: Iterable[tuple[np.ndarray, float]], memory: Any) -> Coupling:
+    """The coupling of all folds, from each one's cross-covariance and mean cosine."""
+    crosses, cosines = zip(*folds, strict=True)
+    return Coupling(np.stack(crosses), float(np.mean(cosines)), memory)
