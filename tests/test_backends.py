@@ -191,6 +191,12 @@ def test_a_loaded_model_can_be_exported_without_a_call(saved, tmp_path):
     run(EXPORTED, tmp_path, backend="tensorflow")
 
 
+def test_no_backend_takes_part_in_a_fit(tmp_path):
+    """So that the map is the same on each: not even Keras is imported by what fits."""
+    code = "import minivec.algorithm.solver, sys; print([m for m in ('keras', 'jax', 'torch') if m in sys.modules])"
+    assert run(code, tmp_path) == "[]"
+
+
 def test_a_new_process_without_any_choice_loads_it(saved, tmp_path):
     (tmp_path / "keras.json").write_text(json.dumps(KERAS_DEFAULT))
     code = """
