@@ -30,7 +30,7 @@ def with_third_moments(problem: Problem, refined: Refined) -> Refined:
         return refined
     shared = shared_directions(whitened_cross(refined.cross, *principal), power=0)
     a, b = (
-        unit(Z @ (p.directions * p.whitening(WHITENING_POWER)) @ along)
+        unit(Z @ (p.directions * p.whitening(WHITENING_POWER) @ along))
         for Z, p, along in zip((X, Y), principal, shared, strict=True)
     )
 

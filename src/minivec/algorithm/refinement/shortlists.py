@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import shared_directions
 from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Sides, Transport, balanced, coupled
-from minivec.frame import TINY, unit
+from minivec.frame import unit
 from minivec.search import top_k
 from minivec.threads import in_threads
 
@@ -60,9 +60,8 @@ class Shortlists(Transport):
             kernel = np.exp(self._beta * (cosines - 1))
             ends = np.arange(0, near.size + 1, near.shape[1])
             K = csr_array((kernel.ravel(), near.ravel(), ends), (len(fold), len(b)))
-            v = balanced(K, ROUNDS)[1]
-            plan = kernel * v[near]
-            plan /= plan.sum(1, keepdims=True) + TINY
+            u, v = balanced(K, ROUNDS)
+            plan = kernel * u[:, None] * v[near]
             K.data = plan.ravel()
             return rows[0][fold].T @ (K @ y) / len(fold), float(np.vdot(plan, cosines)) / len(fold)
 
