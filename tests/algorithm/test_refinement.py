@@ -7,12 +7,12 @@ from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import SHARED, polar, retract, shared_directions, trust
 from minivec.algorithm.refinement import shortlists, sinkhorn
 from minivec.algorithm.refinement.loop import MapSteps, Proposal, iterate
-from minivec.algorithm.refinement.shortlists import Shortlists
+from minivec.algorithm.refinement.shortlists import MomentShortlists, Shortlists
 from minivec.algorithm.refinement.sinkhorn import Transport
 from minivec.frame import Frame
 from minivec.record import Record
 
-KINDS = pytest.mark.parametrize("kind", [Transport, Shortlists])
+KINDS = pytest.mark.parametrize("kind", [Transport, Shortlists, MomentShortlists])
 
 
 def transport_of(kind, X, Y, *, beta, sample, pairs=None):

@@ -5,9 +5,16 @@ import pytest
 
 from minivec.algorithm import third_moments
 from minivec.algorithm.problem import Problem
-from minivec.algorithm.procrustes import WHITENING_POWER, polar, shared_directions, whitened_cross
+from minivec.algorithm.procrustes import (
+    WHITENING_POWER,
+    polar,
+    shared_directions,
+    whitened_cross,
+    whitened_procrustes,
+)
+from minivec.algorithm.refinement.shortlists import MomentShortlists, Shortlists
 from minivec.algorithm.refinement.sinkhorn import PLANS_WORTH
-from minivec.algorithm.schedule import Refined
+from minivec.algorithm.schedule import schedule
 from minivec.algorithm.third_moments import WORTH, with_third_moments
 from minivec.frame import Frame, unit
 
@@ -24,9 +31,13 @@ def turned():
     return Problem.of(Frame.of(A).apply(A), Frame.of(B).apply(B)), R
 
 
-def refined_at(problem: Problem, W: np.ndarray) -> Refined:
-    cross = problem.X.T @ problem.X @ W
-    return Refined(W, 0.5, W, cross)
+def cross_at(problem: Problem, W: np.ndarray) -> np.ndarray:
+    return problem.X.T @ problem.X @ W
+
+
+def moments_beside(cross: np.ndarray, mean: np.ndarray, worth: float = WORTH) -> np.ndarray:
+    """What was mixed with ``cross`` to give ``mean``, times its weight."""
+    return (1 + worth) * mean - cross
 
 
 def astray(R: np.ndarray, seed: int = 1) -> np.ndarray:
@@ -36,37 +47,56 @@ def astray(R: np.ndarray, seed: int = 1) -> np.ndarray:
 def test_a_map_that_is_nearly_right_comes_nearer(turned):
     problem, R = turned
     for seed in range(3):
-        start = refined_at(problem, astray(R, seed))
-        assert np.linalg.norm(with_third_moments(problem, start).W - R) < 0.75 * np.linalg.norm(start.W - R)
+        W = astray(R, seed)
+        nearer = whitened_procrustes(with_third_moments(problem, cross_at(problem, W)), *problem.principal)
+        assert np.linalg.norm(nearer - R) < 0.75 * np.linalg.norm(W - R)
 
 
-def test_what_is_added_is_the_product_of_both_spaces_moments(turned, monkeypatch):
+def test_what_is_mixed_in_is_the_product_of_both_spaces_moments(turned, monkeypatch):
     """The kernel sums over rows what is summed here over pairs of directions."""
     monkeypatch.setattr(third_moments, "BLOCK", 700)  # a last block that is not full
     problem, R = turned
-    start = refined_at(problem, astray(R))
-    shared = shared_directions(whitened_cross(start.cross, *problem.principal), power=0)
+    cross = cross_at(problem, astray(R))
+    shared = shared_directions(whitened_cross(cross, *problem.principal), power=0)
     tables = []
     for Z, principal, along in zip((problem.X, problem.Y), problem.principal, shared, strict=True):
         compared = unit(Z @ (principal.directions * principal.whitening(WHITENING_POWER)) @ along)
         products = np.einsum("ij,ik->ijk", compared, compared).reshape(len(Z), -1)
         tables.append(Z.T @ (products - (products.mean(0) if Z is problem.Y else 0)))
     expected = tables[0] @ tables[1].T
-    added = with_third_moments(problem, start).cross - start.cross
-    np.testing.assert_allclose(added / np.linalg.norm(added), expected / np.linalg.norm(expected), atol=1e-4)
+    moments = moments_beside(cross, with_third_moments(problem, cross))
+    np.testing.assert_allclose(moments / np.linalg.norm(moments), expected / np.linalg.norm(expected), atol=1e-4)
 
 
 @pytest.mark.parametrize("pairs", [0, PLANS_WORTH])
 def test_they_weigh_as_much_as_two_plans_beside_known_pairs(turned, pairs):
     problem, R = turned
     problem = problem.with_pairs(np.repeat(np.arange(pairs)[:, None], 2, axis=1))
-    start = refined_at(problem, R)
-    added = np.linalg.norm(with_third_moments(problem, start).cross - start.cross) / np.linalg.norm(start.cross)
-    assert added == pytest.approx(WORTH if not pairs else WORTH / 2, rel=1e-4)
+    cross, worth = cross_at(problem, R), WORTH if not pairs else WORTH / 2
+    moments = moments_beside(cross, with_third_moments(problem, cross), worth)
+    assert np.linalg.norm(moments) == pytest.approx(worth * np.linalg.norm(cross), rel=1e-4)
 
 
 def test_with_more_rows_the_plans_alone_decide(turned, monkeypatch):
     problem, R = turned
     monkeypatch.setattr(third_moments, "ROWS", 2_999)
-    start = refined_at(problem, astray(R))
-    assert with_third_moments(problem, start) is start
+    cross = cross_at(problem, astray(R))
+    assert with_third_moments(problem, cross) is cross
+
+
+def test_with_few_rows_they_count_in_every_step_of_the_last_level(turned):
+    problem, _ = turned
+    few, many = schedule(problem)[-1], schedule(Problem.of(*(np.tile(Z, (3, 1)) for Z in (problem.X, problem.Y))))[-1]
+    assert (few.refinement, few.bags) == (MomentShortlists, 1)
+    assert (many.refinement, many.bags) == (Shortlists, 1)
+
+
+def test_a_step_with_third_moments_goes_nearer_to_the_truth_than_a_plan_alone(turned):
+    problem, R = turned
+    distances = []
+    for kind in (Shortlists, MomentShortlists):
+        level = kind(problem, directions=None, beta=32, sample=3_000, folds=4, rng=np.random.default_rng(0))
+        cross, _ = level.lift(*level.init(astray(R)))
+        distances.append(np.linalg.norm(whitened_procrustes(cross, *problem.principal) - R))
+    plan, both = distances
+    assert both < 0.9 * plan

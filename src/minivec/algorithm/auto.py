@@ -9,6 +9,7 @@ from minivec.algorithm.exchanges import settled
 from minivec.algorithm.narrowing import narrowed, widened
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
 from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, StartFunction, split_pairs
+from minivec.algorithm.procrustes import whitened_procrustes
 from minivec.algorithm.refinement.stages import Stage, refine1, refine2
 from minivec.algorithm.schedule import refine, schedule
 from minivec.algorithm.starts import STARTS
@@ -75,5 +76,6 @@ def search(
             refined = refine(record, refined.W, level, rng, problem)
     if further and not record.stopped:
         with record.stage("refine1"):
-            refined = with_third_moments(problem, refined)
+            cross = with_third_moments(problem, refined.cross)
+            refined = refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)
     return winner._replace(refined=refined)

@@ -8,7 +8,7 @@ import numpy as np
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import whitened_procrustes
 from minivec.algorithm.refinement.loop import LevelRefinement, iterate
-from minivec.algorithm.refinement.shortlists import Shortlists
+from minivec.algorithm.refinement.shortlists import MomentShortlists, Shortlists
 from minivec.algorithm.refinement.sinkhorn import Transport
 from minivec.record import Record
 from minivec.threads import lone_blas
@@ -85,7 +85,8 @@ def schedule(problem: Problem) -> list[Level]:
         ]
     if len(levels) > 1:  # the first level serves every start, and is run once
         bags = min(BAGS, max(1, PLENTY // max(len(X), len(Y))))
-        levels[-1] = levels[-1]._replace(bags=bags)
+        few = bags > 1 and levels[-1].refinement is Shortlists  # third moments in every step do better than more runs
+        levels[-1] = levels[-1]._replace(**{"refinement": MomentShortlists} if few else {"bags": bags})
     return levels
 
 

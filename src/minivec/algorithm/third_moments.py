@@ -5,12 +5,13 @@ moments of a direction with all pairs of well-known directions tell to which dir
 Unlike a plan, they need no row to lie near another one.
 """
 
+from itertools import repeat
+
 import numpy as np
 
 from minivec.algorithm.problem import Problem
-from minivec.algorithm.procrustes import WHITENING_POWER, shared_directions, whitened_cross, whitened_procrustes
+from minivec.algorithm.procrustes import WHITENING_POWER, shared_directions, whitened_cross
 from minivec.algorithm.refinement.sinkhorn import PLANS_WORTH
-from minivec.algorithm.schedule import Refined
 from minivec.frame import unit
 from minivec.threads import in_threads
 
@@ -20,27 +21,34 @@ ROWS = 16_384  # a side at most: with more rows, plans alone tell as much
 BLOCK = 256  # rows of X at a time, whose kernel each thread keeps
 
 
-def with_third_moments(problem: Problem, refined: Refined) -> Refined:
-    """``refined`` with the agreement of both spaces' third moments added to its cross-covariance.
+def with_third_moments(problem: Problem, cross: np.ndarray) -> np.ndarray:
+    """The cross-covariance ``cross`` (dA, dB) of plans, mixed with that of the third moments.
 
-    ``refined`` itself where there are more than ROWS rows.
+    ``cross`` itself where there are more than ROWS rows.
     """
     X, Y, principal = problem.X, problem.Y, problem.principal
     if max(len(X), len(Y)) > ROWS:
-        return refined
-    shared = shared_directions(whitened_cross(refined.cross, *principal), power=0)
+        return cross
+    shared = shared_directions(whitened_cross(cross, *principal), power=0)
     a, b = (
         unit(Z @ (p.directions * p.whitening(WHITENING_POWER) @ along))
         for Z, p, along in zip((X, Y), principal, shared, strict=True)
     )
+    blocks = range(BLOCK, len(X), BLOCK)
+    by_block = in_threads(cross_of_moments, np.split(a, blocks), repeat(b), np.split(X, blocks), repeat(Y))
+    return mixed(cross, sum(by_block), WORTH * PLANS_WORTH / (PLANS_WORTH + len(problem.pairs)))
 
-    def of_block(start: int) -> np.ndarray:
-        rows = slice(start, start + BLOCK)
-        K = np.square(a[rows] @ b.T)  # sums over all pairs of shared directions
-        K -= K.mean(1, keepdims=True)
-        return X[rows].T @ (K @ Y)
 
-    moments = sum(in_threads(of_block, range(0, len(X), BLOCK)))
-    worth = WORTH * PLANS_WORTH / (PLANS_WORTH + len(problem.pairs))
-    cross = refined.cross + worth * np.linalg.norm(refined.cross) / np.linalg.norm(moments) * moments
-    return refined._replace(W=whitened_procrustes(cross, *principal), cross=cross)
+def cross_of_moments(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The cross-covariance (dA, dB) that the third moments of rows ``x`` (n, dA) and ``y`` (m, dB) imply.
+
+    ``a`` (n, k) and ``b`` (m, k) are the same rows, at length 1, along k directions that the spaces are known to share.
+    """
+    K = np.square(a @ b.T)  # sums over all pairs of shared directions
+    K -= K.mean(1, keepdims=True)
+    return x.T @ (K @ y)
+
+
+def mixed(cross: np.ndarray, moments: np.ndarray, worth: float) -> np.ndarray:
+    """The mean of ``cross``, at a weight of 1, and of ``moments`` scaled to its norm, at a weight of ``worth``."""
+    return (cross + worth * np.linalg.norm(cross) / np.linalg.norm(moments) * moments) / (1 + worth)

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import shared_directions
 from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Sides, Transport, balanced, coupled
+from minivec.algorithm.third_moments import WORTH, cross_of_moments, mixed
 from minivec.frame import unit
 from minivec.search import top_k
 from minivec.threads import in_threads
@@ -63,9 +64,14 @@ class Shortlists(Transport):
             u, v = balanced(K, ROUNDS)
             plan = kernel * u[:, None] * v[near]
             K.data = plan.ravel()
-            return rows[0][fold].T @ (K @ y) / len(fold), float(np.vdot(plan, cosines)) / len(fold)
+            cross = rows[0][fold].T @ (K @ y) / len(fold)
+            return self._completed(cross, fold, rows, directions), float(np.vdot(plan, cosines)) / len(fold)
 
         return coupled(in_threads(of_fold, self._drawn, memory.near, shared), memory._replace(served=memory.served + 1))
+
+    def _completed(self, cross: np.ndarray, fold: np.ndarray, rows: Sides, directions: Sides) -> np.ndarray:
+        """The cross-covariance of a fold's ``rows`` with Y: that of its plan, ``cross``."""
+        return cross
 
     def _look_up(self, b: np.ndarray, shared: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
         """Each fold's shortlists among ``b`` (m, rB), by the ``shared`` directions of both spaces."""
@@ -75,6 +81,17 @@ class Shortlists(Transport):
             return top_k(unit(self._compared[0][fold] @ A[:, most]), unit(b @ B[:, most]), k)[1].astype(np.int32)
 
         return list(in_threads(nearest, self._drawn, *zip(*shared, strict=True)))
+
+
+class MomentShortlists(Shortlists):
+    """As ``Shortlists``, with the third moments beside the plan in every step."""
+
+    def _completed(self, cross: np.ndarray, fold: np.ndarray, rows: Sides, directions: Sides) -> np.ndarray:
+        a, b = (
+            unit(Z[drawn] @ (along / np.linalg.norm(along, axis=0)))
+            for Z, drawn, along in zip(self._compared, (fold, self._candidates), directions, strict=True)
+        )
+        return mixed(cross, cross_of_moments(a, b, rows[0][fold], rows[1][self._candidates]), WORTH)
 
 
 def _cosines(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> np.ndarray:
