@@ -17,6 +17,7 @@ from minivec.algorithm.refinement.sinkhorn import PLANS_WORTH
 from minivec.algorithm.schedule import schedule
 from minivec.algorithm.third_moments import WORTH, with_third_moments
 from minivec.frame import Frame, unit
+from minivec.record import Record
 
 D = 24
 
@@ -48,7 +49,7 @@ def test_a_map_that_is_nearly_right_comes_nearer(turned):
     problem, R = turned
     for seed in range(3):
         W = astray(R, seed)
-        nearer = whitened_procrustes(with_third_moments(problem, cross_at(problem, W)), *problem.principal)
+        nearer = whitened_procrustes(with_third_moments(problem, cross_at(problem, W), Record()), *problem.principal)
         assert np.linalg.norm(nearer - R) < 0.75 * np.linalg.norm(W - R)
 
 
@@ -64,7 +65,7 @@ def test_what_is_mixed_in_is_the_product_of_both_spaces_moments(turned, monkeypa
         products = np.einsum("ij,ik->ijk", compared, compared).reshape(len(Z), -1)
         tables.append(Z.T @ (products - (products.mean(0) if Z is problem.Y else 0)))
     expected = tables[0] @ tables[1].T
-    moments = moments_beside(cross, with_third_moments(problem, cross))
+    moments = moments_beside(cross, with_third_moments(problem, cross, Record()))
     np.testing.assert_allclose(moments / np.linalg.norm(moments), expected / np.linalg.norm(expected), atol=1e-4)
 
 
@@ -73,15 +74,16 @@ def test_they_weigh_as_much_as_two_plans_beside_known_pairs(turned, pairs):
     problem, R = turned
     problem = problem.with_pairs(np.repeat(np.arange(pairs)[:, None], 2, axis=1))
     cross, worth = cross_at(problem, R), WORTH if not pairs else WORTH / 2
-    moments = moments_beside(cross, with_third_moments(problem, cross), worth)
+    moments = moments_beside(cross, with_third_moments(problem, cross, Record()), worth)
     assert np.linalg.norm(moments) == pytest.approx(worth * np.linalg.norm(cross), rel=1e-4)
 
 
 def test_with_more_rows_the_plans_alone_decide(turned, monkeypatch):
     problem, R = turned
     monkeypatch.setattr(third_moments, "ROWS", 2_999)
-    cross = cross_at(problem, astray(R))
-    assert with_third_moments(problem, cross) is cross
+    cross, record = cross_at(problem, astray(R)), Record()
+    assert with_third_moments(problem, cross, record) is cross
+    assert not record.seconds  # no stage is shown
 
 
 def test_with_few_rows_they_count_in_every_step_of_the_last_level(turned):

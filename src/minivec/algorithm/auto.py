@@ -75,7 +75,6 @@ def search(
         if not record.stopped:
             refined = refine(record, refined.W, level, rng, problem)
     if further and not record.stopped:
-        with record.stage("refine1"):
-            cross = with_third_moments(problem, refined.cross)
-            refined = refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)
+        cross = with_third_moments(problem, refined.cross, record)
+        refined = refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)
     return winner._replace(refined=refined)

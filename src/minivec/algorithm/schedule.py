@@ -83,10 +83,12 @@ def schedule(problem: Problem) -> list[Level]:
         return [
             level._replace(steps=total // len(levels) + (i < total % len(levels))) for i, level in enumerate(levels)
         ]
-    if len(levels) > 1:  # the first level serves every start, and is run once
-        bags = min(BAGS, max(1, PLENTY // max(len(X), len(Y))))
-        few = bags > 1 and levels[-1].refinement is Shortlists  # third moments in every step do better than more runs
-        levels[-1] = levels[-1]._replace(**{"refinement": MomentShortlists} if few else {"bags": bags})
+    runs = min(BAGS, PLENTY // max(len(X), len(Y)))
+    if len(levels) > 1 and runs > 1:  # the first level serves every start, and is run once
+        last = levels[-1]
+        # third moments in every step do more than further runs
+        more = {"refinement": MomentShortlists} if last.refinement is Shortlists else {"bags": runs}
+        levels[-1] = last._replace(**more)
     return levels
 
 

@@ -13,6 +13,7 @@ from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import WHITENING_POWER, shared_directions, whitened_cross
 from minivec.algorithm.refinement.sinkhorn import PLANS_WORTH
 from minivec.frame import unit
+from minivec.record import Record
 from minivec.threads import in_threads
 
 # Figures: docs/tuning.md.
@@ -21,7 +22,7 @@ ROWS = 16_384  # a side at most: with more rows, plans alone tell as much
 BLOCK = 256  # rows of X at a time, whose kernel each thread keeps
 
 
-def with_third_moments(problem: Problem, cross: np.ndarray) -> np.ndarray:
+def with_third_moments(problem: Problem, cross: np.ndarray, record: Record) -> np.ndarray:
     """The cross-covariance ``cross`` (dA, dB) of plans, mixed with that of the third moments.
 
     ``cross`` itself where there are more than ROWS rows.
@@ -35,8 +36,9 @@ def with_third_moments(problem: Problem, cross: np.ndarray) -> np.ndarray:
         for Z, p, along in zip((X, Y), principal, shared, strict=True)
     )
     blocks = range(BLOCK, len(X), BLOCK)
-    by_block = in_threads(cross_of_moments, np.split(a, blocks), repeat(b), np.split(X, blocks), repeat(Y))
-    return mixed(cross, sum(by_block), WORTH * PLANS_WORTH / (PLANS_WORTH + len(problem.pairs)))
+    with record.stage("refine1"):
+        moments = sum(in_threads(cross_of_moments, np.split(a, blocks), repeat(b), np.split(X, blocks), repeat(Y)))
+    return mixed(cross, moments, WORTH * PLANS_WORTH / (PLANS_WORTH + len(problem.pairs)))
 
 
 def cross_of_moments(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
