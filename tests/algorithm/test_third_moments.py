@@ -86,11 +86,13 @@ def test_with_more_rows_the_plans_alone_decide(turned, monkeypatch):
     assert not record.seconds  # no stage is shown
 
 
-def test_with_few_rows_they_count_in_every_step_of_the_last_level(turned):
-    problem, _ = turned
-    few, many = schedule(problem)[-1], schedule(Problem.of(*(np.tile(Z, (3, 1)) for Z in (problem.X, problem.Y))))[-1]
-    assert (few.refinement, few.bags) == (MomentShortlists, 1)
-    assert (many.refinement, many.bags) == (Shortlists, 1)
+@pytest.mark.parametrize(
+    ("rows", "width", "refinement", "runs"),
+    [(4_000, 384, MomentShortlists, 1), (8_000, 384, Shortlists, 1), (4_000, 96, Shortlists, 3)],
+)
+def test_they_count_in_every_step_of_a_wide_last_level_of_few_rows(rows, width, refinement, runs):
+    last = schedule(Problem.of(*[np.zeros((rows, width), np.float32)] * 2))[-1]
+    assert (last.refinement, last.bags) == (refinement, runs)
 
 
 def test_a_step_with_third_moments_goes_nearer_to_the_truth_than_a_plan_alone(turned):

@@ -52,6 +52,7 @@ LEVELS = (
 )
 CELLS = 18_874_368  # most numbers in a sample: the rows of wide spaces are fewer
 BAGS, PLENTY = 6, 12_000  # most runs of the last level, and the rows that its runs see between them
+MOMENT_DIRECTIONS = 384  # directions from which on third moments take the place of these runs
 ROWS_PER_DIRECTION = 8  # a level needs that many rows for each of its directions
 PAIR_ROWS = 2  # further rows that a known pair counts for there
 FEW, FEW_FOLDS, FEW_BETA = 6_000, 8, 32  # of fewer rows a side: folds of a level, and the last level's temperature
@@ -86,9 +87,9 @@ def schedule(problem: Problem) -> list[Level]:
     runs = min(BAGS, PLENTY // max(len(X), len(Y)))
     if len(levels) > 1 and runs > 1:  # the first level serves every start, and is run once
         last = levels[-1]
-        # third moments in every step do more than further runs
-        more = {"refinement": MomentShortlists} if last.refinement is Shortlists else {"bags": runs}
-        levels[-1] = last._replace(**more)
+        # along many directions, third moments in every step do more than further runs
+        many = last.refinement is Shortlists and width >= MOMENT_DIRECTIONS
+        levels[-1] = last._replace(**{"refinement": MomentShortlists} if many else {"bags": runs})
     return levels
 
 
