@@ -76,5 +76,6 @@ def search(
             refined = refine(record, refined.W, level, rng, problem)
     if further and not record.stopped:
         cross = with_third_moments(problem, refined.cross, record)
-        refined = refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)
+        if cross is not refined.cross:
+            refined = refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)
     return winner._replace(refined=refined)

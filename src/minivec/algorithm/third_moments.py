@@ -30,13 +30,13 @@ def with_third_moments(problem: Problem, cross: np.ndarray, record: Record) -> n
     X, Y, principal = problem.X, problem.Y, problem.principal
     if max(len(X), len(Y)) > ROWS:
         return cross
-    shared = shared_directions(whitened_cross(cross, *principal), power=0)
-    a, b = (
-        unit(Z @ (p.directions * p.whitening(WHITENING_POWER) @ along))
-        for Z, p, along in zip((X, Y), principal, shared, strict=True)
-    )
     blocks = range(BLOCK, len(X), BLOCK)
     with record.stage("refine1"):
+        shared = shared_directions(whitened_cross(cross, *principal), power=0)
+        a, b = (
+            unit(Z @ (p.directions * p.whitening(WHITENING_POWER) @ along))
+            for Z, p, along in zip((X, Y), principal, shared, strict=True)
+        )
         moments = sum(in_threads(cross_of_moments, np.split(a, blocks), repeat(b), np.split(X, blocks), repeat(Y)))
     return mixed(cross, moments, WORTH * PLANS_WORTH / (PLANS_WORTH + len(problem.pairs)))
 
