@@ -9,7 +9,7 @@ from typer.main import get_command
 import supervised
 from minivec import MiniVec2VecAligner
 from minivec.algorithm.refinement.loop import WINDOW
-from minivec.algorithm.schedule import CELLS, LEVELS
+from minivec.algorithm.schedule import LEVELS, MANY
 from minivec.algorithm.starts import ENSEMBLE
 from minivec.cli import app
 from minivec.settings import HYPERPARAMETERS, OUTLOOK, resolve
@@ -129,8 +129,10 @@ def test_the_words_about_auto_are_true_of_its_constants():
     assert defaults["approx_clusters"] == f"{min(ENSEMBLE)} to {max(ENSEMBLE)}, run by run"
     steps = "{}, {}, {} and {}".format(*[level.steps for level in LEVELS])
     assert defaults["refine1_iterations"] == f"{steps} at most in its four levels"
-    samples = [f"{min(LEVELS[-1].sample, CELLS // width):,}" for width in (384, 512, 768)]
-    assert all(sample in defaults["refine1_sample_size"] for sample in samples)
+    assert [level.sample for level in LEVELS] == [2000, 2000, 2000, 0]
+    assert defaults["refine1_sample_size"] == "2,000; all rows in the last level"
+    does = {h.name: h.does for h in HYPERPARAMETERS}
+    assert all(f"{MANY:,} rows" in does[name] for name in ("refine1_iterations", "refine1_sample_size"))
     can_stop = [level.steps >= 2 * WINDOW for level in LEVELS]
     assert can_stop == [True, True, False, False]
 

@@ -128,8 +128,9 @@ class Settings:
         least=0,
         auto_text="60, 40, 10 and 7 at most in its four levels",
         stage="refinement",
-        does='Steps of refinement. In "auto" the first two levels stop when their objective no longer gains; with few '
-        "rows the last level runs up to six times. A value is shared out evenly among the levels, and no level then "
+        does='Steps of refinement. In "auto" the first two levels stop when their objective no longer gains. With few '
+        "rows the last level runs up to six times. From 20,000 rows on it begins with a part of them, and takes 4 more "
+        "steps with twice as many, until it has all. A value is shared out evenly among the levels, and no level then "
         "stops early.",
         cost="Most of a fit's time, in proportion.",
         option="Refinement: steps.",
@@ -137,10 +138,11 @@ class Settings:
     refine1_sample_size: int | None = hyperparameter(
         paper=10000,
         least=2,
-        auto_text="2,000; 49,152 in the last level (36,864 of 512 dimensions, 24,576 of 768)",
+        auto_text="2,000; all rows in the last level",
         stage="refinement",
         does="Rows a side per step. Larger samples give steadier steps. A value beyond the number of rows uses all of "
-        'them. The last level of "auto" takes the same rows in every step, each with 64 candidates.',
+        'them. The last level of "auto" takes the same rows in every step, each with 64 '
+        "candidates; from 20,000 rows on, a part of them first.",
         cost='Grows with its square in "auto", where a step couples two samples, and linearly in "paper".',
         option="Refinement: rows sampled per step.",
     )

@@ -170,6 +170,25 @@ def test_the_last_level_of_few_rows_is_run_several_times_and_no_more_steps_are_t
     assert sum(level.bags * level.steps for level in asked) == 30
 
 
+@pytest.mark.parametrize(
+    ("rows", "seen"),
+    [
+        (19_999, [(19_999, 7)]),
+        (20_000, [(10_000, 7), (20_000, 4)]),
+        (60_000, [(15_000, 7), (30_000, 4), (60_000, 4)]),
+    ],
+)
+def test_the_last_level_sees_many_rows_by_and_by(rows, seen):
+    levels = schedule(unpaired(rows))[3:]
+    assert [(level.sample, level.steps) for level in levels] == seen
+    assert all(level[:2] == levels[0][:2] and level[4:] == levels[0][4:] for level in levels)
+
+
+def test_a_callers_sample_steps_or_neighbours_leave_one_last_level():
+    for setting in ({"refine1_sample_size": 25_000}, {"refine1_iterations": 40}, {"refine1_neighbors": 10}):
+        assert len(schedule(unpaired(60_000, **setting))) == 4
+
+
 def unpaired(rows: int, **settings) -> Problem:
     return Problem.of(*[np.zeros((rows, 64), np.float32)] * 2, settings=resolve(**settings))
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from minivec.algorithm import third_moments
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import (
     WHITENING_POWER,
@@ -14,8 +13,8 @@ from minivec.algorithm.procrustes import (
 )
 from minivec.algorithm.refinement.shortlists import MomentShortlists, Shortlists
 from minivec.algorithm.refinement.sinkhorn import PLANS_WORTH
-from minivec.algorithm.schedule import schedule
-from minivec.algorithm.third_moments import WORTH, with_third_moments
+from minivec.algorithm.refinement.third_moments import WORTH, with_moments
+from minivec.algorithm.schedule import Refined, schedule, with_third_moments
 from minivec.frame import Frame, unit
 from minivec.record import Record
 
@@ -49,13 +48,13 @@ def test_a_map_that_is_nearly_right_comes_nearer(turned):
     problem, R = turned
     for seed in range(3):
         W = astray(R, seed)
-        nearer = whitened_procrustes(with_third_moments(problem, cross_at(problem, W), Record()), *problem.principal)
+        nearer = whitened_procrustes(with_moments(problem, cross_at(problem, W)), *problem.principal)
         assert np.linalg.norm(nearer - R) < 0.75 * np.linalg.norm(W - R)
 
 
 def test_what_is_mixed_in_is_the_product_of_both_spaces_moments(turned, monkeypatch):
     """The kernel sums over rows what is summed here over pairs of directions."""
-    monkeypatch.setattr(third_moments, "BLOCK", 700)  # a last block that is not full
+    monkeypatch.setattr("minivec.algorithm.refinement.third_moments.BLOCK", 700)  # a last block that is not full
     problem, R = turned
     cross = cross_at(problem, astray(R))
     shared = shared_directions(whitened_cross(cross, *problem.principal), power=0)
@@ -65,7 +64,7 @@ def test_what_is_mixed_in_is_the_product_of_both_spaces_moments(turned, monkeypa
         products = np.einsum("ij,ik->ijk", compared, compared).reshape(len(Z), -1)
         tables.append(Z.T @ (products - (products.mean(0) if Z is problem.Y else 0)))
     expected = tables[0] @ tables[1].T
-    moments = moments_beside(cross, with_third_moments(problem, cross, Record()))
+    moments = moments_beside(cross, with_moments(problem, cross))
     np.testing.assert_allclose(moments / np.linalg.norm(moments), expected / np.linalg.norm(expected), atol=1e-4)
 
 
@@ -74,15 +73,17 @@ def test_they_weigh_as_much_as_two_plans_beside_known_pairs(turned, pairs):
     problem, R = turned
     problem = problem.with_pairs(np.repeat(np.arange(pairs)[:, None], 2, axis=1))
     cross, worth = cross_at(problem, R), WORTH if not pairs else WORTH / 2
-    moments = moments_beside(cross, with_third_moments(problem, cross, Record()), worth)
+    moments = moments_beside(cross, with_moments(problem, cross), worth)
     assert np.linalg.norm(moments) == pytest.approx(worth * np.linalg.norm(cross), rel=1e-4)
 
 
 def test_with_more_rows_the_plans_alone_decide(turned, monkeypatch):
     problem, R = turned
-    monkeypatch.setattr(third_moments, "ROWS", 2_999)
-    cross, record = cross_at(problem, astray(R)), Record()
-    assert with_third_moments(problem, cross, record) is cross
+    refined = Refined(astray(R), 0.5, R, cross_at(problem, astray(R)))
+    more, record = with_third_moments(problem, refined, Record()), Record()
+    assert np.linalg.norm(more.W - R) < np.linalg.norm(refined.W - R) and more.inside is R
+    monkeypatch.setattr("minivec.algorithm.schedule.MOMENT_ROWS", 2_999)
+    assert with_third_moments(problem, refined, record) is refined
     assert not record.seconds  # no stage is shown
 
 

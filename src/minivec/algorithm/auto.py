@@ -9,11 +9,9 @@ from minivec.algorithm.exchanges import settled
 from minivec.algorithm.narrowing import narrowed, widened
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
 from minivec.algorithm.problem import NO_PAIRS, PairsVerdict, Problem, Solution, StartFunction, split_pairs
-from minivec.algorithm.procrustes import whitened_procrustes
 from minivec.algorithm.refinement.stages import Stage, refine1, refine2
-from minivec.algorithm.schedule import refine, schedule
+from minivec.algorithm.schedule import refine, schedule, with_third_moments
 from minivec.algorithm.starts import STARTS
-from minivec.algorithm.third_moments import with_third_moments
 from minivec.record import Record
 
 LONE = 4  # most starts where there is no further level, which would be worth the wait; figures: docs/tuning.md
@@ -75,7 +73,5 @@ def search(
         if not record.stopped:
             refined = refine(record, refined.W, level, rng, problem)
     if further and not record.stopped:
-        cross = with_third_moments(problem, refined.cross, record)
-        if cross is not refined.cross:
-            refined = refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)
+        refined = with_third_moments(problem, refined, record)
     return winner._replace(refined=refined)

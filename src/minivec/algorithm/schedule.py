@@ -10,6 +10,7 @@ from minivec.algorithm.procrustes import whitened_procrustes
 from minivec.algorithm.refinement.loop import LevelRefinement, iterate
 from minivec.algorithm.refinement.shortlists import MomentShortlists, Shortlists
 from minivec.algorithm.refinement.sinkhorn import Transport
+from minivec.algorithm.refinement.third_moments import with_moments
 from minivec.record import Record
 from minivec.threads import lone_blas
 
@@ -17,8 +18,8 @@ from minivec.threads import lone_blas
 class Level(NamedTuple):
     """One level: transport in the leading ``directions`` (None: all), at inverse temperature ``beta``.
 
-    A plan couples ``sample`` rows a side, of which those of X lie in ``folds`` folds, and at most ``steps`` steps are
-    taken. The level's map comes from ``bags`` runs, each with folds of its own. ``refinement`` makes the
+    A plan couples ``sample`` rows a side (0: all), of which those of X lie in ``folds`` folds, and at most ``steps``
+    steps are taken. The level's map comes from ``bags`` runs, each with folds of its own. ``refinement`` makes the
     ``LevelRefinement`` that takes the steps.
     """
 
@@ -48,10 +49,11 @@ LEVELS = (
     Level(64, 14, 2000, 60),
     Level(160, 20, 2000, 40),
     Level(256, 30, 2000, 10),
-    Level(None, 42, 49152, 7, Shortlists),
+    Level(None, 42, 0, 7, Shortlists),
 )
-CELLS = 18_874_368  # most numbers in a sample: the rows of wide spaces are fewer
+MANY, AGAIN = 20_000, 4  # rows from which on the last level first sees half of them, and the steps with all of them
 BAGS, PLENTY = 6, 12_000  # most runs of the last level, and the rows that its runs see between them
+MOMENT_ROWS = 16_384  # most rows a side whose third moments count: with more rows, plans alone tell more
 MOMENT_DIRECTIONS = 384  # directions from which on third moments take the place of these runs
 ROWS_PER_DIRECTION = 8  # a level needs that many rows for each of its directions
 PAIR_ROWS = 2  # further rows that a known pair counts for there
@@ -69,14 +71,14 @@ def evidence(problem: Problem) -> int:
 def schedule(problem: Problem) -> list[Level]:
     """Those of LEVELS that have enough rows, with the caller's sample size and number of steps, shared out evenly."""
     X, Y, s = problem.X, problem.Y, problem.settings
-    rows, width = evidence(problem), max(X.shape[1], Y.shape[1])
+    rows, most, width = evidence(problem), max(len(X), len(Y)), max(X.shape[1], Y.shape[1])
     total, sample = s.refine1_iterations, s.refine1_sample_size
 
     def has_enough(level: Level) -> bool:
         seen = rows if level.directions else min(rows, level.sample)  # the last level keeps its sample
         return seen >= ROWS_PER_DIRECTION * min(level.directions or width, width)
 
-    levels = [level._replace(sample=sample or min(level.sample, CELLS // width)) for level in LEVELS]
+    levels = [level._replace(sample=sample or level.sample or most) for level in LEVELS]
     levels = [level for level in levels if has_enough(level)] or levels[:1]
     if rows < FEW:
         levels = [level._replace(folds=FEW_FOLDS, beta=min(level.beta, FEW_BETA)) for level in levels]
@@ -84,13 +86,22 @@ def schedule(problem: Problem) -> list[Level]:
         return [
             level._replace(steps=total // len(levels) + (i < total % len(levels))) for i, level in enumerate(levels)
         ]
-    runs = min(BAGS, PLENTY // max(len(X), len(Y)))
+    if levels[-1].refinement is Shortlists and not (sample or s.refine1_neighbors):
+        levels[-1:] = doubled(levels[-1])
+    runs = min(BAGS, PLENTY // most)
     if len(levels) > 1 and runs > 1:  # the first level serves every start, and is run once
         last = levels[-1]
         # along many directions, third moments in every step do more than further runs
         many = last.refinement is Shortlists and width >= MOMENT_DIRECTIONS
         levels[-1] = last._replace(**{"refinement": MomentShortlists} if many else {"bags": runs})
     return levels
+
+
+def doubled(level: Level) -> list[Level]:
+    """``level``, where its rows are many after the same level with half of them, for which this holds again."""
+    if level.sample < MANY:
+        return [level]
+    return [*doubled(level._replace(sample=level.sample // 2)), level._replace(steps=AGAIN)]
 
 
 def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator, problem: Problem) -> Refined:
@@ -120,3 +131,12 @@ def refine(record: Record, W: np.ndarray, level: Level, rng: np.random.Generator
         crosses, objectives = zip(*lifted, strict=True)
         cross = np.asarray(sum(crosses))
         return Refined(whitened_procrustes(cross, *problem.principal), objectives[-1], refinement.inside(M), cross)
+
+
+def with_third_moments(problem: Problem, refined: Refined, record: Record) -> Refined:
+    """``refined`` with the third moments beside its plans, up to MOMENT_ROWS rows a side."""
+    if max(len(problem.X), len(problem.Y)) > MOMENT_ROWS:
+        return refined
+    with record.stage("refine1"):
+        cross = with_moments(problem, refined.cross)
+        return refined._replace(W=whitened_procrustes(cross, *problem.principal), cross=cross)

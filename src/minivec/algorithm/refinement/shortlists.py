@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import shared_directions
 from minivec.algorithm.refinement.sinkhorn import STILL, Coupling, Sides, Transport, balanced, coupled
-from minivec.algorithm.third_moments import WORTH, cross_of_moments, mixed
+from minivec.algorithm.refinement.third_moments import WORTH, cross_of_moments, mixed
 from minivec.frame import unit
 from minivec.search import top_k
 from minivec.threads import in_threads

@@ -13,31 +13,23 @@ from minivec.algorithm.problem import Problem
 from minivec.algorithm.procrustes import WHITENING_POWER, shared_directions, whitened_cross
 from minivec.algorithm.refinement.sinkhorn import PLANS_WORTH
 from minivec.frame import unit
-from minivec.record import Record
 from minivec.threads import in_threads
 
 # Figures: docs/tuning.md.
 WORTH = 2.0  # plans that the third moments weigh as much as
-ROWS = 16_384  # a side at most: with more rows, plans alone tell as much
 BLOCK = 256  # rows of X at a time, whose kernel each thread keeps
 
 
-def with_third_moments(problem: Problem, cross: np.ndarray, record: Record) -> np.ndarray:
-    """The cross-covariance ``cross`` (dA, dB) of plans, mixed with that of the third moments.
-
-    ``cross`` itself where there are more than ROWS rows.
-    """
+def with_moments(problem: Problem, cross: np.ndarray) -> np.ndarray:
+    """The cross-covariance ``cross`` (dA, dB) of plans, mixed with that of the third moments of all rows."""
     X, Y, principal = problem.X, problem.Y, problem.principal
-    if max(len(X), len(Y)) > ROWS:
-        return cross
     blocks = range(BLOCK, len(X), BLOCK)
-    with record.stage("refine1"):
-        shared = shared_directions(whitened_cross(cross, *principal), power=0)
-        a, b = (
-            unit(Z @ (p.directions * p.whitening(WHITENING_POWER) @ along))
-            for Z, p, along in zip((X, Y), principal, shared, strict=True)
-        )
-        moments = sum(in_threads(cross_of_moments, np.split(a, blocks), repeat(b), np.split(X, blocks), repeat(Y)))
+    shared = shared_directions(whitened_cross(cross, *principal), power=0)
+    a, b = (
+        unit(Z @ (p.directions * p.whitening(WHITENING_POWER) @ along))
+        for Z, p, along in zip((X, Y), principal, shared, strict=True)
+    )
+    moments = sum(in_threads(cross_of_moments, np.split(a, blocks), repeat(b), np.split(X, blocks), repeat(Y)))
     return mixed(cross, moments, WORTH * PLANS_WORTH / (PLANS_WORTH + len(problem.pairs)))
 
 
