@@ -45,7 +45,7 @@ def private_mb() -> float:
     return memory_mb("RssAnon") or float("nan")
 
 
-def fit(folder: Path) -> str:
+def fit(folder: Path, max_rows: int | None) -> str:
     """Fit what is in ``folder``; a line of Markdown."""
     import minivec.algorithm.solver  # noqa: F401  which align would import
 
@@ -60,7 +60,7 @@ def fit(folder: Path) -> str:
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
-    history = MiniVec2VecAligner(A.shape[1]).align(A, B)
+    history = MiniVec2VecAligner(A.shape[1]).align(A, B, max_rows=max_rows)
     seconds = time.perf_counter() - began
     done.set()
     watcher.join()
@@ -72,11 +72,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rows", type=int, nargs="+", default=[50_000, 1_000_000])
+    parser.add_argument("--max-rows", type=int, help="rows a side that a fit looks at, at most")
     parser.add_argument("--folder", type=Path, required=True, help="6 KB of disk a row")
     parser.add_argument("--fit", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.fit:
-        print(fit(args.folder))
+        print(fit(args.folder, args.max_rows))
         return
     one, other = load("minilm", args.data, "glosses", REAL), load("use", args.data, "glosses", 2 * REAL)[REAL:]
     print("| rows a side | seconds | MiB | confidence |\n| --- | --- | --- | --- |")
@@ -85,6 +86,7 @@ def main() -> None:
         write(args.folder / "A.npy", one, rows, 1)
         write(args.folder / "B.npy", other, rows, 2)
         command = [sys.executable, "-m", "benchmarks.growth", "--fit", "--folder", str(args.folder)]
+        command += ["--max-rows", str(args.max_rows)] if args.max_rows else []
         print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
         for side in "AB":
             (args.folder / f"{side}.npy").unlink()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import supervised
-from minivec import AlignmentWarning, MiniVec2VecAligner, NotAlignedError, fitting
+from minivec import AlignmentWarning, MiniVec2VecAligner, NotAlignedError
 from minivec.algorithm.confidence import Verdict
 from minivec.frame import Frame, unit
 from minivec.record import Step
@@ -172,7 +172,7 @@ def test_build_refuses_another_width():
         ({"XA": np.ones((400, 12), np.float32)}, ValueError, "XA must have 16 dimensions a row; got 12"),
         ({"XB": np.full((400, 16), np.nan)}, ValueError, "XB has NaN"),
         ({"XB": np.tile(np.arange(16.0), (400, 1))}, ValueError, "XB has 400 rows that all point in one"),
-        ({"XA": spaces(rows=16)[0]}, ValueError, "XA has 16 rows; .* at least 17"),
+        ({"XA": spaces(rows=16)[0]}, ValueError, "XA has 16 rows to fit; .* at least 17"),
         ({"approx_runs": 0}, ValueError, "approx_runs must be at least 1; got 0"),
         ({"callbacks": [1]}, TypeError, "callbacks .* got .1."),
         ({"pairs": [[0, 400]]}, ValueError, "row 400 of XB"),
@@ -353,48 +353,45 @@ def test_a_doubtful_result_warns_and_says_why(solver):
     assert (history["verdict"], history["confidence"]) == ("failed", 0.1)
 
 
-def test_large_inputs_are_fitted_on_a_seeded_sample_in_the_frame_of_all_rows(monkeypatch):
-    monkeypatch.setattr(fitting, "FIT_ROWS", 100)
-    model, A, B, _ = aligned(seed=5)
+def test_large_inputs_are_fitted_on_a_seeded_sample_in_the_frame_of_all_rows():
+    model, A, B, history = aligned(seed=5, max_rows=100)
+    assert history["settings"]["max_rows"] == 100 and history["data"]["XA"]["shape"] == [len(A), 16]
     X, Y = supervised.solve.seen.X, supervised.solve.seen.Y
     assert X.shape == Y.shape == (100, 16)
     np.testing.assert_allclose(model.source_mean, A.mean(0), atol=1e-5)
     framed = Frame.of(A).apply(A)
     rows = [int(np.flatnonzero((framed == x).all(1))[0]) for x in X]
     assert rows == sorted(set(rows)) and rows != list(range(100))
-    aligned(seed=5)
+    aligned(seed=5, max_rows=100)
     np.testing.assert_array_equal(X, supervised.solve.seen.X)
-    aligned(seed=6)
+    aligned(seed=6, max_rows=100)
     assert not np.array_equal(X, supervised.solve.seen.X)
 
 
-@pytest.mark.parametrize("fit_rows", [1000, 100])
-def test_known_pairs_follow_their_rows_into_the_sample(fit_rows, monkeypatch):
-    monkeypatch.setattr(fitting, "FIT_ROWS", fit_rows)
+@pytest.mark.parametrize("max_rows", [1000, 100])
+def test_known_pairs_follow_their_rows_into_the_sample(max_rows):
     A, B = spaces()
     shuffled = np.random.default_rng(1).permutation(len(B))
     pairs = np.stack([shuffled, np.arange(len(B))], 1)[:60]  # row i of XB is row shuffled[i] of A
     model = MiniVec2VecAligner(16)
-    model.align(A, B[shuffled], pairs=pairs)
+    model.align(A, B[shuffled], pairs=pairs, max_rows=max_rows)
     assert (mapped(model, A) * unit(B)).sum(1).mean() > 0.99
 
 
-def test_more_pairs_than_rows_to_fit_are_sampled(monkeypatch):
-    monkeypatch.setattr(fitting, "FIT_ROWS", 50)
-    aligned(pairs=np.stack([np.arange(400)] * 2, 1))
+def test_more_pairs_than_rows_to_fit_are_sampled():
+    aligned(pairs=np.stack([np.arange(400)] * 2, 1), max_rows=50)
     problem = supervised.solve.seen
     X, Y, pairs = problem.X, problem.Y, problem.pairs
     assert len(pairs) == 50 and max(len(X), len(Y)) <= 100
 
 
-def test_a_memory_map_is_never_loaded_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "FIT_ROWS", 1000)
+def test_a_memory_map_is_never_loaded_whole(tmp_path):
     A, B = spaces(rows=1000)
     np.save(tmp_path / "a.npy", np.tile(A, (400, 1)))
     XA = np.load(tmp_path / "a.npy", mmap_mode="r")
     model = MiniVec2VecAligner(16)
     tracemalloc.start()
-    model.align(XA, B)
+    model.align(XA, B, max_rows=1000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.8 * XA.nbytes

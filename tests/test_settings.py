@@ -78,11 +78,12 @@ def test_an_unknown_hyperparameter_is_refused():
 @pytest.mark.parametrize(
     ("settings", "rows", "message"),
     [
-        ({"preset": "paper"}, (600, 499), r"XB has 499 rows; refine2_clusters=500 needs at least 500"),
-        ({"preset": "paper", "refine2_clusters": 2}, (19, 600), "XA has 19 rows; approx_clusters=20 .* 20"),
-        ({"preset": "paper", "refine2_clusters": 2}, (600, 49), "XB has 49 rows; approx_neighbors=50 .* 50"),
-        ({}, (48, 600), "XA has 48 rows; .* at least 49"),
-        ({"refine1_neighbors": 80}, (600, 79), "XB has 79 rows; refine1_neighbors=80 .* 80"),
+        ({"preset": "paper"}, (600, 499), r"XB has 499 rows to fit; refine2_clusters=500 needs at least 500"),
+        ({"preset": "paper", "refine2_clusters": 2}, (19, 600), "XA has 19 rows to fit; approx_clusters=20 .* 20"),
+        ({"preset": "paper", "refine2_clusters": 2}, (600, 49), "XB has 49 rows to fit; approx_neighbors=50 .* 50"),
+        ({"max_rows": 40}, (100, 600), "XA has 40 rows to fit; .* at least 49"),
+        ({}, (48, 600), "XA has 48 rows to fit; .* at least 49"),
+        ({"refine1_neighbors": 80}, (600, 79), "XB has 79 rows to fit; refine1_neighbors=80 .* 80"),
         ({"approx_clusters": 65}, (600, 600), "approx_clusters=65 .* XA has 128 and XB 64"),
     ],
 )
@@ -110,7 +111,7 @@ def test_the_parameters_page_has_the_declared_defaults_ranges_and_explanations()
 def test_align_shows_every_hyperparameter_by_name_and_explains_its_defaults_and_cost():
     shown = inspect.signature(MiniVec2VecAligner.align).parameters
     explanation = " ".join(MiniVec2VecAligner.align.__doc__.split())
-    assert [h.name for h in HYPERPARAMETERS] == list(shown)[-8:]
+    assert [h.name for h in HYPERPARAMETERS] == list(shown)[-9:]
     for h in HYPERPARAMETERS:
         assert shown[h.name].default is None and shown[h.name].kind is inspect.Parameter.KEYWORD_ONLY
         assert f"auto: {h.defaults['auto']}; paper: {h.defaults['paper']}" in explanation and h.cost in explanation

@@ -101,8 +101,8 @@ class Shards(Streamed):
     >>> aligner.align(Shards("old/*.parquet", column="vector"), Shards(["new-1.npy", "new-2.npy"]))
 
     One task a file counts and checks the rows and sums up their frame; those that a fit looks at, at most
-    ``settings.FIT_ROWS``, are gathered by their numbers. The fit is the one that all rows in one array would get, to
-    the rounding of sums.
+    ``max_rows``, are gathered by their numbers. The fit is the one that all rows in one array would get, to the
+    rounding of sums.
     """
 
     def __init__(self, paths: str | Path | Iterable[str | Path], column: str | None = None):

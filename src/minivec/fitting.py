@@ -36,7 +36,7 @@ def fit_unpaired(
         (XA, XB), (A, B), (source, target), pairs = _sides(XA, XB, widths, settings, pairs)
         X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
 
-    rows = min(len(XA), len(XB))
+    rows = min(len(A), len(B))
     if settings.preset == "auto" and pairs is None and rows < FEW_ROWS:
         record.say(f"{rows:,} rows a side: {outlook(rows)}")
 
@@ -76,7 +76,7 @@ def fit_paired(
         if len(XA) != len(XB):
             raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
         source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-        rows = _drawn(len(XA), np.random.default_rng(seed))
+        rows = _drawn(len(XA), FIT_ROWS, np.random.default_rng(seed))
         A, B = XA[rows], XB[rows]
         X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
     result = paired.fit(X, Y, mapping, seed, record)
@@ -185,27 +185,28 @@ def _sides(XA: Any, XB: Any, widths: tuple[int | None, int | None], settings: Se
     settings.check_rows(len(XA), len(XB), XA.shape[1], XB.shape[1])
     pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
     frames = frame_of(XA, "XA"), frame_of(XB, "XB")
-    rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, np.random.default_rng(settings.seed))
+    rng = np.random.default_rng(settings.seed)
+    rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, settings.max_rows, rng)
     return _Sides((XA, XB), (XA[rows_A], XB[rows_B]), frames, pairs)
 
 
-def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
-    """The numbers, rising, of all of n rows, or of FIT_ROWS drawn uniformly."""
-    return np.arange(n) if n <= FIT_ROWS else np.sort(rng.choice(n, FIT_ROWS, replace=False))
+def _drawn(n: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """The numbers, rising, of all of n rows, or of ``most`` drawn uniformly."""
+    return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
 def _sample(
-    nA: int, nB: int, pairs: np.ndarray | None, rng: np.random.Generator
+    nA: int, nB: int, pairs: np.ndarray | None, most: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Rows of A and of B, in order, for a fit to look at, and where ``pairs`` are among them.
 
-    At most FIT_ROWS a side, drawn uniformly, and those of at most FIT_ROWS pairs.
+    At most ``most`` a side, drawn uniformly, and those of at most ``most`` pairs.
     """
-    if pairs is not None and len(pairs) > FIT_ROWS:
-        pairs = pairs[rng.choice(len(pairs), FIT_ROWS, replace=False)]
+    if pairs is not None and len(pairs) > most:
+        pairs = pairs[rng.choice(len(pairs), most, replace=False)]
     chosen = []
     for side, n in enumerate((nA, nB)):
-        rows = _drawn(n, rng)
+        rows = _drawn(n, most, rng)
         chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
     if pairs is not None:
         pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 MAPPINGS = ("orthogonal", "whitened")
 PRESETS = ("auto", "paper")
 
-# The most rows a side that a fit looks at. Of larger inputs it takes a uniform sample.
-FIT_ROWS = 60_000
+FIT_ROWS = 60_000  # a side, at most, that a fit looks at, unless max_rows says otherwise
 
 # What to expect of a fit without pairs, by the least number of rows of the smaller side. Figures: docs/confidence.md.
 OUTLOOK = {
@@ -176,11 +175,24 @@ class Settings:
         option="Share of the new map in a step.",
     )
 
+    max_rows: int = hyperparameter(
+        paper=FIT_ROWS,
+        auto=FIT_ROWS,
+        least=2,
+        stage="rows",
+        does="Rows a side that the fit looks at, at most. Of larger inputs it takes a uniform sample. More rows bring "
+        "the map nearer to the truth.",
+        cost="Time and memory grow somewhat more than in proportion.",
+        option="Rows a side that the fit looks at, at most.",
+    )
+
     def check_rows(self, nA: int, nB: int, dA: int, dB: int) -> None:
         """Raise a ValueError where nA and nB rows, of widths dA and dB, are too few or too narrow for a stage.
 
-        A ``refine1_sample_size`` beyond the number of rows is no error: all of them are then used.
+        Rows beyond ``max_rows`` do not count. A ``refine1_sample_size`` beyond the number of rows is no error: all of
+        them are then used.
         """
+        nA, nB = min(nA, self.max_rows), min(nB, self.max_rows)
         if self.preset == "auto":
             components = self.approx_clusters or min(MANY_DIMENSIONS, dA, dB)
             if components > min(dA, dB):
@@ -289,4 +301,4 @@ def _fraction(name: str, value: Any) -> float:
 def _check_rows(nA: int | None, nB: int, need: int | None, why: str) -> None:
     for name, rows in (("XA", nA), ("XB", nB)):
         if need is not None and rows is not None and rows < need:
-            raise ValueError(f"{name} has {rows} rows; {why} needs at least {need}")
+            raise ValueError(f"{name} has {rows} rows to fit; {why} needs at least {need}")

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import minivec.stores
 import supervised
 from minivec import open_map
+from minivec.cli.common import open_all
 from minivec.stores import StoreRows, is_url, open_store, redact
 
 A, B = supervised.spaces(8, 6, rows=400)
@@ -53,13 +53,13 @@ def test_words_do_not_come_from_a_database(folder, run, named):
 
 def test_what_counts_rows_refuses_a_sample(folder, run, named, monkeypatch):
     """Of a large table a sample is read: known pairs, texts and true pairs would then name other rows."""
-    monkeypatch.setattr(minivec.stores, "FIT_ROWS", 100)
+    monkeypatch.setattr(open_all, "__defaults__", (False, 100))
     old, aligner = fill("old", A), named / "wide.keras"
     Path("pairs.csv").write_text("0,1\n")
     Path("texts.txt").write_text("text\n" * 100)
     sides = ("--source", old, "--target", "b.npy")
     for arguments in (
-        ("align", old, "b.npy", "--pairs", "pairs.csv", "-o", "ab.keras"),
+        ("align", old, "b.npy", "--pairs", "pairs.csv", "-o", "ab.keras", "--max-rows", "100"),
         ("evaluate", old, "b.npy", "-a", aligner),
         ("adapt", old, "-a", aligner),
         ("report", aligner, *sides, "--texts", "texts.txt", "-o", "report.png"),
@@ -69,6 +69,17 @@ def test_what_counts_rows_refuses_a_sample(folder, run, named, monkeypatch):
     assert not Path("ab.keras").exists() and not Path("report.png").exists()
     code, _, err = run("evaluate", old, fill("new", B), "-a", aligner)  # the same rows are drawn of both
     assert (code, err) == (0, "")
+
+
+def test_align_reads_as_many_rows_of_a_database_as_it_is_told(folder, run):
+    code, _, err = run("align", fill("old", A), fill("new", B), "-o", "ab.keras", "--max-rows", "150")
+    shapes = [data["shape"] for data in open_map("ab.keras").history["data"].values()]
+    assert code == 0 and shapes == [[150, 8], [150, 6]], err
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_read(folder, run):
+    code, _, err = run("align", "lance://./nowhere/old", "b.npy", "-o", "ab.keras", "--max-rows", "0")
+    assert code == 2 and "max_rows" in err and err.count("\n") == 1
 
 
 def test_two_databases_are_pairs_only_with_the_same_keys(folder, run, named, tmp_path):
@@ -84,7 +95,7 @@ def test_two_databases_are_pairs_only_with_the_same_keys(folder, run, named, tmp
 
 
 def test_two_databases_of_unequal_length_are_no_pairs(folder, run, named, monkeypatch):
-    monkeypatch.setattr(minivec.stores, "FIT_ROWS", 100)
+    monkeypatch.setattr(open_all, "__defaults__", (False, 100))
     code, _, err = run("evaluate", fill("old", A), fill("new", B[:300]), "-a", named / "wide.keras")
     assert code == 2 and "400 rows" in err and "300" in err and err.count("\n") == 1
 
@@ -112,11 +123,10 @@ def test_paths_of_windows():
     assert redact(r"C:/me@home/a.npy: no such file") == r"C:/me@home/a.npy: no such file"
 
 
-def test_rows_of_a_store_know_whether_they_are_all(folder, monkeypatch):
+def test_rows_of_a_store_know_whether_they_are_all(folder):
     rows = StoreRows(fill("docs", A))
     assert rows.whole and rows.count == 400 and rows.keys() == range(400)
-    monkeypatch.setattr(minivec.stores, "FIT_ROWS", 100)
-    rows = StoreRows("lance://./db/docs")
+    rows = StoreRows("lance://./db/docs", most=100)
     assert not rows.whole and (rows.count, rows.shape) == (400, (100, 8)) and rows.array().shape == (100, 8)
 
 

@@ -117,14 +117,13 @@ def test_a_worker_that_dies_is_replaced(cluster, aligner, shards, tmp_path, monk
     complete(tmp_path / "moved", aligner)
 
 
-def test_a_fit_on_shards_is_the_fit_on_the_array(cluster, aligner, shards, monkeypatch):
-    monkeypatch.setattr("minivec.fitting.FIT_ROWS", 700)
+def test_a_fit_on_shards_is_the_fit_on_the_array(cluster, aligner, shards):
     whole, sharded = MiniVec2VecAligner(8), MiniVec2VecAligner(8)
     np.save(shards.parent / "b-1.npy", B[:1000])
     np.save(shards.parent / "b-2.npy", B[1000:])
-    expected = whole.align(A, B, seed=3)
+    expected = whole.align(A, B, seed=3, max_rows=700)
     rows = distributed.Shards(shards / "*.parquet")
-    found = sharded.align(rows, distributed.Shards(shards.parent / "b-*.npy"), seed=3)
+    found = sharded.align(rows, distributed.Shards(shards.parent / "b-*.npy"), seed=3, max_rows=700)
     assert found["data"] == expected["data"]
     for one, other in zip(sharded.weights, whole.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)

@@ -136,6 +136,7 @@ def test_rows_for_a_fit_from_other_texts(tmp_path, cache):
     other = [f"other text {i}" for i in range(40)]
     made = fit_rows(tmp_path / "old.npy", Tiny(), target=other, rows=30, cache=cache)
     assert made.XA.shape == (50, 6) and made.XB.shape == (30, 16) and made.pairs is None
+    assert fit_rows(tmp_path / "old.npy", Tiny(), target=other, rows=30, most=20, cache=cache).XA.shape == (20, 6)
     with pytest.raises(ValueError, match=r"\(text\), or other texts of the same kind \(target\)"):
         fit_rows(tmp_path / "old.npy", Tiny(), cache=cache)
     with pytest.raises(ValueError, match="only vectors"):

@@ -44,7 +44,7 @@ from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
 from minivec.history import MEANINGLESS, top1_in_words
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
-from minivec.settings import Hyperparameter, with_hyperparameters
+from minivec.settings import Hyperparameter, resolve, with_hyperparameters
 from minivec.signature import ROWS as ROWS_SEEN
 from minivec.stores import is_url
 
@@ -136,25 +136,23 @@ def align(
     check_output(output, (".keras",))
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
+    options = {"preset": preset, "mapping": mapping, "seed": seed, **hyperparameters}
+    most = resolve(**options).max_rows
     if model is None:
         if target is None or text or target_texts:
             raise ValueError("name TARGET; or name --model, and its texts with --text or --target")
-        A, B, known = _opened([source, target], column, pairs, texts, skip_bad_rows)
+        A, B, known = _opened([source, target], pairs, texts, columns=column, skip_bad_rows=skip_bad_rows, most=most)
     else:
-        for name, value in (
-            ("TARGET", target),
-            ("--pairs", pairs),
-            ("--texts", texts),
-            ("--skip-bad-rows", skip_bad_rows),
-        ):
+        unfit = {"TARGET": target, "--pairs": pairs, "--texts": texts, "--skip-bad-rows": skip_bad_rows}
+        for name, value in unfit.items():
             if value:
                 raise ValueError(f"{name} is not for --model, which makes the vectors and the pairs")
-        sampled = {"text": text, "target": target_texts, "rows": rows, "seed": seed, "longest": longest}
+        sampled = {"text": text, "target": target_texts, "rows": rows, "seed": seed, "longest": longest, "most": most}
         A, B, known = rows_to_fit(source, column, model, cache, **sampled)
         target_name = target_name or model.rpartition("#")[2].removeprefix(LOCAL)
     reports, given = prepare(report, None, texts, A, B) if report else ([], {})
-    options = {"preset": preset, "mapping": mapping, "seed": seed, "verbose": 0 if quiet else 1, **hyperparameters}
-    aligner, history = _fit(A, B, known, pairs, source_name=source_name, target_name=target_name, **options)
+    options |= {"source_name": source_name, "target_name": target_name, "verbose": 0 if quiet else 1}
+    aligner, history = _fit(A, B, known, pairs, **options)
     if history["confidence"] < min_confidence:
         fail(f"{verdict(history)}, below {min_confidence}: {output} is not written", 3)
     save(aligner, output)
@@ -168,13 +166,11 @@ def align(
     warn(history, output)
 
 
-def _opened(
-    paths: list[str], column: list[str] | None, pairs: Path | None, texts: list[Path] | None, skip_bad_rows: bool
-) -> tuple[Any, Any, Any]:
-    """The source, the target, and the known pairs or None."""
-    if skip_bad_rows and (pairs or texts):
+def _opened(paths: list[str], pairs: Path | None, texts: list[Path] | None, **reading: Any) -> tuple[Any, Any, Any]:
+    """The source and the target, as ``open_all`` reads them, and the known pairs or None."""
+    if reading["skip_bad_rows"] and (pairs or texts):
         raise ValueError("--pairs and --texts count all rows, and --skip-bad-rows would shift them: leave one out")
-    A, B = open_all(paths, column, skip_bad_rows)
+    A, B = open_all(paths, **reading)
     if pairs is None:
         return A, B, None
     check_whole("--pairs", A, B)

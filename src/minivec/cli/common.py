@@ -17,6 +17,7 @@ from minivec.algorithm.confidence import AlignmentWarning
 from minivec.files import SUFFIXES, GoodRows, open_rows, read_words, replacing, takes_column
 from minivec.history import headline
 from minivec.map import LinearMap, open_map
+from minivec.settings import FIT_ROWS
 from minivec.signature import refuse_wrong
 from minivec.stores import STORES, StoreRows, is_url, redact
 from minivec.version import __version__
@@ -148,10 +149,13 @@ def fail(message: str, code: int = 2) -> NoReturn:
     sys.exit(code)
 
 
-def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = False) -> list[Any]:
+def open_all(
+    paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = False, most: int = FIT_ROWS
+) -> list[Any]:
     """Open the inputs, files or stores' URLs, giving each file that can have one its --column.
 
-    ``skip_bad_rows`` leaves out the rows that are no embeddings, and says which.
+    ``skip_bad_rows`` leaves out the rows that are no embeddings, and says which. Of a store at most ``most`` rows are
+    read.
     """
     columns = columns or []
     named = [path for path in paths if not is_url(path) and takes_column(path)]
@@ -164,7 +168,7 @@ def open_all(paths: list[Any], columns: list[str] | None, skip_bad_rows: bool = 
     for path in paths:
         name = next(chosen, None) if path in named else None
         if is_url(path):
-            opened.append(StoreRows(path, skip_bad_rows, say))
+            opened.append(StoreRows(path, skip_bad_rows, say, most))
         else:
             opened.append(open_rows(path, name, skip_bad_rows=skip_bad_rows))
     for rows in opened:

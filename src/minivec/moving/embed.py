@@ -151,7 +151,7 @@ def plain(key: Any) -> Any:
 class FitRows:
     """What ``MiniVec2VecAligner.align`` takes: ``align(rows.XA, rows.XB, pairs=rows.pairs)``.
 
-    - ``XA`` (nA, dA): vectors of a store, at most 60,000 besides those of the pairs
+    - ``XA`` (nA, dA): vectors of a store, those of the pairs among them
     - ``XB`` (nB, dB): vectors of the new model, float32
     - ``pairs`` (m, 2): the row numbers of XA and XB that are of one text, or None
     - ``embedded``: what was embedded, the store's texts first
@@ -175,6 +175,7 @@ def fit_rows(
     target: Any = None,
     rows: int = PAIRS,
     seed: int = 0,
+    most: int = FIT_ROWS,
     longest: int = LONGEST,
     cache: str | Path | bool = True,
     progress: Progress | None = None,
@@ -185,6 +186,8 @@ def fit_rows(
       pairs, next to the other rows of the store
     - ``target``: other texts of the same kind, as ``embed`` takes them, of which ``rows`` are drawn and embedded. They
       are not paired, and need not be in the store. Give this where the store has no texts
+    - ``most``: rows of the store at most, besides the pairs, drawn uniformly. Give ``align`` the same number as
+      ``max_rows``
 
     The other arguments are those of ``embed``. Raises ValueError where neither ``text`` nor ``target`` is given, and
     for vectors or texts that are wrong.
@@ -194,7 +197,7 @@ def fit_rows(
     rows, seed = whole_number("rows", rows, 1), whole_number("seed", seed, 0)
     embedder = open_embedder(model, cache=cache)
     with open_store(store) as opened:
-        XA, numbers, texts = _drawn(opened, text, rows, seed)
+        XA, numbers, texts = _drawn(opened, text, rows, most, seed)
     made = []
     pairs = None
     if text is not None:
@@ -206,15 +209,15 @@ def fit_rows(
     return FitRows(XA, np.concatenate([part.vectors for part in made]), pairs, made)
 
 
-def _drawn(store: Store, column: str | None, rows: int, seed: int) -> tuple[np.ndarray, list[int], Texts]:
-    """Vectors of a store for a fit; and, if it has a ``column`` of texts, which of them are drawn, with their texts."""
+def _drawn(store: Store, column: str | None, rows: int, most: int, seed: int) -> tuple[np.ndarray, list[int], Texts]:
+    """Vectors of a store for a fit, and which of them are drawn for their texts of ``column``, with these, if any."""
     store.schema()
     store.skip_nulls = True
     keys = store.keys()
     if not len(keys):
         raise ValueError(f"{store}: it is empty")
     paired = drawn(len(keys), rows, seed) if column is not None else np.arange(0)
-    chosen = np.union1d(paired, drawn(len(keys), FIT_ROWS, seed))
+    chosen = np.union1d(paired, drawn(len(keys), most, seed))
     with_text = {keys[int(i)] for i in paired}
     vectors: list[np.ndarray] = []
     numbers: list[int] = []

@@ -140,17 +140,23 @@ def drawn(count: int, rows: int, seed: int) -> np.ndarray:
 
 
 class StoreRows:
-    """At most FIT_ROWS random vectors of a store, for where a file's rows (``files.Rows``) would do.
+    """At most ``most`` random vectors of a store, for where a file's rows (``files.Rows``) would do.
 
     ``count`` is the number of rows that the store has, ``shape`` that of the sample. The sample leaves rows out as
     ``sample`` does, and ``tell`` is called once with those; without ``skip_nulls`` every row must have a vector.
     """
 
-    def __init__(self, url: Any, skip_bad_rows: bool = False, tell: Callable[[str], None] | None = None):
+    def __init__(
+        self,
+        url: Any,
+        skip_bad_rows: bool = False,
+        tell: Callable[[str], None] | None = None,
+        most: int = FIT_ROWS,
+    ):
         self._store = open_store(url)
         with self._store as store:
             width, self.count = store.schema().width, store.count()
-        self.shape = min(self.count, FIT_ROWS), width
+        self.shape = min(self.count, most), width
         self.skip_nulls, self._skip_bad_rows, self._tell = True, skip_bad_rows, tell
 
     def __str__(self) -> str:
@@ -170,4 +176,5 @@ class StoreRows:
         """The sample, (n, d) float32: the same one each time."""
         tell, self._tell = self._tell, None
         with self._store as store:
-            return sample(store, FIT_ROWS, skip_nulls=self.skip_nulls, skip_bad_rows=self._skip_bad_rows, tell=tell)
+            skipped = {"skip_nulls": self.skip_nulls, "skip_bad_rows": self._skip_bad_rows}
+            return sample(store, self.shape[0], **skipped, tell=tell)
