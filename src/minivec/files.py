@@ -6,6 +6,7 @@ from minivec.formats.base import NAME, WORD, Format, Rows, checked, float_lists,
 from minivec.formats.pairs import read_pairs
 from minivec.formats.parquet import parquet_parts
 from minivec.formats.skipping import GoodRows
+from minivec.formats.streaming import to_fit
 from minivec.output import check_output, replacing
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "refuse",
     "replacing",
     "takes_column",
+    "to_fit",
 ]

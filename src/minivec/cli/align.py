@@ -40,7 +40,7 @@ from minivec.cli.embed import Cache, Longest, OptionalModel, rows_to_fit
 from minivec.cli.report import Texts, prepare
 from minivec.embedders import LOCAL
 from minivec.extras import missing
-from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs
+from minivec.files import SUFFIXES, Rows, check_output, map_rows, read_pairs, to_fit
 from minivec.history import MEANINGLESS, top1_in_words
 from minivec.map import LinearMap, open_map
 from minivec.persistence import saved_on
@@ -187,7 +187,7 @@ def _fit(A: Any, B: Any, known: Any, pairs: Path | None, **options: Any) -> tupl
         return message if pairs is None else message.replace("pairs[", f"{pairs}: pairs[")
 
     aligner = MiniVec2VecAligner(A.shape[1])
-    XA, XB = A.array(), B.array()
+    XA, XB = to_fit(A), to_fit(B)
     try:
         history = align_quietly(aligner, XA, XB, pairs=known, **options)
     except (ValueError, TypeError) as error:

@@ -7,6 +7,7 @@ import typer
 
 from minivec import spaces
 from minivec.cli.common import ROWS, Aligner, Columns, Seed, SkipBadRows, app, open_all, quietly, warn
+from minivec.files import to_fit
 
 SIDES = "source.safetensors", "target.safetensors"
 
@@ -33,7 +34,7 @@ def common(
 
     model = load(aligner)
     with quietly():
-        maps = model.common(A.array(), B.array(), seed=seed)
+        maps = model.common(to_fit(A), to_fit(B), seed=seed)
     output.mkdir(parents=True, exist_ok=True)
     for bridge, name in zip(maps, SIDES, strict=True):
         bridge.save(output / name)

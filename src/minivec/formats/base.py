@@ -38,6 +38,7 @@ class Rows(ABC):
     scale: Scale | None = None  # of integers
     told: str | None = None  # what a reader of these rows should know
     otherwise: str | None = None  # how a file that was written of them is not like theirs
+    mapped = False  # whether ``array`` is a memory map
     lenient = False  # whether ``read`` gives NaN for nulls, where it would refuse them
 
     def __init__(self, path: Path):

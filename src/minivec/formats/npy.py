@@ -59,6 +59,8 @@ class NumpyRows(Rows):
 class NpyRows(NumpyRows):
     """A .npy file, memory-mapped as a whole and read as a stream. Pickled objects are never loaded."""
 
+    mapped = True
+
     def __init__(self, path: Path, column: str | None = None):
         super().__init__(path)
         with self._stream() as file:

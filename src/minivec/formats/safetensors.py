@@ -35,6 +35,7 @@ class SafetensorsRows(Rows):
         elif tensor["dtype"] not in TYPES and tensor["dtype"] not in INTEGERS:
             raise ValueError(f"{self}: expected floats, got {tensor['dtype']}")
         dtype = np.dtype("f4") if self._bfloat16 else np.dtype((TYPES | INTEGERS)[tensor["dtype"]])
+        self.mapped = not (self._bfloat16 or self.scale)
         self.describe(tuple(tensor["shape"]), dtype)
 
     def _beside(self, name: str) -> np.ndarray | None:
@@ -61,8 +62,7 @@ class SafetensorsRows(Rows):
 
     def array(self) -> np.ndarray:
         """All rows, (n, d): a memory map in the file's own dtype, if NumPy has it and there is no scale."""
-        X = self._tensor(str(self.column))
-        return super().array() if self._bfloat16 or self.scale else X
+        return self._tensor(str(self.column)) if self.mapped else super().array()
 
 
 def _header(file: IO[bytes], shape: tuple[int, int], name: str) -> None:
