@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("lancedb")
 
 from minivec.migrate import migrate, verify
-from minivec.stores import StoreError, open_store, sample
+from minivec.stores import StoreError, blocks, open_store, sample
 from small import Killed, bridge, expected, same, table, vectors
 
 pytestmark = [pytest.mark.databases, pytest.mark.filterwarnings("ignore:optimize")]
@@ -54,6 +54,19 @@ def test_a_dry_run_does_all_but_write(database):
     before = sorted(database.root.rglob("*"))
     result = migrate(database.url("docs"), database.url("new"), ADAPTER, dry_run=True)
     assert result.rows == 0 and sorted(database.root.rglob("*")) == before
+
+
+def test_the_first_rows_tell_how_many_large_ones_are_read_together(database, monkeypatch):
+    monkeypatch.setattr(blocks, "FIRST", 4)
+    for size, expected_sizes in ((1 << 20, [25, 25, 25, 15]), (4_000, [17] * 5 + [5])):
+        monkeypatch.setattr(blocks, "BYTES", size)
+        texts = pa.array(["x" * 180] * 90)
+        database.db.create_table("long", table(X).append_column("long", texts), mode="overwrite")
+        with open_store(database.url("long")) as store:
+            found = list(store.blocks(25))
+        assert [len(block.keys) for block in found] == expected_sizes
+        assert [key for block in found for key in block.keys] == list(range(90))
+        np.testing.assert_array_equal(np.concatenate([block.vectors for block in found]), X)
 
 
 def test_the_version_that_is_read_outlives_a_clean_up(database):

@@ -37,7 +37,9 @@ def test_every_store_reads_in_key_order_and_goes_on_behind_a_position(source):
         np.testing.assert_allclose(whole[np.lexsort(whole.T)], X[np.lexsort(X.T)], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["postgres", "chroma", "qdrant", "redis", "duckdb", "sqlite", "elasticsearch"])
+@pytest.mark.parametrize(
+    "kind", ["postgres", "chroma", "qdrant", "redis", "duckdb", "sqlite", "elasticsearch", "weaviate"]
+)
 def test_blocks_of_large_rows_have_fewer_of_them(source, monkeypatch):
     """8,192 documents of a megabyte each are no block that fits into memory."""
     monkeypatch.setattr(blocks, "FIRST", 4)

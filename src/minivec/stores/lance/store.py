@@ -13,6 +13,7 @@ from minivec.files import is_vector
 from minivec.stores.address import Address
 from minivec.stores.arrow import read_vectors, rebatched, with_vectors
 from minivec.stores.base import Block, Changes, Schema, Store, locked
+from minivec.stores.blocks import Sized
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused
 from minivec.stores.lance import versions
@@ -168,7 +169,11 @@ class LanceStore(RenamedTable, Store):
                 raise Refused(f"{self}: version {number}, which the migration reads, is gone; name another destination")
             if start:
                 return
-        yield from self._read(lambda: self._rows(self._version).offset(start), size, start)
+        sized = Sized(size)
+        first = self._read(lambda: self._rows(self._version).offset(start).limit(sized.rows), sized.rows, start)
+        for block in first:  # by which the rest is measured: a scan has batches of one size
+            sized.of(block)
+        yield from self._read(lambda: self._rows(self._version).offset(start), sized.rows, start)
         self._let_go()
 
     def head(self, size: int) -> Block | None:

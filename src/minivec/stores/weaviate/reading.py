@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minivec.stores.base import Block, Schema
+from minivec.stores.blocks import Sized
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Refused, StoreError
 from minivec.stores.weaviate import settings
@@ -29,7 +30,7 @@ class WeaviateReading:
         return Schema(column, self._key_column(), self._width, tuple(field.name for field in self._fields(column)))
 
     def _first_width(self: Any, column: str) -> int:
-        for page in self._pages(100, None, [column], []):
+        for page in self._pages(Sized(100, large=False), None, [column], []):
             for row in page:
                 if row.vector.get(column):
                     return len(row.vector[column])
@@ -79,13 +80,15 @@ class WeaviateReading:
             "return_references": [query.QueryReference(link_on=name, return_properties=[]) for name in leads] or None,
         }
 
-    def _pages(self: Any, size: int, after: Any, vectors: Any, props: list[dict[str, Any]]) -> Iterator[list[Any]]:
+    def _pages(self: Any, sized: Sized, after: Any, vectors: Any, props: list[dict[str, Any]]) -> Iterator[list[Any]]:
         """Objects in the order of their UUIDs, behind ``after``."""
         query, asked = self._objects().query, self._asking(vectors, props)
         while True:
 
             def page(most: int, after: Any = after) -> list[Any]:
-                return list(self._ask(query, "fetch_objects", limit=min(size, most), after=after, **asked).objects)
+                return list(
+                    self._ask(query, "fetch_objects", limit=min(sized.rows, most), after=after, **asked).objects
+                )
 
             if not (found := self._smaller(page)):
                 return
@@ -112,7 +115,9 @@ class WeaviateReading:
     def keys(self: Any) -> Sequence[Any]:
         """All UUIDs, in order, or the keys that rows of another kind of store had."""
         props = [prop for prop in settings.carried(self._schema()) if prop["name"] == self._key]
-        return sorted(self._key_of(row) for page in self._pages(MOST, None, False, props) for row in page)
+        return sorted(
+            self._key_of(row) for page in self._pages(Sized(MOST, large=False), None, False, props) for row in page
+        )
 
     def _key_of(self: Any, row: Any) -> Any:
         return str(row.uuid) if self._key is None else row.properties[self._key]
@@ -121,7 +126,7 @@ class WeaviateReading:
         """Every object has the vector, unless it may be missing: all are read for that."""
         if self.skip_nulls:
             return
-        for page in self._pages(self._page(MOST), None, *self._wanted(False)):
+        for page in self._pages(Sized(self._page(MOST), large=False), None, *self._wanted(False)):
             self._refuse_missing(page)
 
     def _refuse_missing(self: Any, rows: list[Any]) -> list[int]:
@@ -135,8 +140,9 @@ class WeaviateReading:
         if self._key is not None:  # the order of the keys is not that of the UUIDs
             yield from super()._blocks(size, after)  # type: ignore[misc]
             return
-        for page in self._pages(self._page(size), after, *self._wanted(self._payload)):
-            yield self._block(page, self._payload)
+        sized = Sized(self._page(size))
+        for page in self._pages(sized, after, *self._wanted(self._payload)):
+            yield sized.of(self._block(page, self._payload))
 
     def fetch(self: Any, keys: Sequence[Any]) -> Block:
         """The objects with these keys."""
