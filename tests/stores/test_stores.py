@@ -230,10 +230,12 @@ def test_a_missing_client_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_what_is_missing_is_named(database, source):
+    if database.in_place:  # a name is a column there, and not a table
+        return
     missing = r"(?i)no (table|collection|index) '\S*none'|no such file|no vector named"
     with pytest.raises((ValueError, OSError), match=missing):
         open_store(database.source("none")).schema()
-    if not database.columns or database.in_place:
+    if not database.columns:
         return
     with pytest.raises(ValueError, match="'w'.*there is.* ?v"):
         open_store(small.with_column(source, "w")).schema()
