@@ -9,10 +9,10 @@ from typer.main import get_command
 import supervised
 from minivec import MiniVec2VecAligner
 from minivec.algorithm.refinement.loop import WINDOW
-from minivec.algorithm.schedule import LEVELS, MANY
+from minivec.algorithm.schedule import CELLS, LEVELS, MANY
 from minivec.algorithm.starts import ENSEMBLE
 from minivec.cli import app
-from minivec.settings import HYPERPARAMETERS, OUTLOOK, resolve
+from minivec.settings import FIT_ROWS, HYPERPARAMETERS, OUTLOOK, resolve
 
 
 def test_paper_preset_has_the_published_values():
@@ -131,7 +131,9 @@ def test_the_words_about_auto_are_true_of_its_constants():
     steps = "{}, {}, {} and {}".format(*[level.steps for level in LEVELS])
     assert defaults["refine1_iterations"] == f"{steps} at most in its four levels"
     assert [level.sample for level in LEVELS] == [2000, 2000, 2000, 0]
-    assert defaults["refine1_sample_size"] == "2,000; all rows in the last level"
+    assert defaults["refine1_sample_size"].startswith("2,000;")
+    assert defaults["max_rows"].startswith(f"{FIT_ROWS:,};")
+    assert all(f"{CELLS // width:,} of {width}" in defaults["max_rows"] for width in (384, 512, 768))
     does = {h.name: h.does for h in HYPERPARAMETERS}
     assert all(f"{MANY:,} rows" in does[name] for name in ("refine1_iterations", "refine1_sample_size"))
     can_stop = [level.steps >= 2 * WINDOW for level in LEVELS]

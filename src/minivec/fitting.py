@@ -186,7 +186,7 @@ def _sides(XA: Any, XB: Any, widths: tuple[int | None, int | None], settings: Se
     pairs = None if pairs is None else as_pairs(pairs, len(XA), len(XB))
     frames = frame_of(XA, "XA"), frame_of(XB, "XB")
     rng = np.random.default_rng(settings.seed)
-    rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, settings.max_rows, rng)
+    rows_A, rows_B, pairs = _sample(len(XA), len(XB), pairs, settings.rows, rng)
     return _Sides((XA, XB), (XA[rows_A], XB[rows_B]), frames, pairs)
 
 

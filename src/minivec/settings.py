@@ -137,7 +137,7 @@ class Settings:
     refine1_sample_size: int | None = hyperparameter(
         paper=10000,
         least=2,
-        auto_text="2,000; all rows in the last level",
+        auto_text="2,000; in the last level as many as max_rows says",
         stage="refinement",
         does="Rows a side per step. Larger samples give steadier steps. A value beyond the number of rows uses all of "
         'them. The last level of "auto" takes the same rows in every step, each with 64 '
@@ -175,16 +175,21 @@ class Settings:
         option="Share of the new map in a step.",
     )
 
-    max_rows: int = hyperparameter(
+    max_rows: int | None = hyperparameter(
         paper=FIT_ROWS,
-        auto=FIT_ROWS,
         least=2,
+        auto_text="60,000; in the last level 49,152 of 384 dimensions, 36,864 of 512, 24,576 of 768",
         stage="rows",
         does="Rows a side that the fit looks at, at most. Of larger inputs it takes a uniform sample. More rows bring "
-        "the map nearer to the truth.",
+        "the map nearer to the truth, and the last level looks at all of a number that you give.",
         cost="Time and memory grow somewhat more than in proportion.",
         option="Rows a side that the fit looks at, at most.",
     )
+
+    @property
+    def rows(self) -> int:
+        """The rows a side that a fit looks at, at most."""
+        return self.max_rows or FIT_ROWS
 
     def check_rows(self, nA: int, nB: int, dA: int, dB: int) -> None:
         """Raise a ValueError where nA and nB rows, of widths dA and dB, are too few or too narrow for a stage.
@@ -192,7 +197,7 @@ class Settings:
         Rows beyond ``max_rows`` do not count. A ``refine1_sample_size`` beyond the number of rows is no error: all of
         them are then used.
         """
-        nA, nB = min(nA, self.max_rows), min(nB, self.max_rows)
+        nA, nB = min(nA, self.rows), min(nB, self.rows)
         if self.preset == "auto":
             components = self.approx_clusters or min(MANY_DIMENSIONS, dA, dB)
             if components > min(dA, dB):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
-from minivec.algorithm.problem import Problem
+from minivec.algorithm.problem import NO_PAIRS, Problem
 from minivec.algorithm.schedule import schedule
 from minivec.datasets import load_sample
 from minivec.settings import resolve
@@ -179,9 +179,16 @@ def test_the_last_level_of_few_rows_is_run_several_times_and_no_more_steps_are_t
     ],
 )
 def test_the_last_level_sees_many_rows_by_and_by(rows, seen):
-    levels = schedule(unpaired(rows))[3:]
+    levels = schedule(unpaired(rows))[3:]  # of 64 dimensions
     assert [(level.sample, level.steps) for level in levels] == seen
     assert all(level[:2] == levels[0][:2] and level[4:] == levels[0][4:] for level in levels)
+
+
+def test_wide_rows_are_fewer_in_the_last_level_unless_the_caller_gives_their_number():
+    wide = [np.broadcast_to(np.float32(0), (50_000, 768))] * 2
+    for settings, seen in (({}, [12_288, 24_576]), ({"max_rows": 50_000}, [12_500, 25_000, 50_000])):
+        problem = Problem(*wide, NO_PAIRS, (None, None), resolve(**settings))
+        assert [level.sample for level in schedule(problem)[3:]] == seen
 
 
 def test_a_callers_sample_steps_or_neighbours_leave_one_last_level():

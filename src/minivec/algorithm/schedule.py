@@ -18,9 +18,9 @@ from minivec.threads import lone_blas
 class Level(NamedTuple):
     """One level: transport in the leading ``directions`` (None: all), at inverse temperature ``beta``.
 
-    A plan couples ``sample`` rows a side (0: all), of which those of X lie in ``folds`` folds, and at most ``steps``
-    steps are taken. The level's map comes from ``bags`` runs, each with folds of its own. ``refinement`` makes the
-    ``LevelRefinement`` that takes the steps.
+    A plan couples ``sample`` rows a side (0: all that the fit sees), of which those of X lie in ``folds`` folds, and at
+    most ``steps`` steps are taken. The level's map comes from ``bags`` runs, each with folds of its own. ``refinement``
+    makes the ``LevelRefinement`` that takes the steps.
     """
 
     directions: int | None
@@ -51,6 +51,7 @@ LEVELS = (
     Level(256, 30, 2000, 10),
     Level(None, 42, 0, 7, Shortlists),
 )
+CELLS = 18_874_368  # most numbers that the last level sees a side, unless the caller gives the number of rows
 MANY, AGAIN = 20_000, 4  # rows from which on the last level first sees half of them, and the steps with all of them
 BAGS, PLENTY = 6, 12_000  # most runs of the last level, and the rows that its runs see between them
 MOMENT_ROWS = 16_384  # most rows a side whose third moments count: with more rows, plans alone tell more
@@ -71,7 +72,8 @@ def evidence(problem: Problem) -> int:
 def schedule(problem: Problem) -> list[Level]:
     """Those of LEVELS that have enough rows, with the caller's sample size and number of steps, shared out evenly."""
     X, Y, s = problem.X, problem.Y, problem.settings
-    rows, most, width = evidence(problem), max(len(X), len(Y)), max(X.shape[1], Y.shape[1])
+    rows, every, width = evidence(problem), max(len(X), len(Y)), max(X.shape[1], Y.shape[1])
+    most = every if s.max_rows else min(every, CELLS // width)
     total, sample = s.refine1_iterations, s.refine1_sample_size
 
     def has_enough(level: Level) -> bool:
@@ -88,7 +90,7 @@ def schedule(problem: Problem) -> list[Level]:
         ]
     if levels[-1].refinement is Shortlists and not (sample or s.refine1_neighbors):
         levels[-1:] = doubled(levels[-1])
-    runs = min(BAGS, PLENTY // most)
+    runs = min(BAGS, PLENTY // every)
     if len(levels) > 1 and runs > 1:  # the first level serves every start, and is run once
         last = levels[-1]
         # along many directions, third moments in every step do more than further runs

@@ -137,7 +137,7 @@ def align(
     if texts and not report:
         raise ValueError("--texts are the texts of a report: name its file with --report")
     options = {"preset": preset, "mapping": mapping, "seed": seed, **hyperparameters}
-    most = resolve(**options).max_rows
+    most = resolve(**options).rows
     if model is None:
         if target is None or text or target_texts:
             raise ValueError("name TARGET; or name --model, and its texts with --text or --target")
