@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.peers import data_options, load, rotation, spread
 from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 
-LEVELS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 KINDS = ("gaussian", "rows")
 USELESS = 0.2  # a top-1 below which no verdict may be "reliable"
 Pairs = tuple[np.ndarray, np.ndarray]
