@@ -191,6 +191,14 @@ def test_wide_rows_are_fewer_in_the_last_level_unless_the_caller_gives_their_num
         assert [level.sample for level in schedule(problem)[3:]] == seen
 
 
+@pytest.mark.parametrize("settings", [{}, {"max_rows": 60_000}])
+def test_known_pairs_count_as_rows_for_the_last_level(settings):
+    pairs = np.zeros((500, 2), int)
+    rows = [np.broadcast_to(np.float32(0), (2_500, 384))] * 2  # 3,072 are needed
+    last = [schedule(Problem(*rows, known, (None, None), resolve(**settings)))[-1] for known in (NO_PAIRS, pairs)]
+    assert [level.directions for level in last] == [256, None]
+
+
 def test_a_callers_sample_steps_or_neighbours_leave_one_last_level():
     for setting in ({"refine1_sample_size": 25_000}, {"refine1_iterations": 40}, {"refine1_neighbors": 10}):
         assert len(schedule(unpaired(60_000, **setting))) == 4

@@ -73,14 +73,13 @@ def schedule(problem: Problem) -> list[Level]:
     """Those of LEVELS that have enough rows, with the caller's sample size and number of steps, shared out evenly."""
     X, Y, s = problem.X, problem.Y, problem.settings
     rows, every, width = evidence(problem), max(len(X), len(Y)), max(X.shape[1], Y.shape[1])
-    most = every if s.max_rows else min(every, CELLS // width)
     total, sample = s.refine1_iterations, s.refine1_sample_size
 
     def has_enough(level: Level) -> bool:
         seen = rows if level.directions else min(rows, level.sample)  # the last level keeps its sample
         return seen >= ROWS_PER_DIRECTION * min(level.directions or width, width)
 
-    levels = [level._replace(sample=sample or level.sample or most) for level in LEVELS]
+    levels = [level._replace(sample=sample or level.sample or s.max_rows or CELLS // width) for level in LEVELS]
     levels = [level for level in levels if has_enough(level)] or levels[:1]
     if rows < FEW:
         levels = [level._replace(folds=FEW_FOLDS, beta=min(level.beta, FEW_BETA)) for level in levels]
@@ -89,7 +88,7 @@ def schedule(problem: Problem) -> list[Level]:
             level._replace(steps=total // len(levels) + (i < total % len(levels))) for i, level in enumerate(levels)
         ]
     if levels[-1].refinement is Shortlists and not (sample or s.refine1_neighbors):
-        levels[-1:] = doubled(levels[-1])
+        levels[-1:] = doubled(levels[-1]._replace(sample=min(levels[-1].sample, every)))
     runs = min(BAGS, PLENTY // every)
     if len(levels) > 1 and runs > 1:  # the first level serves every start, and is run once
         last = levels[-1]
