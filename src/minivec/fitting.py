@@ -13,7 +13,7 @@ from minivec.record import Record
 from minivec.settings import FEW_ROWS, FIT_ROWS, Settings, check_choice, outlook, resolve, whole_number
 from minivec.signature import Signature, Signatures, recognise
 from minivec.spaces import inverted, of_common
-from minivec.validation import as_pairs, as_rows, frame_of
+from minivec.validation import as_pairs, as_rows, drawn, frame_of
 
 
 def fit_unpaired(
@@ -76,7 +76,7 @@ def fit_paired(
         if len(XA) != len(XB):
             raise ValueError(f"XA and XB must be true pairs, row by row: XA has {len(XA)} rows, XB has {len(XB)}")
         source, target = frame_of(XA, "XA"), frame_of(XB, "XB")
-        rows = _drawn(len(XA), FIT_ROWS, np.random.default_rng(seed))
+        rows = drawn(len(XA), FIT_ROWS, seed)
         A, B = XA[rows], XB[rows]
         X, Y, signatures = source.apply(A), target.apply(B), Signatures(Signature.of(A), Signature.of(B))
     result = paired.fit(X, Y, mapping, seed, record)
@@ -190,11 +190,6 @@ def _sides(XA: Any, XB: Any, widths: tuple[int | None, int | None], settings: Se
     return _Sides((XA, XB), (XA[rows_A], XB[rows_B]), frames, pairs)
 
 
-def _drawn(n: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """The numbers, rising, of all of n rows, or of ``most`` drawn uniformly."""
-    return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
-
-
 def _sample(
     nA: int, nB: int, pairs: np.ndarray | None, most: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -206,7 +201,7 @@ def _sample(
         pairs = pairs[rng.choice(len(pairs), most, replace=False)]
     chosen = []
     for side, n in enumerate((nA, nB)):
-        rows = _drawn(n, most, rng)
+        rows = drawn(n, most, rng)
         chosen.append(rows if pairs is None else np.union1d(rows, pairs[:, side]))
     if pairs is not None:
         pairs = np.stack([np.searchsorted(rows, column) for rows, column in zip(chosen, pairs.T, strict=True)], 1)

@@ -115,6 +115,13 @@ def as_pairs(pairs: Any, nA: int, nB: int) -> np.ndarray:
     return pairs.astype(np.int64)
 
 
+def drawn(count: int, rows: int, seed: int | np.random.Generator) -> np.ndarray:
+    """The numbers, rising, of ``rows`` of ``count`` rows, drawn uniformly; of all of them where there are no more."""
+    if rows >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, rows, replace=False))
+
+
 def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Each block's first row number and its rows in float32."""
     for start in range(0, len(rows), BLOCK):

@@ -10,10 +10,11 @@ import numpy as np
 from minivec.map import LinearMap
 from minivec.moving.copy import Copy, bridge_of
 from minivec.settings import whole_number
-from minivec.stores import Block, Checkpoint, Refused, Store, StoreError, drawn, open_store
+from minivec.stores import Block, Checkpoint, Refused, Store, StoreError, open_store
 from minivec.stores.between import paired
 from minivec.stores.blocks import fetch_all, kept, without_vector
 from minivec.stores.swapping import now
+from minivec.validation import drawn
 
 ROWS = 1_000  # that a verification compares where it does not compare all
 BATCH = 4_096

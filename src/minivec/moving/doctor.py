@@ -10,9 +10,9 @@ from minivec.map import LinearMap
 from minivec.moving.mixture import second_model
 from minivec.settings import whole_number
 from minivec.signature import recognise
-from minivec.stores import Store, drawn, open_store
+from minivec.stores import Store, open_store
 from minivec.stores.blocks import absent, fetch_all
-from minivec.validation import constant, not_finite
+from minivec.validation import constant, drawn, not_finite
 
 ROWS = 20_000  # that are looked at where no number is given
 NAMED = 10  # keys that stand for many

@@ -14,8 +14,9 @@ from minivec.formats.base import listed
 from minivec.moving.paired import noted
 from minivec.moving.texts import Texts, texts_of, unsendable, values
 from minivec.settings import FIT_ROWS, whole_number
-from minivec.stores import Store, drawn, open_store
+from minivec.stores import Store, open_store
 from minivec.stores.blocks import fetch_all, without_vector
+from minivec.validation import drawn
 
 LONGEST = 32_000  # characters of a text that is sent: about the 8,192 tokens that most models take
 PAIRS = 10_000  # rows that are drawn and embedded for a fit

@@ -11,9 +11,10 @@ from minivec.arrow import is_text, pyarrow
 from minivec.files import parquet_parts
 from minivec.formats.base import choose, damage_named, refuse
 from minivec.report.texts import read_texts
-from minivec.stores import Block, Refused, Store, drawn, is_url, open_store
+from minivec.stores import Block, Refused, Store, is_url, open_store
 from minivec.stores.blocks import fetch_all
 from minivec.stores.shown import FIELDS, mark
+from minivec.validation import drawn
 
 TEXT, ID = "text", "_id"  # the columns of corpus.jsonl and queries.jsonl in BEIR's layout, and the common name of texts
 TITLE = "title"

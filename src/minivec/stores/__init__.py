@@ -14,6 +14,7 @@ from minivec.stores.base import Block, Changes, Schema, Store
 from minivec.stores.blocks import fetch_all, without_vector
 from minivec.stores.checkpoint import Checkpoint
 from minivec.stores.errors import Denied, Refused, StoreError
+from minivec.validation import drawn
 
 __all__ = [
     "Block",
@@ -130,13 +131,6 @@ def sample(
         told = f"{len(skipped):,} of {len(chosen):,} rows ({listed(skipped)})"
         tell(f"{store}: no embeddings in {told}, which are skipped")
     return np.concatenate(parts)
-
-
-def drawn(count: int, rows: int, seed: int) -> np.ndarray:
-    """The numbers, rising, of ``rows`` of ``count`` rows, drawn uniformly; of all of them where there are no more."""
-    if rows >= count:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, rows, replace=False))
 
 
 class StoreRows:

@@ -16,8 +16,8 @@ from minivec.moving.probe.measure import consistency, learned, measure, subjects
 from minivec.moving.probe.result import Blind, Decision, Probe
 from minivec.settings import whole_number
 from minivec.signature import refuse_wrong
-from minivec.stores import Store, drawn
-from minivec.validation import as_rows
+from minivec.stores import Store
+from minivec.validation import as_rows, drawn
 
 
 @dataclass(frozen=True)
