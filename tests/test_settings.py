@@ -130,8 +130,8 @@ def test_the_words_about_auto_are_true_of_its_constants():
     assert defaults["approx_clusters"] == f"{min(ENSEMBLE)} to {max(ENSEMBLE)}, run by run"
     steps = "{}, {}, {} and {}".format(*[level.steps for level in LEVELS])
     assert defaults["refine1_iterations"] == f"{steps} at most in its four levels"
-    assert [level.sample for level in LEVELS] == [2000, 2000, 2000, 0]
-    assert defaults["refine1_sample_size"].startswith("2,000;")
+    assert [level.sample for level in LEVELS] == [2000, 2000, 4000, 0]
+    assert defaults["refine1_sample_size"].startswith("2,000, in the third level 4,000;")
     assert defaults["max_rows"].startswith(f"{FIT_ROWS:,};")
     assert all(f"{CELLS // width:,} of {width}" in defaults["max_rows"] for width in (384, 512, 768))
     does = {h.name: h.does for h in HYPERPARAMETERS}

@@ -137,7 +137,7 @@ class Settings:
     refine1_sample_size: int | None = hyperparameter(
         paper=10000,
         least=2,
-        auto_text="2,000; in the last level as many as max_rows says",
+        auto_text="2,000, in the third level 4,000; in the last level as many as max_rows says",
         stage="refinement",
         does="Rows a side per step. Larger samples give steadier steps. A value beyond the number of rows uses all of "
         'them. The last level of "auto" takes the same rows in every step, each with 64 '

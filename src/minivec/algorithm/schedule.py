@@ -48,7 +48,7 @@ class Refined(NamedTuple):
 LEVELS = (
     Level(64, 14, 2000, 60),
     Level(160, 20, 2000, 40),
-    Level(256, 30, 2000, 10),
+    Level(256, 30, 4000, 10),
     Level(None, 42, 0, 7, Shortlists),
 )
 CELLS = 18_874_368  # most numbers that the last level sees a side, unless the caller gives the number of rows
