@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 import small
 from databases import MAKERS, Postgres
 from minivec.files import Rows
+from minivec.moving.doctor import doctor
 from minivec.stores import StoreError, blocks, open_store, redact, sample
 from minivec.stores.blocks import fetch_all
 from small import table, vectors
@@ -34,6 +35,9 @@ def test_every_store_reads_in_key_order_and_goes_on_behind_a_position(source):
         some = [store.keys()[i] for i in (50, 3, 20)]
         np.testing.assert_array_equal(store.fetch(some).vectors, whole[[50, 3, 20]])
         assert list(store.fetch(some).keys) == some
+        bare = store.fetch(some, payload=False)
+        assert list(bare.keys) == some
+        np.testing.assert_array_equal(bare.vectors, whole[[50, 3, 20]])
         np.testing.assert_allclose(whole[np.lexsort(whole.T)], X[np.lexsort(X.T)], atol=1e-6)
 
 
@@ -64,6 +68,26 @@ def test_samples_are_uniform_and_reproducible(source):
     assert sample(source, 1000).shape == (60, 6)
     firsts = [sample(source, 1, seed=seed)[0, 0] for seed in range(12)]
     assert len(set(firsts)) > 6
+
+
+@pytest.mark.parametrize("kind", ["postgres", "chroma", "qdrant", "lance", "elasticsearch", "weaviate", "milvus"])
+def test_what_needs_vectors_alone_does_not_read_the_rest(source, monkeypatch):
+    """A sample of 60,000 rows would read 60,000 documents, of a database that others are at work on."""
+    with open_store(source) as store:
+        assert "text 7" in str(payloads(store.fetch(store.keys())))
+        asked = []
+        fetch = type(store).fetch
+        monkeypatch.setattr(type(store), "fetch", lambda *of, **named: asked.append(fetch(*of, **named)) or asked[-1])
+        sample(store, 60)
+        doctor(store)
+        assert len(asked) >= 2
+        assert not any("text" in str(payloads(block)) for block in asked)
+
+
+def payloads(block):
+    """The rows' payload, whatever a store hands on."""
+    rest = block.payload
+    return [] if rest is None else rest if isinstance(rest, list) else rest.to_pylist()
 
 
 def test_files(tmp_path):

@@ -79,7 +79,7 @@ def _drawn(store: Store, rows: int, seed: int) -> tuple[Sequence[Any], np.ndarra
     chosen = [every[i] for i in drawn(len(every), rows, seed)]
     keys: list[Any] = []
     vectors, missing = [np.zeros((0, store.schema().width), np.float32)], [np.zeros(0, bool)]
-    for block in fetch_all(store, chosen):
+    for block in fetch_all(store, chosen, payload=False):
         keys += list(block.keys)
         vectors.append(block.vectors)
         missing.append(absent(block))

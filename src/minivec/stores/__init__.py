@@ -121,7 +121,7 @@ def sample(
     chosen = [keys[int(i)] for i in drawn(len(keys), rows, seed)]
     parts: list[np.ndarray] = []
     skipped: list[Any] = []
-    for block in fetch_all(store, chosen):
+    for block in fetch_all(store, chosen, payload=False):
         empty = without_vector(block, store)
         parts.append(block.vectors[~empty])
         skipped += store.named([block.keys[i] for i in np.flatnonzero(empty).tolist()])

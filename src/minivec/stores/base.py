@@ -174,8 +174,11 @@ class Store(Swapping, ABC):
         """All keys, in order."""
 
     @abstractmethod
-    def fetch(self, keys: Sequence[Any]) -> Block:
-        """The rows with these keys, in their order; without those that are gone."""
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
+        """The rows with these keys, in their order; without those that are gone.
+
+        Without ``payload`` it need not be read.
+        """
 
     @abstractmethod
     def lock(self) -> None:

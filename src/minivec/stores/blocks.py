@@ -1,6 +1,7 @@
 """What is done with the rows of a block, whatever the store: find those without a vector, and leave some out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,9 @@ def _length(value: Any) -> int:
     return sum(map(_length, value))
 
 
-def fetch_all(store: Store, keys: Sequence[Any]) -> Iterator[Block]:
-    """The rows of ``store`` with these keys, in their order, a block at a time; without those that are gone."""
-    return in_turn(keys, store.fetch, Sized(store.fetched))
+def fetch_all(store: Store, keys: Sequence[Any], payload: bool = True) -> Iterator[Block]:
+    """The rows of ``store`` with these keys, as ``fetch`` gives them, a block at a time."""
+    return in_turn(keys, partial(store.fetch, payload=payload), Sized(store.fetched))
 
 
 def in_turn(

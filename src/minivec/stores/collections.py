@@ -65,7 +65,7 @@ class QdrantArrow(ShownAsArrow):
         """All ids."""
         return [*map(str, self.__wrapped__.keys())]
 
-    def fetch(self, keys: Sequence[str]) -> Block:
+    def fetch(self, keys: Sequence[str], payload: bool = True) -> Block:
         """The points with these ids."""
         return super().fetch([int(key) if key.isdecimal() else key for key in keys])
 

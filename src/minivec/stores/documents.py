@@ -53,7 +53,7 @@ class Documents(Proxy):
         self._self_keys = {self._forward(key): key for key in self.__wrapped__.keys()}
         return list(self._self_keys)
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
         if self._self_keys is None or any(key not in self._self_keys for key in keys):
             self.keys()

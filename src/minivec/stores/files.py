@@ -94,7 +94,7 @@ class FileStore(RenamedFile, Store):
         """Row numbers."""
         return range(self.count())
 
-    def fetch(self, keys: Sequence[int]) -> Block:
+    def fetch(self, keys: Sequence[int], payload: bool = True) -> Block:
         """The rows with these numbers. What lies before the first and behind the last of them is not read."""
         numbers = np.asarray(keys, int)
         if (gone := numbers >= self.count()).any():

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,13 +118,9 @@ class Keyed(Aliased, Store):
         """The same, with no vectors in the payload; here each block is fetched by its keys."""
         keys, sized = self.keys(), Sized(self._page(size))
         start = 0 if after is None else bisect_right(keys, after)
-        for block in in_turn(keys, lambda some: self._fetch(some, self._payload), sized, start):
+        for block in in_turn(keys, partial(self.fetch, payload=self._payload), sized, start):
             if len(block.keys):
                 yield block
-
-    def _fetch(self, keys: Sequence[Any], payload: bool) -> Block:
-        """The rows with these keys; without ``payload`` it need not be read."""
-        return self.fetch(keys)
 
     def changes(self, since: Any) -> Changes | None:
         """The rows that are otherwise than when they were read: all are read again."""

@@ -50,9 +50,9 @@ class Numbered(Proxy):
         """Rows in order, with their numbers."""
         return map(self._with_numbers, self.__wrapped__.blocks(size, after, payload))
 
-    def fetch(self, keys: Sequence[int]) -> Block:
+    def fetch(self, keys: Sequence[int], payload: bool = True) -> Block:
         """The rows with these numbers."""
-        return self._with_numbers(self.__wrapped__.fetch(keys))
+        return self._with_numbers(self.__wrapped__.fetch(keys, payload))
 
     def _with_numbers(self, block: Block) -> Block:
         import pyarrow as pa
@@ -124,7 +124,7 @@ class ByKey(Proxy):
         """Rows in order, with their keys."""
         return map(self._keyed, self.__wrapped__.blocks(size, after))
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
         numbers = self._numbers()
         return self._keyed(self.__wrapped__.fetch([numbers[key] for key in keys if key in numbers]))

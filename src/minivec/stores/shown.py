@@ -60,7 +60,7 @@ class ShownAsArrow(Proxy):
         for block in self.__wrapped__.blocks(size, after, payload):
             yield self.shown(block) if payload else block
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
         return self.shown(self.__wrapped__.fetch(keys))
 

@@ -108,7 +108,7 @@ def draw_pool(
 
 def _with_texts(store: Store, keys: Sequence[Any], column: str | None) -> Iterator[tuple[Block, list[str]]]:
     """Rows that have a vector, and a text where a ``column`` is asked for, block by block, with those texts."""
-    for block in fetch_all(store, keys):
+    for block in fetch_all(store, keys, payload=column is not None):
         block = kept(block, ~without_vector(block, store))
         if column is None:
             yield block, []

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,7 @@ from minivec.stores.requests import NUMBER, Patient, Requests, page
 from minivec.stores.seen import Seen
 
 PAGE = 5_000  # ids asked for at a time
+REST = "documents", "metadatas", "uris"  # of a record, beside its vector
 
 
 class ChromaStore(Renamed, Store):
@@ -177,15 +179,15 @@ class ChromaStore(Renamed, Store):
             return None
         return self._seen.changes(fetch_all(self, self.keys()))
 
-    def fetch(self, keys: Sequence[str]) -> Block:
+    def fetch(self, keys: Sequence[str], payload: bool = True) -> Block:
         """The rows with these ids; the payload is a list of (document, metadata, uri)."""
         collection, size = self._collection, page(PAGE, self._width)
         found: dict[str, Any] = {}
-        include = ["embeddings", "documents", "metadatas", "uris"]
+        include = ["embeddings", *(REST if payload else ())]
         for start in range(0, len(keys), size):
             with self.guard():
                 rows = collection.get(ids=list(keys[start : start + size]), include=include)
-            rest = zip(rows["documents"], rows["metadatas"], rows["uris"], strict=True)
+            rest = zip(*(rows[name] or repeat(None, len(rows["ids"])) for name in REST), strict=True)
             found |= dict(zip(rows["ids"], zip(rows["embeddings"], rest, strict=True), strict=True))
         return self._block([key for key in keys if key in found], found)
 

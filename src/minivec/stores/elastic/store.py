@@ -153,11 +153,8 @@ class ElasticStore(ElasticWriting, Talk, Keyed):
             without = [hit["_id"] for hit in told["hits"]["hits"]]
             self.refuse("no vector", range(len(without)), without)
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these ids."""
-        return self._fetch(keys, True)
-
-    def _fetch(self, keys: Sequence[Any], payload: bool) -> Block:
         column = str(self.schema().column)
         source: Any = {"excludes": [INFERRED]} if payload else {"includes": [column]}
         if self._setting("mapping.exclude_source_vectors") is not None:  # servers from 9.2 on leave vectors out

@@ -229,15 +229,17 @@ class LanceStore(RenamedTable, Store):
         with self.guard():
             return self._rows(self._version).select([column]).to_arrow()[column]
 
-    def fetch(self, keys: Sequence[int]) -> Block:
+    def fetch(self, keys: Sequence[int], payload: bool = True) -> Block:
         """The rows with these numbers; without those that are not there."""
         schema = self.schema()
+        names = list(schema.payload) if payload else []
         with self.guard():
             ids = self._numbers(self._version)
             keys = [key for key in keys if key < len(ids)]
-            table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)])
+            table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)], [*names, str(schema.column)])
         vectors, missing = read_vectors(table[schema.column].combine_chunks(), schema.width, keys, self)
-        return Block(keys, vectors, table.select(list(schema.payload)).replace_schema_metadata(None), None, missing)
+        rest = table.select(names).replace_schema_metadata(None) if payload else None
+        return Block(keys, vectors, rest, None, missing)
 
     def named(self, keys: Sequence[int]) -> Sequence[Any]:
         """The values of the key column in these rows, if there is one."""
@@ -245,7 +247,7 @@ class LanceStore(RenamedTable, Store):
             return keys
         with self.guard():
             rows = self._numbers(self._version)[np.asarray(keys, int)]
-            return versions.taken(self._table(self._version), rows)[self.key].to_pylist()
+            return versions.taken(self._table(self._version), rows, [self.key])[self.key].to_pylist()
 
     def lock(self) -> None:
         """Hold a file beside the table."""

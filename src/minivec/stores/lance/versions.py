@@ -45,9 +45,10 @@ def row_ids(query: Any) -> np.ndarray:
     return query.with_row_id(True).select(["_rowid"]).to_arrow()["_rowid"].to_numpy()
 
 
-def taken(table: Any, ids: np.ndarray) -> Any:
-    """The rows with these ids, in this order, as an Arrow table."""
-    rows = table.take_row_ids(ids.tolist()).with_row_id().to_arrow()
+def taken(table: Any, ids: np.ndarray, columns: list[str] | None = None) -> Any:
+    """These ``columns`` (None: all) of the rows with these ids, in this order, as an Arrow table."""
+    asked = table.take_row_ids(ids.tolist())
+    rows = (asked if columns is None else asked.select(columns)).with_row_id().to_arrow()
     place = np.argsort(rows["_rowid"].to_numpy())
     order = place[np.searchsorted(rows["_rowid"].to_numpy(), ids, sorter=place)]
     return rows.take(order).drop_columns(["_rowid"])

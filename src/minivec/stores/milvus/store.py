@@ -201,18 +201,20 @@ class MilvusStore(MilvusWriting, MilvusNotes, Keyed):
         return [row[key] for page in self._pages(Sized(KEYS, large=False), None, [key]) for row in page]
 
     def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
-        fields = ["*"] if self._payload else [self._key(), str(self.schema().column)]
         sized = Sized(min(KEYS, self._page(size)))
-        for page in self._pages(sized, after, fields):
+        for page in self._pages(sized, after, self._wanted(self._payload)):
             yield sized.of(self._block(page, self._payload))
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def _wanted(self, payload: bool) -> list[str]:
+        return ["*"] if payload else [self._key(), str(self.schema().column)]
+
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
-        key, size = self._key(), min(KEYS, self._page(KEYS))
+        key, size, fields = self._key(), min(KEYS, self._page(KEYS)), self._wanted(payload)
         found: dict[Any, Any] = {}
         for start in range(0, len(keys), size):
-            found |= {row[key]: row for row in self._query(among(key, keys[start : start + size]), ["*"])}
-        return self._block([found[key] for key in keys if key in found], True)
+            found |= {row[key]: row for row in self._query(among(key, keys[start : start + size]), fields)}
+        return self._block([found[key] for key in keys if key in found], payload)
 
     def _block(self, rows: list[dict[str, Any]], payload: bool) -> Block:
         schema = self.schema()

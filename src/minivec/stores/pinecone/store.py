@@ -163,7 +163,7 @@ class PineconeStore(PineconeWriting, PineconeNotes, Keyed):
         keys = [id_ for page in self._listed(100) for id_ in page]
         return sorted(map(int, keys)) if self._numbers else sorted(keys)
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The records with these ids."""
         self._settle()
         found: dict[str, Any] = {}
@@ -175,11 +175,7 @@ class PineconeStore(PineconeWriting, PineconeNotes, Keyed):
         records = [found[str(key)] for key in there]
         self.refuse("no vector of its own", [i for i, r in enumerate(records) if len(r.values) != self._width], there)
         X = np.array([record.values for record in records], np.float32).reshape(-1, self._width)
-        return Block(there, X, table(records), there[-1] if there else None)
-
-    def _fetch(self, keys: Sequence[Any], payload: bool) -> Block:
-        block = self.fetch(keys)
-        return block if payload else block._replace(payload=None)
+        return Block(there, X, table(records) if payload else None, there[-1] if there else None)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over its keys."""

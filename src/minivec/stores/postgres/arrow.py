@@ -80,7 +80,7 @@ class PostgresArrow(ShownAsArrow):
             for rows in store._fetched(cursor, self._select(*place), parameters, sized):
                 yield self.shown(sized.of(store._decode(rows, schema)))
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
         store, schema, texts = self.__wrapped__, self.__wrapped__.schema(), [*map(str, keys)]
         with store._reading(), store._connection.cursor(binary=True) as cursor:

@@ -232,10 +232,10 @@ class Reader(Session):
         query = "SELECT {text} AS minivec_key FROM {table}" + self._where(*self._present()) + " ORDER BY {keys}"
         return [row[0] for row in self._rows(query)]
 
-    def fetch(self, keys: Sequence[str]) -> Block:
+    def fetch(self, keys: Sequence[str], payload: bool = True) -> Block:
         """The rows with these keys."""
         schema = self._layout
-        payload = self._beside is None or not self._beside.in_place
+        payload = payload and (self._beside is None or not self._beside.in_place)
         with self._reading(), self._cursor() as cursor:
             cursor.execute(self._select(AMONG, payload=payload), self._arrays(keys))
             found = {row[0]: row for row in cursor.fetchall()}

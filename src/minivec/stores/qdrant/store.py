@@ -204,11 +204,14 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
             yield block
 
     def _blocks(self, size: int, after: Any = None) -> Iterator[Block]:
-        schema, payload = self.schema(), self._payload
-        vectors = payload or [schema.column or ""]
+        schema = self.schema()
         sized = Sized(page(size, schema.width))
-        for points in self._pages(sized, after, with_payload=payload, with_vectors=vectors):
+        for points in self._pages(sized, after, **self._wanted(self._payload)):
             yield sized.of(rows_of(points, schema, self))
+
+    def _wanted(self, payload: bool) -> dict[str, Any]:
+        """What to ask for of points: without ``payload`` the vectors of one name alone."""
+        return {"with_payload": payload, "with_vectors": payload or [self.schema().column or ""]}
 
     def changes(self, since: Any) -> Changes | None:
         """The points that are otherwise than when they were read: all are read again."""
@@ -219,15 +222,15 @@ class QdrantStore(QdrantWriting, QdrantAlias, Store):
         pages = self._pages(Sized(IDS, large=False), None, with_payload=False, with_vectors=False)
         return [point.id for points in pages for point in points]
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The points with these ids."""
-        schema, client = self.schema(), self._client
+        schema, client, what = self.schema(), self._client, self._wanted(payload)
         size = page(IDS, schema.width)
         points: dict[Any, Any] = {}
         for start in range(0, len(keys), size):
             with self.guard():
                 wanted = list(keys[start : start + size])
-                points |= {p.id: p for p in client.retrieve(self.name, wanted, with_payload=True, with_vectors=True)}
+                points |= {point.id: point for point in client.retrieve(self.name, wanted, **what)}
         return rows_of([points[key] for key in keys if key in points], schema, self)
 
     def alike(self, one: Any, other: Any) -> bool:

@@ -173,11 +173,8 @@ class RedisStore(RedisWriting, Keyed):
     def _full(self, key: Any) -> str:
         return f"{self._prefix()}{key}"
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
-        return self._fetch(keys, True)
-
-    def _fetch(self, keys: Sequence[Any], payload: bool) -> Block:
         json_rows, there, rows, times = index.is_json(self._info()), list[Any](), list[Any](), list[int | None]()
         page = self._page(KEYS)
         for start in range(0, len(keys), page):

@@ -201,7 +201,7 @@ class SqlTable(RenamedInSql, Store):
         key = self._key(str(self.schema().key))
         return [found for (found,) in self._run(f"SELECT {key} AS k {self._rows_of()} ORDER BY k")]
 
-    def fetch(self, keys: Sequence[Any]) -> Block:
+    def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
         schema = self.schema()
         condition, parameter = self._among(keys)

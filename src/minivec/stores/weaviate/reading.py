@@ -144,11 +144,8 @@ class WeaviateReading:
         for page in self._pages(sized, after, *self._wanted(self._payload)):
             yield sized.of(self._block(page, self._payload))
 
-    def fetch(self: Any, keys: Sequence[Any]) -> Block:
+    def fetch(self: Any, keys: Sequence[Any], payload: bool = True) -> Block:
         """The objects with these keys."""
-        return self._fetch(keys, True)
-
-    def _fetch(self: Any, keys: Sequence[Any], payload: bool) -> Block:
         query, asked = self._objects().query, self._asking(*self._wanted(payload))
         uuids, found, start = [uuid_of(key) for key in keys], dict[str, Any](), 0
         while start < len(uuids):
