@@ -70,7 +70,9 @@ def test_samples_are_uniform_and_reproducible(source):
     assert len(set(firsts)) > 6
 
 
-@pytest.mark.parametrize("kind", ["postgres", "chroma", "qdrant", "lance", "elasticsearch", "weaviate", "milvus"])
+@pytest.mark.parametrize(
+    "kind", ["postgres", "chroma", "qdrant", "lance", "elasticsearch", "weaviate", "milvus", "duckdb", "sqlite"]
+)
 def test_what_needs_vectors_alone_does_not_read_the_rest(source, monkeypatch):
     """A sample of 60,000 rows would read 60,000 documents, of a database that others are at work on."""
     with open_store(source) as store:

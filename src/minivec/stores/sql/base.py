@@ -63,7 +63,7 @@ class SqlTable(RenamedInSql, Store):
 
     @abstractmethod
     def _read(self, names: Sequence[str], more: str, parameters: Sequence[Any]) -> Any:
-        """These columns, and PRINT, of the rows that ``more`` selects, as an Arrow table."""
+        """These columns of the rows that ``more`` selects, as an Arrow table; PRINT among them is made of the row."""
 
     @abstractmethod
     def _among(self, keys: Sequence[Any]) -> tuple[str, Any]:
@@ -94,7 +94,7 @@ class SqlTable(RenamedInSql, Store):
         import pyarrow as pa
 
         schema, none = self.schema(), f"{self._rows_of('1 = 0')} LIMIT 0"
-        fields = [field for field in self._read(schema.payload, none, ()).schema if field.name != PRINT]
+        fields = self._read(schema.payload, none, ()).schema
         return pa.schema([*fields, pa.field(str(schema.column), pa.list_(pa.float32(), schema.width))])
 
     # Questions.
@@ -184,17 +184,20 @@ class SqlTable(RenamedInSql, Store):
             if last is None:
                 return
             rows = self._rows_of(*behind, f"{key} <= ?")
-            yield sized.of(self._block(rows, [*before, last], schema, seen=self._prints))
+            yield sized.of(self._block(rows, [*before, last], payload, seen=self._prints))
             after = last
 
-    def _block(self, rows: str, parameters: Sequence[Any], schema: Schema, seen: Prints | None = None) -> Block:
+    def _block(self, rows: str, parameters: Sequence[Any], payload: bool, seen: Prints | None = None) -> Block:
+        schema = self.schema()
         key, column = str(schema.key), str(schema.column)
-        table = self._read((*schema.payload, column), f"{rows} ORDER BY {self._key(key)}", parameters)
+        names = [*(schema.payload if payload else (key,)), column, *([PRINT] if seen is not None else [])]
+        table = self._read(names, f"{rows} ORDER BY {self._key(key)}", parameters)
         keys = table[key].to_pylist()
         if seen is not None:
             seen.add(keys, list(map(str, table[PRINT].to_pylist())))
         vectors, missing = self._decoded(table[column].combine_chunks(), schema.width, keys)
-        return Block(keys, vectors, table.select(list(schema.payload)), keys[-1] if keys else None, missing)
+        rest = table.select(list(schema.payload)) if payload else None
+        return Block(keys, vectors, rest, keys[-1] if keys else None, missing)
 
     def keys(self) -> Sequence[Any]:
         """All keys, in order."""
@@ -203,14 +206,14 @@ class SqlTable(RenamedInSql, Store):
 
     def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
-        schema = self.schema()
         condition, parameter = self._among(keys)
-        block = self._block(self._rows_of(f"{self._key(str(schema.key))} {condition}"), [parameter], schema)
+        block = self._block(self._rows_of(f"{self._key(str(self.schema().key))} {condition}"), [parameter], payload)
         places = {key: i for i, key in enumerate(block.keys)}
         order, without = [places[key] for key in keys if key in places], set(block.missing)
         missing = [i for i, place in enumerate(order) if place in without]
         found = [block.keys[place] for place in order]
-        return Block(found, block.vectors[order], block.payload.take(np.array(order, np.int64)), None, missing)
+        rest = block.payload.take(np.array(order, np.int64)) if payload else None
+        return Block(found, block.vectors[order], rest, None, missing)
 
     def comparable(self, payload: Any) -> Sequence[Any]:
         """The rows without their vectors."""

@@ -78,9 +78,14 @@ class DuckStore(SqlTable):
 
     def _read(self, names: Sequence[str], more: str, parameters: Sequence[Any]) -> Any:
         kinds = self._columns(self.name)
-        parts = [f"CAST({quoted(n)} AS VARCHAR) AS {quoted(n)}" if kinds[n] in TEXTS else quoted(n) for n in names]
+
+        def part(name: str) -> str:
+            if name == PRINT:
+                return f"{self._printed()} AS {PRINT}"
+            return f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" if kinds[name] in TEXTS else quoted(name)
+
         with self.guard():
-            query = f"SELECT {', '.join(parts)}, {self._printed()} AS {PRINT} {more}"
+            query = f"SELECT {', '.join(map(part, names))} {more}"
             return self._connect().sql(query, params=list(parameters)).to_arrow_table()
 
     def _printed(self) -> str:

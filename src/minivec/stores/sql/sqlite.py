@@ -149,17 +149,17 @@ class SqliteStore(SqlTable):
         import pyarrow as pa
 
         vectors = str(self.schema().column)
-        rows = self._run(f"SELECT {', '.join(map(quoted, names))}, {self._printed()} {more}", parameters)
-        columns = [*zip(*rows, strict=True)] if rows else [()] * (len(names) + 1)
-        arrays, fields = [], []
-        for name, values in zip(names, columns[:-1], strict=True):
-            kind = pa.binary() if name == vectors else self._kinds[name]
+        parts = [self._printed() if name == PRINT else quoted(name) for name in names]
+        rows = self._run(f"SELECT {', '.join(parts)} {more}", parameters)
+        columns = [*zip(*rows, strict=True)] if rows else [()] * len(names)
+        arrays, fields, kinds = [], [], {**self._kinds, vectors: pa.binary(), PRINT: pa.int64()}
+        for name, values in zip(names, columns, strict=True):
+            kind = kinds[name]
             several = pa.types.is_struct(kind)
             with self.guard():
                 arrays.append(pa.array([told(value) for value in values] if several else values, kind))
             fields.append(pa.field(name, kind, metadata={MARK: ANY} if several else None))
-        prints = pa.array(columns[-1], pa.int64())
-        return pa.Table.from_arrays([*arrays, prints], schema=pa.schema([*fields, pa.field(PRINT, pa.int64())]))
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
     def _printed(self) -> str:
         return f"minivec_print({', '.join(map(quoted, self._columns(self.name)))})"
