@@ -10,11 +10,13 @@ import numpy as np
 
 from minivec.algorithm.confidence import agreement_of
 from minivec.algorithm.problem import Problem, Start, StartFunction
+from minivec.algorithm.procrustes import polar
 from minivec.algorithm.schedule import Level, Refined, refine
 from minivec.record import Record
 
 # Figures: docs/tuning.md.
 CLEAR = 0.5  # the first start wins if its halves agree this far; the second needs half of this, the third a third
+ALIKE = 0.25  # agreement from which on maps are made one: their errors differ
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
 OBJECTIVE = attrgetter("objective")
 
@@ -45,6 +47,7 @@ def compete(
     halves = problem.halves()
     winner: Winner | None = None
     refined_halves: list[list[Refined]] = []
+    found: list[Refined] = []
 
     def agreement(one: Refined, other: Refined) -> float:
         return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
@@ -52,9 +55,11 @@ def compete(
     made = (start(problem, halves, record, rng) for start in starts)
     for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
         *pair, best = _refined(problem, halves, start, level, record, rng)
+        found += [*pair, best]
         if agreement(*pair) < CLEAR:  # otherwise all three are the same map
-            again = refine(record, max(pair, key=OBJECTIVE).W, level, rng, problem)
-            best = max(best, again, key=OBJECTIVE)
+            highest = max(found, key=OBJECTIVE)
+            alike = [one.W for one in found if one is highest or agreement(one, highest) > ALIKE]
+            best = max(best, refine(record, polar(np.sum(alike, 0)), level, rng, problem), key=OBJECTIVE)
         refined_halves.append(pair)
         if winner is None or best.objective > winner.refined.objective:
             winner = Winner(start.whole, best, 0.0)
