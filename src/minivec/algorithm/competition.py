@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -46,25 +46,27 @@ def compete(
     """
     halves = problem.halves()
     winner: Winner | None = None
-    refined_halves: list[list[Refined]] = []
-    found: list[Refined] = []
+    found: list[list[Refined]] = []  # of each start two halves and the whole
 
     def agreement(one: Refined, other: Refined) -> float:
         return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
 
+    def made_one() -> np.ndarray:
+        every = list(chain(*found))
+        best = max(every, key=OBJECTIVE)
+        return polar(np.sum([one.W for one in every if one is best or agreement(one, best) > ALIKE], 0))
+
     made = (start(problem, halves, record, rng) for start in starts)
     for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
-        *pair, best = _refined(problem, halves, start, level, record, rng)
-        found += [*pair, best]
+        found.append(_refined(problem, halves, start, level, record, rng))
+        *pair, best = found[-1]
         if agreement(*pair) < CLEAR:  # otherwise all three are the same map
-            highest = max(found, key=OBJECTIVE)
-            alike = [one.W for one in found if one is highest or agreement(one, highest) > ALIKE]
-            best = max(best, refine(record, polar(np.sum(alike, 0)), level, rng, problem), key=OBJECTIVE)
-        refined_halves.append(pair)
+            best = max(best, refine(record, made_one(), level, rng, problem), key=OBJECTIVE)
         if winner is None or best.objective > winner.refined.objective:
             winner = Winner(start.whole, best, 0.0)
         with record.stage("agreement"):
-            nearest = [max(half, key=partial(agreement, winner.refined)) for half in zip(*refined_halves, strict=True)]
+            one, other, _ = zip(*found, strict=True)
+            nearest = [max(half, key=partial(agreement, winner.refined)) for half in (one, other)]
             winner = winner._replace(agreement=agreement(*nearest))
             record.step(agreement=winner.agreement)
         agree = winner.agreement > CLEAR / (1 + rivals)

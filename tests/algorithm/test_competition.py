@@ -1,0 +1,60 @@
+"""Starts that compete: what becomes of maps that agree in part."""
+
+import numpy as np
+
+from minivec.algorithm import competition
+from minivec.algorithm.problem import Problem, Start
+from minivec.algorithm.procrustes import polar
+from minivec.algorithm.schedule import Refined
+from minivec.frame import unit
+from minivec.record import Record
+
+D = 32
+
+
+def near(truth, error, rng):
+    """The truth with an error of its own."""
+    return polar(truth + error * rng.standard_normal((D, D)).astype(np.float32) / np.sqrt(D))
+
+
+def winner(monkeypatch, starts):
+    """The winner of ``starts``, lists of whole, half and half, where refinement leaves every map as it is."""
+    rng = np.random.default_rng(0)
+    problem = Problem.of(*(unit(rng.standard_normal((500, D)).astype(np.float32)) for _ in range(2)))
+    source, target = problem.principal
+    refined = []
+
+    def refine(record, W, level, rng, problem):
+        refined.append(W)
+        return Refined(W, float(np.vdot(W, TRUTH)) / D, source.directions.T @ W @ target.directions, W)
+
+    monkeypatch.setattr(competition, "refine", refine)
+    made = [lambda *_, maps=maps: Start(maps[0], tuple(maps[1:])) for maps in starts]
+    return competition.compete(problem, None, Record(), rng, starts=made), refined
+
+
+TRUTH = polar(np.random.default_rng(1).standard_normal((D, D)))
+
+
+def test_maps_that_agree_in_part_are_made_one_which_is_nearer_to_the_truth(monkeypatch):
+    rng = np.random.default_rng(2)
+    starts = [[near(TRUTH, 1.2, rng) for _ in range(3)] for _ in range(2)]
+    found, refined = winner(monkeypatch, starts)
+    best = max(float(np.vdot(W, TRUTH)) / D for start in starts for W in start)
+    assert found.refined.objective > best + 0.1
+    assert len(refined) == 8  # each start's three, and one made of all that agree
+
+
+def test_maps_that_agree_by_chance_are_left_as_they_are(monkeypatch):
+    rng = np.random.default_rng(3)
+    starts = [[polar(rng.standard_normal((D, D))) for _ in range(3)] for _ in range(2)]
+    _, refined = winner(monkeypatch, starts)
+    for number, made_one in enumerate((refined[3], refined[7])):
+        alone = [np.abs(made_one - W).max() < 1e-4 for start in starts[: number + 1] for W in start]
+        assert sum(alone) == 1
+
+
+def test_halves_that_agree_are_not_refined_again(monkeypatch):
+    rng = np.random.default_rng(4)
+    _, refined = winner(monkeypatch, [[near(TRUTH, 0.3, rng) for _ in range(3)]])
+    assert len(refined) == 3
