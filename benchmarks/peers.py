@@ -6,11 +6,11 @@ libraries included; Linux tells) are its own; peers have virtual environments of
 are scored alike, on the same held-out pairs, between rows centred by the means of the unpaired ones. A range is over
 seeds.
 
-minivec's settings were chosen on glosses in E5, MiniLM and USE, two of them on prose in MiniLM and USE. mpnet and prose in
-E5 had no part in it, but for how far halves must agree: rows of the table that have one of them say "held out".
-``--data DIR`` takes ``*_NAME.npz`` files of
-8-bit rows (arrays ``q`` and ``s``), row i of each the same text; without it the embeddings are made by
-``benchmarks.encoders``. With ``--json FILE`` a run that was interrupted, or asks for more, goes on with what FILE has.
+minivec's settings were chosen on glosses in E5, MiniLM and USE, and two of them on prose in MiniLM and USE. mpnet and
+prose in E5 had no part in it, but for how far halves must agree: rows of the table that have one of them say "held
+out". ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows (arrays ``q`` and ``s``), row i of each the same text;
+without it the embeddings are made by ``benchmarks.encoders``. With ``--json FILE`` a run that was interrupted, or asks
+for more, goes on with what FILE has.
 """
 
 import argparse

@@ -42,8 +42,7 @@ class LanceStore(RenamedTable, Store):
         self._version: int | None = None
         self._gone: dict[str, Any] | None = None
         self._tag: str | None = None
-        self._changing = False
-        self._held = ExitStack()
+        self._changing, self._held = False, ExitStack()
 
     @property
     def tells_changes(self) -> bool:  # type: ignore[override]
@@ -232,14 +231,13 @@ class LanceStore(RenamedTable, Store):
     def fetch(self, keys: Sequence[int], payload: bool = True) -> Block:
         """The rows with these numbers; without those that are not there."""
         schema = self.schema()
-        names = list(schema.payload) if payload else []
+        names = [*(schema.payload if payload else ()), str(schema.column)]
         with self.guard():
             ids = self._numbers(self._version)
             keys = [key for key in keys if key < len(ids)]
-            table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)], [*names, str(schema.column)])
+            table = versions.taken(self._table(self._version), ids[np.asarray(keys, int)], names)
         vectors, missing = read_vectors(table[schema.column].combine_chunks(), schema.width, keys, self)
-        rest = table.select(names).replace_schema_metadata(None) if payload else None
-        return Block(keys, vectors, rest, None, missing)
+        return Block(keys, vectors, table.select(names[:-1]) if payload else None, None, missing)
 
     def named(self, keys: Sequence[int]) -> Sequence[Any]:
         """The values of the key column in these rows, if there is one."""

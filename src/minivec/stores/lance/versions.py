@@ -51,7 +51,7 @@ def taken(table: Any, ids: np.ndarray, columns: list[str] | None = None) -> Any:
     rows = (asked if columns is None else asked.select(columns)).with_row_id().to_arrow()
     place = np.argsort(rows["_rowid"].to_numpy())
     order = place[np.searchsorted(rows["_rowid"].to_numpy(), ids, sorter=place)]
-    return rows.take(order).drop_columns(["_rowid"])
+    return rows.take(order).drop_columns(["_rowid"]).replace_schema_metadata(None)
 
 
 def unfinished(table: Any) -> int | None:
