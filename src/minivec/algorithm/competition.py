@@ -54,7 +54,7 @@ def compete(
     def made_one() -> np.ndarray:
         every = list(chain(*found))
         best = max(every, key=OBJECTIVE)
-        return polar(np.sum([one.W for one in every if one is best or agreement(one, best) > ALIKE], 0))
+        return polar(np.sum([one.W for one in every if agreement(one, best) > ALIKE], 0))
 
     made = (start(problem, halves, record, rng) for start in starts)
     for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
@@ -65,8 +65,8 @@ def compete(
         if winner is None or best.objective > winner.refined.objective:
             winner = Winner(start.whole, best, 0.0)
         with record.stage("agreement"):
-            one, other, _ = zip(*found, strict=True)
-            nearest = [max(half, key=partial(agreement, winner.refined)) for half in (one, other)]
+            *sides, _ = zip(*found, strict=True)
+            nearest = [max(side, key=partial(agreement, winner.refined)) for side in sides]
             winner = winner._replace(agreement=agreement(*nearest))
             record.step(agreement=winner.agreement)
         agree = winner.agreement > CLEAR / (1 + rivals)

@@ -224,7 +224,7 @@ def _drawn(store: Store, column: str | None, rows: int, most: int, seed: int) ->
     numbers: list[int] = []
     with_keys: list[Any] = []
     texts: list[str | None] = []
-    for block in fetch_all(store, [keys[int(i)] for i in chosen]):
+    for block in fetch_all(store, [keys[int(i)] for i in chosen], payload=column is not None):
         has = ~without_vector(block, store)
         first = sum(map(len, vectors))
         vectors.append(block.vectors[has])

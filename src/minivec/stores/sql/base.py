@@ -184,11 +184,12 @@ class SqlTable(RenamedInSql, Store):
             if last is None:
                 return
             rows = self._rows_of(*behind, f"{key} <= ?")
-            yield sized.of(self._block(rows, [*before, last], payload, seen=self._prints))
+            yield sized.of(self._block(rows, [*before, last], schema, payload, self._prints))
             after = last
 
-    def _block(self, rows: str, parameters: Sequence[Any], payload: bool, seen: Prints | None = None) -> Block:
-        schema = self.schema()
+    def _block(
+        self, rows: str, parameters: Sequence[Any], schema: Schema, payload: bool, seen: Prints | None = None
+    ) -> Block:
         key, column = str(schema.key), str(schema.column)
         names = [*(schema.payload if payload else (key,)), column, *([PRINT] if seen is not None else [])]
         table = self._read(names, f"{rows} ORDER BY {self._key(key)}", parameters)
@@ -206,8 +207,9 @@ class SqlTable(RenamedInSql, Store):
 
     def fetch(self, keys: Sequence[Any], payload: bool = True) -> Block:
         """The rows with these keys."""
+        schema = self.schema()
         condition, parameter = self._among(keys)
-        block = self._block(self._rows_of(f"{self._key(str(self.schema().key))} {condition}"), [parameter], payload)
+        block = self._block(self._rows_of(f"{self._key(str(schema.key))} {condition}"), [parameter], schema, payload)
         places = {key: i for i, key in enumerate(block.keys)}
         order, without = [places[key] for key in keys if key in places], set(block.missing)
         missing = [i for i, place in enumerate(order) if place in without]
