@@ -1,11 +1,12 @@
 """Starts that compete: what becomes of maps that agree in part."""
 
 import numpy as np
+import pytest
 
 from minivec.algorithm import competition
 from minivec.algorithm.problem import Problem, Start
 from minivec.algorithm.procrustes import polar
-from minivec.algorithm.schedule import Refined
+from minivec.algorithm.schedule import Level, Refined
 from minivec.frame import unit
 from minivec.record import Record
 
@@ -17,18 +18,29 @@ def near(truth, error, rng):
     return polar(truth + error * rng.standard_normal((D, D)).astype(np.float32) / np.sqrt(D))
 
 
-def winner(monkeypatch, starts):
-    """The winner of ``starts``, lists of whole, half and half, where refinement leaves every map as it is."""
-    rng = np.random.default_rng(0)
+def share(W):
+    """How near a map is to the truth: 1 where it is the truth."""
+    return float(np.vdot(W, TRUTH)) / D
+
+
+def staged(monkeypatch, rng):
+    """A problem, and the list of the maps that are refined, each of which stays as it is."""
     problem = Problem.of(*(unit(rng.standard_normal((500, D)).astype(np.float32)) for _ in range(2)))
     source, target = problem.principal
     refined = []
 
     def refine(record, W, level, rng, problem):
         refined.append(W)
-        return Refined(W, float(np.vdot(W, TRUTH)) / D, source.directions.T @ W @ target.directions, W)
+        return Refined(W, share(W), source.directions.T @ W @ target.directions, W)
 
     monkeypatch.setattr(competition, "refine", refine)
+    return problem, refined
+
+
+def winner(monkeypatch, starts):
+    """The winner of ``starts``, lists of whole, half and half, and the maps that were refined for it."""
+    rng = np.random.default_rng(0)
+    problem, refined = staged(monkeypatch, rng)
     made = [lambda *_, maps=maps: Start(maps[0], tuple(maps[1:])) for maps in starts]
     return competition.compete(problem, None, Record(), rng, starts=made), refined
 
@@ -40,7 +52,7 @@ def test_maps_that_agree_in_part_are_made_one_which_is_nearer_to_the_truth(monke
     rng = np.random.default_rng(2)
     starts = [[near(TRUTH, 1.2, rng) for _ in range(3)] for _ in range(2)]
     found, refined = winner(monkeypatch, starts)
-    best = max(float(np.vdot(W, TRUTH)) / D for start in starts for W in start)
+    best = max(share(W) for start in starts for W in start)
     assert found.refined.objective > best + 0.1
     assert len(refined) == 8  # each start's three, and one made of all that agree
 
@@ -58,3 +70,20 @@ def test_halves_that_agree_are_not_refined_again(monkeypatch):
     rng = np.random.default_rng(4)
     _, refined = winner(monkeypatch, [[near(TRUTH, 0.3, rng) for _ in range(3)]])
     assert len(refined) == 3
+
+
+@pytest.mark.parametrize(("agreement", "one"), [(0.3, True), (0.6, False), (0.05, False)])
+def test_what_agrees_at_the_second_level_is_made_one_where_the_first_left_it_open(monkeypatch, agreement, one):
+    rng = np.random.default_rng(5)
+    problem, refined = staged(monkeypatch, rng)
+    unrelated = [polar(rng.standard_normal((D, D))) for _ in range(2)]
+    maps = [near(TRUTH, 1.2, rng) for _ in range(3)] + unrelated + [near(TRUTH, 1.2, rng) for _ in range(3)]
+    best, *others = (competition.refine(None, W, None, rng, problem) for W in maps)
+    refined.clear()
+    winner = competition.Winner(best.W, best, agreement, others)
+    W = competition.carried(problem, winner, Level(16, 20, 100, 5, bags=6), Record(), rng)
+    if one:
+        assert len(refined) == competition.CARRIED  # the others are farther from the winner
+        assert share(W) > max(map(share, maps)) + 0.1
+    else:
+        assert W is best.W and not refined

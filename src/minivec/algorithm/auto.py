@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minivec.algorithm.competition import Winner, compete
+from minivec.algorithm.competition import Winner, carried, compete
 from minivec.algorithm.exchanges import settled
 from minivec.algorithm.narrowing import narrowed, widened
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
@@ -69,6 +69,8 @@ def search(
     first, *further = schedule(problem)
     winner = compete(problem, first, record, rng, starts=starts, most=None if further else LONE)
     refined = settled(problem, winner.refined, first, record, rng)
+    if further and refined is winner.refined:
+        refined = refined._replace(W=carried(problem, winner, further[0], record, rng))
     for level in further[:-1] if problem.settings.refine1_neighbors else further:
         if not record.stopped:
             refined = refine(record, refined.W, level, rng, problem)

@@ -1,4 +1,7 @@
-"""Starts compete: each is refined at the coarsest level, and the map with the highest objective wins."""
+"""Starts compete: each is refined at the coarsest level, and the map with the highest objective wins.
+
+Where the evidence does not agree clearly, maps that agree in part are made one: their errors differ.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import agreement_of
+from minivec.algorithm.expected import LEAST
 from minivec.algorithm.problem import Problem, Start, StartFunction
 from minivec.algorithm.procrustes import polar
 from minivec.algorithm.schedule import Level, Refined, refine
@@ -16,17 +20,22 @@ from minivec.record import Record
 
 # Figures: docs/tuning.md.
 CLEAR = 0.5  # the first start wins if its halves agree this far; the second needs half of this, the third a third
-ALIKE = 0.25  # agreement from which on maps are made one: their errors differ
+ALIKE = 0.25  # agreement from which on maps are made one
+CARRIED = 6  # most maps that the second level refines to make them one
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
 OBJECTIVE = attrgetter("objective")
 
 
 class Winner(NamedTuple):
-    """The winning start's map (dA, dB), that map refined, and the agreement of the two halves nearest to it."""
+    """The winning start's map (dA, dB), that map refined, and the agreement of the two halves nearest to it.
+
+    ``others`` are the other maps that were found, of starts and of halves, the nearest to the refined map first.
+    """
 
     start: np.ndarray
     refined: Refined
     agreement: float
+    others: Sequence[Refined] = ()
 
 
 def compete(
@@ -47,21 +56,14 @@ def compete(
     halves = problem.halves()
     winner: Winner | None = None
     found: list[list[Refined]] = []  # of each start two halves and the whole
-
-    def agreement(one: Refined, other: Refined) -> float:
-        return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
-
-    def made_one() -> np.ndarray:
-        every = list(chain(*found))
-        best = max(every, key=OBJECTIVE)
-        return polar(np.sum([one.W for one in every if agreement(one, best) > ALIKE], 0))
+    agreement = partial(_agreement, problem)
 
     made = (start(problem, halves, record, rng) for start in starts)
     for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
         found.append(_refined(problem, halves, start, level, record, rng))
         *pair, best = found[-1]
         if agreement(*pair) < CLEAR:  # otherwise all three are the same map
-            best = max(best, refine(record, made_one(), level, rng, problem), key=OBJECTIVE)
+            best = max(best, refine(record, made_one(problem, list(chain(*found))), level, rng, problem), key=OBJECTIVE)
         if winner is None or best.objective > winner.refined.objective:
             winner = Winner(start.whole, best, 0.0)
         with record.stage("agreement"):
@@ -74,7 +76,31 @@ def compete(
             break
     if winner is None:
         raise ValueError("no start is for this problem")
-    return winner
+    others = sorted(chain(*found), key=partial(agreement, winner.refined), reverse=True)
+    return winner._replace(others=[one for one in others if one is not winner.refined])
+
+
+def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng: np.random.Generator) -> np.ndarray:
+    """The map (dA, dB) with which ``level`` begins: the winner's, or what the nearest maps are made into.
+
+    These are refined at ``level`` first, which tells right maps from wrong ones better than the level before. Nothing
+    is gained where the halves agree clearly, or not at all.
+    """
+    if not LEAST < winner.agreement < CLEAR or record.stopped:
+        return winner.refined.W
+    maps = [one.W for one in (winner.refined, *winner.others)][:CARRIED]
+    once = level._replace(bags=1)
+    return made_one(problem, list(record.each(refine, maps, repeat(once), rng.spawn(len(maps)), repeat(problem))))
+
+
+def made_one(problem: Problem, maps: Sequence[Refined]) -> np.ndarray:
+    """The map (dA, dB) nearest to the sum of those that agree with the one of the highest objective."""
+    best = max(maps, key=OBJECTIVE)
+    return polar(np.sum([one.W for one in maps if _agreement(problem, one, best) > ALIKE], 0))
+
+
+def _agreement(problem: Problem, one: Refined, other: Refined) -> float:
+    return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
 
 
 def _refined(
