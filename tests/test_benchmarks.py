@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import cells, corpora, encoders, paper_encoders, peers, rivals, sentences, strength
+from benchmarks import cells, confidence, corpora, encoders, paper_encoders, peers, rivals, sentences, strength
 from benchmarks.adapters import residual_mlp
 from matplotlib.image import imread
 
+from minivec.algorithm.expected import Curve
 from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, unit
 
@@ -240,3 +241,18 @@ def test_a_pair_is_made_worse_level_by_level_and_a_useless_map_called_reliable_i
     table = strength.summary({("one:other", "rows", 2.0): [fit, {**fit, "top1": 0.4}]})
     assert "| one:other | rows | 2 | 0.50 | 0.10 to 0.40 | 2 reliable | 0.90 |" in table
     assert "of 1 fits with a top-1 under 0.2, called reliable: 1" in table and "expected_top1: 1 of 2" in table
+
+
+def test_what_a_fit_is_to_expect_is_calibrated_on_fits_and_fails_where_a_group_follows_another_law():
+    rng, curve = np.random.default_rng(0), Curve(most=0.95, least=0.1, scale=0.3, sideways=0.0, upwards=0.0)
+    agreements = rng.uniform(0, 0.6, 200)
+    fits = [
+        {"agreement": [0.0, a], "top1": abs(curve.top1(a).value + error), "pair": ["one", str(i % 5)]}
+        for i, (a, error) in enumerate(zip(agreements, 0.02 * rng.standard_normal(200), strict=True))
+    ]
+    found = confidence.calibrated(fits)
+    assert abs(found.least - 0.1) < 0.02 and abs(found.scale - 0.3) < 0.03 and found.upwards < 0.06
+    assert confidence.left_out(fits, lambda fit: fit["pair"][1]) >= 180
+    for fit in fits[:40]:
+        fit["pair"], fit["top1"] = ["other", "law"], 1.0
+    assert confidence.left_out(fits, lambda fit: fit["pair"][0]) < 165

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from minivec.algorithm.expected import AMONG, top1_by_agreement, top1_of_pairs
+from minivec.algorithm.expected import AMONG, MEASURED, top1_of_pairs
 from minivec.frame import unit
 from minivec.history import top1_in_words
 from minivec.spaces import inverted
 
 
 def test_the_more_halves_agree_the_more_partners_are_expected():
-    found = [top1_by_agreement(agreement) for agreement in np.linspace(-0.2, 1, 60)]
+    found = [MEASURED.top1(agreement) for agreement in np.linspace(-0.2, 1, 60)]
     for name in ("value", "low", "high"):
         values = [getattr(top1, name) for top1 in found]
         assert values == sorted(values) and 0 <= values[0] and values[-1] <= 1
@@ -39,6 +39,6 @@ def test_wilsons_interval_holds_the_truth_nine_times_in_ten():
 
 
 def test_it_is_said_in_words_and_not_of_the_other_direction():
-    history = {"expected_top1": top1_by_agreement(0.7)._asdict()}
+    history = {"expected_top1": MEASURED.top1(0.7)._asdict()}
     assert top1_in_words(history).startswith("91% (") and "among 2,000 rows of B" in top1_in_words(history)
     assert top1_in_words(inverted(history)) == "" == top1_in_words({"expected_top1": None})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import agreement_of
-from minivec.algorithm.expected import LEAST
+from minivec.algorithm.expected import MEASURED
 from minivec.algorithm.problem import Problem, Start, StartFunction
 from minivec.algorithm.procrustes import polar
 from minivec.algorithm.schedule import Level, Refined, refine
@@ -86,7 +86,7 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     These are refined at ``level`` first, which tells right maps from wrong ones better than the level before. Nothing
     is gained where the halves agree clearly, or not at all.
     """
-    if not LEAST < winner.agreement < CLEAR or record.stopped:
+    if not MEASURED.least < winner.agreement < CLEAR or record.stopped:
         return winner.refined.W
     maps = [one.W for one in (winner.refined, *winner.others)][:CARRIED]
     once = level._replace(bags=1)

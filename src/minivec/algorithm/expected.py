@@ -8,8 +8,6 @@ from minivec.frame import unit
 
 # Figures: docs/tuning.md.
 AMONG = 2_000  # rows of B, one of which is the partner
-MOST, LEAST, SCALE = 0.95, 0.08, 0.2  # top-1 nears MOST as the agreement grows beyond LEAST, by 63% with each SCALE
-SIDEWAYS, UPWARDS = 0.12, 0.07  # errors of the agreement and of the top-1 that nine of ten fits stay within
 QUANTILE = 1.645  # of the normal distribution: nine of ten lie within
 
 
@@ -25,17 +23,29 @@ class Top1(NamedTuple):
     among: int = AMONG
 
 
-def top1_by_agreement(agreement: float) -> Top1:
-    """The top-1 to expect of a map by the ``agreement`` of its two halves. It is a fit to measurements."""
+class Curve(NamedTuple):
+    """How the top-1 of a map follows from the agreement of its two halves. It is a fit to measurements.
 
-    def share(agreement: float) -> float:
-        return float(MOST * -np.expm1(-max(agreement - LEAST, 0.0) / SCALE))
+    It nears ``most`` as the agreement grows beyond ``least``, by 63% with each ``scale``. Nine of ten fits stay within
+    ``sideways`` of the agreement and ``upwards`` of the top-1.
+    """
 
-    return Top1(
-        share(agreement),
-        max(share(agreement - SIDEWAYS) - UPWARDS, 0.0),
-        min(share(agreement + SIDEWAYS) + UPWARDS, 1.0),
-    )
+    most: float
+    least: float
+    scale: float
+    sideways: float
+    upwards: float
+
+    def top1(self, agreement: float) -> Top1:
+        """The top-1 to expect at this ``agreement``."""
+        middle, low, high = (self._share(agreement + error) for error in (0, -self.sideways, self.sideways))
+        return Top1(middle, max(low - self.upwards, 0.0), min(high + self.upwards, 1.0))
+
+    def _share(self, agreement: float) -> float:
+        return float(self.most * -np.expm1(-max(agreement - self.least, 0.0) / self.scale))
+
+
+MEASURED = Curve(most=0.95, least=0.08, scale=0.2, sideways=0.12, upwards=0.07)  # figures: docs/tuning.md
 
 
 def top1_of_pairs(mapped: np.ndarray, partners: np.ndarray, Y: np.ndarray) -> Top1:

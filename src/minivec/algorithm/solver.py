@@ -5,7 +5,7 @@ from collections.abc import Callable
 from minivec.algorithm import auto, paper
 from minivec.algorithm.confidence import doubted, missing_evidence, verdict_by_agreement
 from minivec.algorithm.exchanges import exchangeable
-from minivec.algorithm.expected import expected_cosine, top1_by_agreement
+from minivec.algorithm.expected import MEASURED, expected_cosine
 from minivec.algorithm.problem import Outcome, Problem, Solution
 from minivec.algorithm.procrustes import orthogonal
 from minivec.record import Record
@@ -23,7 +23,7 @@ def solve(problem: Problem, record: Record) -> Outcome:
         verdict = verdict_by_agreement(agreement, problem.X, problem.Y, problem.principal)
         if agreement is not None:
             missing = missing_evidence(problem.settings, min(len(problem.X), len(problem.Y)))
-            verdict, top1 = (doubted(verdict, missing), None) if missing else (verdict, top1_by_agreement(agreement))
+            verdict, top1 = (doubted(verdict, missing), None) if missing else (verdict, MEASURED.top1(agreement))
         if (cause := exchangeable(problem, solution)) is not None:
             verdict = doubted(verdict, [cause])
         expected = by_pairs.expected_cosine if by_pairs else expected_cosine(problem.X, problem.Y, solution.W)
