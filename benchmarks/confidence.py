@@ -1,10 +1,10 @@
 """Confidence against true accuracy, where fits should work and where not: ``python -m benchmarks.confidence``.
 
-Real encoders, every pair, many sizes and seeds, two corpora (on prose nothing was chosen but how far halves must agree,
-at other sizes; on the encoder mpnet nothing at all); noise added to one side; one side with only half of the contents
-(the rows above the median of its first principal direction); unrelated spaces (a Gaussian, coordinates shuffled one by
-one, drawings of emoji against their names). ``--corpora`` and ``--encoders`` name a part of it. ``--json FILE`` keeps
-every fit and goes on where it stopped; ``--plot FILE.png`` draws confidence against the share of the ceiling.
+Real encoders, every pair, many sizes and seeds, two corpora (a few settings were chosen on prose, in other draws, and
+none on the encoder mpnet); noise added to one side; one side with only half of the contents (the rows above the median
+of its first principal direction); unrelated spaces (a Gaussian, coordinates shuffled one by one, drawings of emoji
+against their names). ``--corpora`` and ``--encoders`` name a part of it. ``--json FILE`` keeps every fit and goes on
+where it stopped; ``--plot FILE.png`` draws confidence against the share of the ceiling.
 ``--data DIR`` takes ``*_NAME.npz`` files of 8-bit rows for the glosses.
 """
 
