@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minivec.algorithm.confidence import agreement_of
-from minivec.algorithm.expected import MEASURED
 from minivec.algorithm.problem import Problem, Start, StartFunction
 from minivec.algorithm.procrustes import polar
 from minivec.algorithm.schedule import Level, Refined, refine
@@ -22,6 +21,7 @@ from minivec.record import Record
 CLEAR = 0.5  # the first start wins if its halves agree this far; the second needs half of this, the third a third
 ALIKE = 0.25  # agreement from which on maps are made one
 CARRIED = 6  # most maps that the second level refines to make them one
+FAINT = 0.08  # agreement up to which it refines the winner alone: maps are hardly right
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
 OBJECTIVE = attrgetter("objective")
 
@@ -86,7 +86,7 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     These are refined at ``level`` first, which tells right maps from wrong ones better than the level before. Nothing
     is gained where the halves agree clearly, or not at all.
     """
-    if not MEASURED.least < winner.agreement < CLEAR or record.stopped:
+    if not FAINT < winner.agreement < CLEAR or record.stopped:
         return winner.refined.W
     maps = [one.W for one in (winner.refined, *winner.others)][:CARRIED]
     once = level._replace(bags=1)

@@ -45,7 +45,7 @@ class Curve(NamedTuple):
         return float(self.most * -np.expm1(-max(agreement - self.least, 0.0) / self.scale))
 
 
-MEASURED = Curve(most=0.95, least=0.08, scale=0.2, sideways=0.12, upwards=0.07)  # figures: docs/tuning.md
+MEASURED = Curve(most=0.95, least=0.06, scale=0.14, sideways=0.06, upwards=0.1)  # figures: docs/tuning.md
 
 
 def top1_of_pairs(mapped: np.ndarray, partners: np.ndarray, Y: np.ndarray) -> Top1:
