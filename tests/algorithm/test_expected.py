@@ -40,5 +40,5 @@ def test_wilsons_interval_holds_the_truth_nine_times_in_ten():
 
 def test_it_is_said_in_words_and_not_of_the_other_direction():
     history = {"expected_top1": MEASURED.top1(0.7)._asdict()}
-    assert top1_in_words(history).startswith("91% (") and "among 2,000 rows of B" in top1_in_words(history)
+    assert top1_in_words(history).startswith("94% (") and "among 2,000 rows of B" in top1_in_words(history)
     assert top1_in_words(inverted(history)) == "" == top1_in_words({"expected_top1": None})
