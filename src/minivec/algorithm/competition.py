@@ -89,8 +89,11 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     if not FAINT < winner.agreement < CLEAR or record.stopped:
         return winner.refined.W
     maps = [one.W for one in (winner.refined, *winner.others)][:CARRIED]
-    once = level._replace(bags=1)
-    return made_one(problem, list(record.each(refine, maps, repeat(once), rng.spawn(len(maps)), repeat(problem))))
+
+    def refined(record: Record, W: np.ndarray, rng: np.random.Generator) -> Refined:
+        return refine(record, W, level._replace(bags=1), rng, problem)
+
+    return made_one(problem, list(record.each(refined, maps, rng.spawn(len(maps)))))
 
 
 def made_one(problem: Problem, maps: Sequence[Refined]) -> np.ndarray:
