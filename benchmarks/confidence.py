@@ -96,7 +96,6 @@ def measure(case: dict[str, Any], data: Path | None) -> dict[str, Any]:
         "confidence": history["confidence"],
         "verdict": history["verdict"],
         "agreement": agreement,
-        "expected_top1": history["expected_top1"],
         "seconds": seconds,
     }
 

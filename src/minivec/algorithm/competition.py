@@ -29,13 +29,13 @@ OBJECTIVE = attrgetter("objective")
 class Winner(NamedTuple):
     """The winning start's map (dA, dB), that map refined, and the agreement of the two halves nearest to it.
 
-    ``others`` are the other maps that were found, of starts and of halves, the nearest to the refined map first.
+    ``found`` are the maps of all starts and of their halves, refined.
     """
 
     start: np.ndarray
     refined: Refined
     agreement: float
-    others: Sequence[Refined] = ()
+    found: Sequence[Refined] = ()
 
 
 def compete(
@@ -76,8 +76,7 @@ def compete(
             break
     if winner is None:
         raise ValueError("no start is for this problem")
-    others = sorted(chain(*found), key=partial(agreement, winner.refined), reverse=True)
-    return winner._replace(others=[one for one in others if one is not winner.refined])
+    return winner._replace(found=list(chain(*found)))
 
 
 def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng: np.random.Generator) -> np.ndarray:
@@ -88,7 +87,9 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     """
     if not FAINT < winner.agreement < CLEAR or record.stopped:
         return winner.refined.W
-    maps = [one.W for one in (winner.refined, *winner.others)][:CARRIED]
+    others = [one for one in winner.found if one is not winner.refined]
+    others.sort(key=partial(_agreement, problem, winner.refined), reverse=True)
+    maps = [one.W for one in (winner.refined, *others)][:CARRIED]
 
     def refined(record: Record, W: np.ndarray, rng: np.random.Generator) -> Refined:
         return refine(record, W, level._replace(bags=1), rng, problem)
