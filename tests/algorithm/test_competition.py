@@ -72,6 +72,35 @@ def test_halves_that_agree_are_not_refined_again(monkeypatch):
     assert len(refined) == 3
 
 
+@pytest.mark.parametrize("agreement", [0.1, 0.45])
+def test_maps_are_bred_from_the_best_where_the_halves_do_not_agree(monkeypatch, agreement):
+    rng = np.random.default_rng(6)
+    problem, refined = staged(monkeypatch, rng)
+    wholes = [near(TRUTH, error, rng) for error in (1.2, 1.2, 1.5)]
+    halves = [[near(TRUTH, 2.5, rng)] for _ in range(2)]
+    *halves, wholes = ([competition.refine(None, W, None, rng, problem) for W in side] for side in (*halves, wholes))
+    refined.clear()
+    best = max(wholes, key=competition.OBJECTIVE)
+    winner = competition.Winner(best.W, best, agreement, (*halves, wholes))
+    found = competition.bred(problem, winner, Level(16, 20, 100, 5), Record(), rng)
+    if agreement < competition.POOR:
+        assert found.refined.objective > best.objective + 0.1
+        assert len(refined) == 3 * competition.GENERATIONS  # one between two maps; one after soft steps, and before
+        assert found.agreement == competition._agreement(problem, *(one for (one,) in halves))
+        assert found.refined in found.found[2] and len(wholes) == 3  # the level after this one has them all
+    else:
+        assert found is winner and not refined
+
+
+def test_a_lone_start_breeds_with_itself(monkeypatch):
+    rng = np.random.default_rng(7)
+    problem, refined = staged(monkeypatch, rng)
+    whole = competition.refine(None, near(TRUTH, 1.2, rng), None, rng, problem)
+    winner = competition.Winner(whole.W, whole, 0.0, ([whole], [whole], [whole]))
+    found = competition.bred(problem, winner, Level(16, 20, 100, 5), Record(), rng)
+    assert share(found.refined.W) == pytest.approx(share(whole.W), abs=1e-4)
+
+
 @pytest.mark.parametrize(("agreement", "one"), [(0.3, True), (0.6, False), (0.05, False)])
 def test_what_agrees_at_the_second_level_is_made_one_where_the_first_left_it_open(monkeypatch, agreement, one):
     rng = np.random.default_rng(5)
@@ -80,7 +109,7 @@ def test_what_agrees_at_the_second_level_is_made_one_where_the_first_left_it_ope
     maps = [near(TRUTH, 1.2, rng) for _ in range(3)] + unrelated + [near(TRUTH, 1.2, rng) for _ in range(3)]
     best, *others = (competition.refine(None, W, None, rng, problem) for W in maps)
     refined.clear()
-    winner = competition.Winner(best.W, best, agreement, others)
+    winner = competition.Winner(best.W, best, agreement, (others[:3], others[3:], [best]))
     W = competition.carried(problem, winner, Level(16, 20, 100, 5, bags=6), Record(), rng)
     if one:
         assert len(refined) == competition.CARRIED  # the others are farther from the winner

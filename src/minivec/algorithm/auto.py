@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minivec.algorithm.competition import Winner, carried, compete
+from minivec.algorithm.competition import Winner, bred, carried, compete
 from minivec.algorithm.exchanges import settled
 from minivec.algorithm.narrowing import narrowed, widened
 from minivec.algorithm.paired import FEWEST, HELD_OUT, select
@@ -68,10 +68,13 @@ def search(
     """
     first, *further = schedule(problem)
     winner = compete(problem, first, record, rng, starts=starts, most=None if further else LONE)
+    if further:
+        winner = bred(problem, winner, first, record, rng)
     refined = settled(problem, winner.refined, first, record, rng)
-    if further and refined is winner.refined:
-        refined = refined._replace(W=carried(problem, winner, further[0], record, rng))
-    for level in further[:-1] if problem.settings.refine1_neighbors else further:
+    levels = further[:-1] if problem.settings.refine1_neighbors else further
+    if levels and refined is winner.refined:
+        refined = refined._replace(W=carried(problem, winner, levels[0], record, rng))
+    for level in levels:
         if not record.stopped:
             refined = refine(record, refined.W, level, rng, problem)
     if further and not record.stopped:

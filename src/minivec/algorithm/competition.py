@@ -1,6 +1,7 @@
 """Starts compete: each is refined at the coarsest level, and the map with the highest objective wins.
 
-Where the evidence does not agree clearly, maps that agree in part are made one: their errors differ.
+Where the evidence does not agree clearly, maps that agree in part are made one: their errors differ. Then
+better maps are bred from them.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ CLEAR = 0.5  # the first start wins if its halves agree this far; the second nee
 ALIKE = 0.25  # agreement from which on maps are made one
 CARRIED = 6  # most maps that the second level refines to make them one
 FAINT = 0.08  # agreement up to which it refines the winner alone: maps are hardly right
+GENERATIONS = 4  # of maps that are bred
+POOR = 0.4  # agreement from which on none are: they would hardly be better
+SOFT_DIRECTIONS, SOFT_BETA = 32, 12  # of the steps that free a map; their number is a third of the level's
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
 OBJECTIVE = attrgetter("objective")
 
@@ -29,13 +33,13 @@ OBJECTIVE = attrgetter("objective")
 class Winner(NamedTuple):
     """The winning start's map (dA, dB), that map refined, and the agreement of the two halves nearest to it.
 
-    ``found`` are the maps of all starts and of their halves, refined.
+    ``found`` are the refined maps: of the starts' first halves, of their second halves, and of the wholes.
     """
 
     start: np.ndarray
     refined: Refined
     agreement: float
-    found: Sequence[Refined] = ()
+    found: tuple[list[Refined], list[Refined], list[Refined]]
 
 
 def compete(
@@ -55,28 +59,53 @@ def compete(
     """
     halves = problem.halves()
     winner: Winner | None = None
-    found: list[list[Refined]] = []  # of each start two halves and the whole
-    agreement = partial(_agreement, problem)
+    found: tuple[list[Refined], list[Refined], list[Refined]] = [], [], []
 
     made = (start(problem, halves, record, rng) for start in starts)
     for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
-        found.append(_refined(problem, halves, start, level, record, rng))
-        *pair, best = found[-1]
-        if agreement(*pair) < CLEAR:  # otherwise all three are the same map
-            best = max(best, refine(record, made_one(problem, list(chain(*found))), level, rng, problem), key=OBJECTIVE)
+        *pair, best = _refined(problem, halves, start, level, record, rng)
+        for side, one in zip(found, (*pair, best), strict=True):
+            side.append(one)
+        if _agreement(problem, *pair) < CLEAR:  # otherwise all three are the same map
+            together = made_one(problem, list(chain(*zip(*found, strict=True))))
+            best = max(best, refine(record, together, level, rng, problem), key=OBJECTIVE)
         if winner is None or best.objective > winner.refined.objective:
-            winner = Winner(start.whole, best, 0.0)
-        with record.stage("agreement"):
-            *sides, _ = zip(*found, strict=True)
-            nearest = [max(side, key=partial(agreement, winner.refined)) for side in sides]
-            winner = winner._replace(agreement=agreement(*nearest))
-            record.step(agreement=winner.agreement)
+            winner = Winner(start.whole, best, 0.0, found)
+        winner = _judged(problem, winner, record)
         agree = winner.agreement > CLEAR / (1 + rivals)
         if record.stopped or agree and (rivals > 1 or winner.refined.objective < TIGHT):
             break
     if winner is None:
         raise ValueError("no start is for this problem")
-    return winner._replace(found=list(chain(*found)))
+    return winner
+
+
+def bred(problem: Problem, winner: Winner, level: Level, record: Record, rng: np.random.Generator) -> Winner:
+    """The winner, or a better one bred from it and the other starts' maps, where the halves agree less than POOR.
+
+    The objective tells better maps from worse ones even where none is right as a whole. The map halfway between two
+    keeps what both have right, and ``level`` finds anew what they differ in. A few softer steps free a map from
+    where it is stuck. The best of all maps is a parent in every generation.
+    """
+    if winner.agreement >= POOR or record.stopped:
+        return winner
+    first, second, wholes = winner.found
+    maps = sorted([winner.refined, *(one for one in wholes if one is not winner.refined)], key=OBJECTIVE, reverse=True)
+    soft = level._replace(directions=SOFT_DIRECTIONS, beta=SOFT_BETA, steps=max(1, level.steps // 3))
+
+    def child(record: Record, W: np.ndarray, levels: Sequence[Level], rng: np.random.Generator) -> Refined:
+        for each in levels:
+            refined = refine(record, W, each, rng, problem)
+            W = refined.W
+        return refined
+
+    for generation in range(GENERATIONS):
+        best, *others = maps
+        other = others[generation % len(others)] if others else best
+        between = polar(best.W + other.W)
+        maps += record.each(child, (between, best.W), ((level,), (soft, level)), rng.spawn(2))
+        maps.sort(key=OBJECTIVE, reverse=True)
+    return _judged(problem, winner._replace(refined=maps[0], found=(first, second, maps)), record)
 
 
 def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng: np.random.Generator) -> np.ndarray:
@@ -87,7 +116,7 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     """
     if not FAINT < winner.agreement < CLEAR or record.stopped:
         return winner.refined.W
-    others = [one for one in winner.found if one is not winner.refined]
+    others = [one for one in chain(*winner.found) if one is not winner.refined]
     others.sort(key=partial(_agreement, problem, winner.refined), reverse=True)
     maps = [one.W for one in (winner.refined, *others)][:CARRIED]
 
@@ -101,6 +130,15 @@ def made_one(problem: Problem, maps: Sequence[Refined]) -> np.ndarray:
     """The map (dA, dB) nearest to the sum of those that agree with the one of the highest objective."""
     best = max(maps, key=OBJECTIVE)
     return polar(np.sum([one.W for one in maps if _agreement(problem, one, best) > ALIKE], 0))
+
+
+def _judged(problem: Problem, winner: Winner, record: Record) -> Winner:
+    """``winner`` with the agreement of the two halves nearest to its map."""
+    with record.stage("agreement"):
+        nearness = partial(_agreement, problem, winner.refined)
+        agreement = _agreement(problem, *(max(halves, key=nearness) for halves in winner.found[:2]))
+        record.step(agreement=agreement)
+    return winner._replace(agreement=agreement)
 
 
 def _agreement(problem: Problem, one: Refined, other: Refined) -> float:
