@@ -93,17 +93,15 @@ def bred(problem: Problem, winner: Winner, level: Level, record: Record, rng: np
     maps = sorted([winner.refined, *(one for one in wholes if one is not winner.refined)], key=OBJECTIVE, reverse=True)
     soft = level._replace(directions=SOFT_DIRECTIONS, beta=SOFT_BETA, steps=max(1, level.steps // 3))
 
-    def child(record: Record, W: np.ndarray, levels: Sequence[Level], rng: np.random.Generator) -> Refined:
-        for each in levels:
-            refined = refine(record, W, each, rng, problem)
-            W = refined.W
-        return refined
+    def child(record: Record, W: np.ndarray, rng: np.random.Generator) -> Refined:
+        return refine(record, W, level, rng, problem)
 
     for generation in range(GENERATIONS):
         best, *others = maps
         other = others[generation % len(others)] if others else best
-        between = polar(best.W + other.W)
-        maps += record.each(child, (between, best.W), ((level,), (soft, level)), rng.spawn(2))
+        one, two = rng.spawn(2)
+        softened = refine(record, best.W, soft, two, problem)
+        maps += record.each(child, (polar(best.W + other.W), softened.W), (one, two))
         maps.sort(key=OBJECTIVE, reverse=True)
     return _judged(problem, winner._replace(refined=maps[0], found=(first, second, maps)), record)
 
