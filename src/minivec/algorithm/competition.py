@@ -93,15 +93,12 @@ def bred(problem: Problem, winner: Winner, level: Level, record: Record, rng: np
     maps = sorted([winner.refined, *(one for one in wholes if one is not winner.refined)], key=OBJECTIVE, reverse=True)
     soft = level._replace(directions=SOFT_DIRECTIONS, beta=SOFT_BETA, steps=max(1, level.steps // 3))
 
-    def child(record: Record, W: np.ndarray, rng: np.random.Generator) -> Refined:
-        return refine(record, W, level, rng, problem)
-
     for generation in range(GENERATIONS):
         best, *others = maps
         other = others[generation % len(others)] if others else best
         one, two = rng.spawn(2)
         softened = refine(record, best.W, soft, two, problem)
-        maps += record.each(child, (polar(best.W + other.W), softened.W), (one, two))
+        maps += _each_refined(problem, (polar(best.W + other.W), softened.W), level, record, (one, two))
         maps.sort(key=OBJECTIVE, reverse=True)
     return _judged(problem, winner._replace(refined=maps[0], found=(first, second, maps)), record)
 
@@ -117,11 +114,7 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     others = [one for one in chain(*winner.found) if one is not winner.refined]
     others.sort(key=partial(_agreement, problem, winner.refined), reverse=True)
     maps = [one.W for one in (winner.refined, *others)][:CARRIED]
-
-    def refined(record: Record, W: np.ndarray, rng: np.random.Generator) -> Refined:
-        return refine(record, W, level._replace(bags=1), rng, problem)
-
-    return made_one(problem, list(record.each(refined, maps, rng.spawn(len(maps)))))
+    return made_one(problem, _each_refined(problem, maps, level._replace(bags=1), record, rng.spawn(len(maps))))
 
 
 def made_one(problem: Problem, maps: Sequence[Refined]) -> np.ndarray:
@@ -141,6 +134,21 @@ def _judged(problem: Problem, winner: Winner, record: Record) -> Winner:
 
 def _agreement(problem: Problem, one: Refined, other: Refined) -> float:
     return agreement_of(problem.X, problem.principal[0], one.inside, other.inside)
+
+
+def _each_refined(
+    problem: Problem,
+    maps: Sequence[np.ndarray],
+    level: Level,
+    record: Record,
+    rngs: Sequence[np.random.Generator],
+) -> list[Refined]:
+    """Each of the ``maps`` (dA, dB), refined on all rows with its own generator."""
+
+    def refined(record: Record, W: np.ndarray, rng: np.random.Generator) -> Refined:  # tasks share what it holds
+        return refine(record, W, level, rng, problem)
+
+    return list(record.each(refined, maps, rngs))
 
 
 def _refined(
