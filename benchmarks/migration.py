@@ -195,7 +195,7 @@ def main() -> None:
                     database.url("old"), database.url(f"new{number}"), aligner, verify=1000, min_confidence=0
                 )
                 found[f"migrated, {name}"] = recall(database.search(f"new{number}", Q), truth)
-                adapter = QueryAdapter.of(aligner.inverse())
+                adapter = QueryAdapter.of(aligner.inverse()).for_queries()
                 found[f"adapter, {name}"] = recall(database.search("old", adapter(Q)), truth)
                 found[f"rows/s, {name}"] = done.written / done.seconds
             if isinstance(database, Postgres):

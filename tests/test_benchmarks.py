@@ -9,7 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import cells, confidence, corpora, encoders, paper_encoders, peers, rivals, sentences, strength
+from benchmarks import (
+    cells,
+    confidence,
+    corpora,
+    encoders,
+    paper_encoders,
+    peers,
+    rivals,
+    searches,
+    sentences,
+    strength,
+)
 from benchmarks.adapters import residual_mlp
 from matplotlib.image import imread
 
@@ -241,6 +252,16 @@ def test_a_pair_is_made_worse_level_by_level_and_a_useless_map_called_reliable_i
     table = strength.summary({("one:other", "rows", 2.0): [fit, {**fit, "top1": 0.4}]})
     assert "| one:other | rows | 2 | 0.50 | 0.10 to 0.40 | 2 reliable | 0.90 |" in table
     assert "of 1 fits with a top-1 under 0.2, called reliable: 1" in table and "expected_top1: 1 of 2" in table
+
+
+def test_searches_tell_mapped_rows_that_are_right_from_those_that_never_come_up():
+    rng = np.random.default_rng(0)
+    own = unit(rng.standard_normal((400, 16)) + 4).astype(np.float32)
+    right = searches.figures(own, own, own, np.random.default_rng(1))
+    np.testing.assert_allclose(right, [1, 1, 1, 0.5, 1, 1], atol=0.06)
+    away = searches.figures(-own, own, own, np.random.default_rng(1))
+    assert away[0] < 0.05 and away[1] < 0.1 and away[3] == 0 and away[4] < 0.05
+    assert away[2] == pytest.approx(0.5, abs=0.06)  # what is stored of B's own
 
 
 def test_what_a_fit_is_to_expect_is_calibrated_on_fits_and_fails_where_a_group_follows_another_law():

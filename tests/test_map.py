@@ -73,8 +73,11 @@ def formula(bridge, rows):
     v = np.where(lengths > 1e-5 * np.linalg.norm(w["source_mean"]), z / np.maximum(lengths, 1e-300), 0)
     along = (v @ w["target_mean"])[:, None]
     norm = 1 if w["unit"] else w["target_norm"]
-    reach = np.sqrt(along**2 + norm**2 - w["target_mean"] @ w["target_mean"]) - along
-    return unit(w["expected_cosine"] * w["target_mean"] + reach * v)
+    beyond = norm**2 - w["target_mean"] @ w["target_mean"]
+    reach, cosine = np.sqrt(along**2 + beyond) - along, w["expected_cosine"]
+    if w["unit"] == 2:
+        return unit(w["target_mean"] + (cosine * reach + (1 - cosine) * np.sqrt(beyond)) * v)
+    return unit(cosine * w["target_mean"] + reach * v)
 
 
 def of_raw_rows(bridge):
@@ -83,9 +86,23 @@ def of_raw_rows(bridge):
     return LinearMap({**bridge.weights, **means, "target_norm": 3.0, "unit": 0.0})
 
 
+def as_before(bridge):
+    """A map as it was fitted before the expected cosine told how far from the mean a row lies."""
+    return LinearMap({**bridge.weights, "unit": 1.0})
+
+
+def test_queries_are_mapped_as_all_rows_were_before():
+    aligner, rows = fitted()
+    queries = aligner.map.for_queries()
+    np.testing.assert_array_equal(queries(rows), as_before(aligner.map)(rows))
+    for same in (queries.of_lengths(3.0), pickle.loads(pickle.dumps(queries)), queries.for_queries()):
+        np.testing.assert_allclose(unit(same(rows)), queries(rows), atol=1e-6)
+    assert queries.fingerprint == aligner.map.fingerprint
+
+
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("share", [0.6, 1.0])
-@pytest.mark.parametrize("make", [lambda bridge: bridge, of_raw_rows], ids=["unit", "raw"])
+@pytest.mark.parametrize("make", [lambda bridge: bridge, as_before, of_raw_rows], ids=["present", "before", "raw"])
 def test_one_formula(widths, share, make, tmp_path):
     aligner, rows = fitted(widths)
     bridge = make(LinearMap({**aligner.map.weights, "expected_cosine": share}))
@@ -97,6 +114,36 @@ def test_one_formula(widths, share, make, tmp_path):
     for implementation in (by_keras, by_single_rows, by_torch, by_onnx):
         found = implementation(bridge, rows, tmp_path)
         np.testing.assert_allclose(found, expected, atol=2e-6, err_msg=implementation.__name__)
+
+
+def test_mapped_rows_are_found_among_those_of_a_space_whose_mean_is_long():
+    """Multilingual E5 is such a space. Before, mapped rows beside its own never came up: they were too far from it."""
+    rng = np.random.default_rng(0)
+    d, n, k = 64, 3000, 10
+    content = rng.standard_normal((n, d)) * np.linspace(1.5, 0.5, d)
+    A = content + 1.7 * rng.standard_normal((n, d))
+    B = unit(content + 16 * np.eye(d)[0])
+    assert np.linalg.norm(B.mean(0)) > 0.85
+    bridge = MiniVec2VecAligner.from_pairs(A[:2000], B[:2000], mapping="orthogonal").map
+    own, half = B[2000:].astype("f4"), np.arange(1000) % 2 == 0
+    asked, kept = own[:250], np.arange(1000) >= 250
+
+    def found(rows):
+        return np.argsort(-(asked @ rows[kept].T), axis=1)[:, :k]
+
+    def share_found(rows):
+        return np.mean([len(set(a) & set(b)) / k for a, b in zip(found(rows), found(own), strict=True)])
+
+    before, mapped = as_before(bridge)(A[2000:]), bridge(A[2000:])
+    assert share_found(mapped) > 1.2 * share_found(before)
+    among = [half[kept][found(np.where(half[:, None], rows, own))].mean() for rows in (before, mapped)]
+    assert among[0] < 0.1 and 0.35 < among[1] < 0.65
+
+
+def test_a_map_of_a_newer_version_is_refused():
+    aligner, _ = fitted()
+    with pytest.raises(ValueError, match="a newer version of minivec made this map"):
+        LinearMap({**aligner.map.weights, "unit": 3.0})
 
 
 def test_lengths_do_not_matter():

@@ -8,7 +8,7 @@ import numpy as np
 from minivec.extras import missing
 from minivec.frame import Frame
 from minivec.history import recorded_data
-from minivec.map import LinearMap
+from minivec.map import FORMULA, LinearMap
 from minivec.record import Record
 from minivec.settings import FEW_ROWS, FIT_ROWS, Settings, check_choice, outlook, resolve, whole_number
 from minivec.signature import Signature, Signatures, recognise
@@ -133,7 +133,7 @@ def _into_common(frame: Frame, directions: np.ndarray, rows: np.ndarray, history
         "source_mean": frame.mean,
         "target_mean": np.zeros(k),
         "target_norm": 1.0,
-        "unit": 1.0,
+        "unit": FORMULA,
         "W": directions,
         "expected_cosine": 1.0,  # all of the common space's mean, which is zero
     }

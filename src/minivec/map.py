@@ -18,6 +18,7 @@ from minivec.spaces import inverted
 TOGETHER = 512  # rows that stay in the processor's cache from one operation to the next
 SQUARES = (1e-20, 1e30)  # squared lengths of rows between which float32 is exact enough
 LENGTHS = ("unit", "target")  # of mapped rows
+FORMULA = 2.0  # the weight ``unit`` of new maps
 NEAR = 1e-5  # of the mean's length: rows that are as near to the mean differ from it by rounding only
 
 
@@ -35,19 +36,24 @@ class LinearMap:
     - ``source_norm`` and ``target_norm``: the typical lengths of their raw rows
     - ``W`` (dA, dB), and ``inverse_W`` (dB, dA), the fit the other way
     - ``expected_cosine``: of a mapped row with its partner, both less B's mean, from 0 to 1
-    - ``unit``: 1 where the means are those of rows of length 1, and the typical lengths geometric means. It is 0 in
-      older maps, whose means are those of raw rows, and whose typical lengths are root mean squares
+    - ``unit``: 2 where the means are those of rows of length 1, and the typical lengths geometric means. It is 1 in
+      maps that used the expected cosine in another way, and 0 in maps of version 0.1.0, whose means are those of raw
+      rows, and whose typical lengths are root mean squares
 
     ``source_norm`` and ``inverse_W`` are there together or not at all: without them there is no ``inverse()``.
     ``history`` is what the fit recorded. ``signatures`` tell what the rows of both spaces looked like, None in older
     maps: by them the first calls recognise vectors of another space, and warn once. A map and its arrays are read-only,
     and it can be pickled.
 
-    A raw row x becomes u = x / |x| (in older maps u = x), z = (u - source_mean) W, v = z / |z|,
-    a = v . target_mean and r = sqrt(max(a^2 + beyond, 0)) - a; the result is share * target_mean + r v, scaled to
-    length 1. With beyond = 1 - |target_mean|^2 (in older maps target_norm^2 - |target_mean|^2),
-    target_mean + r v has the length of B's rows. ``share`` is the expected cosine. Where it is below 1, a whole mean
-    would draw mapped rows to those rows of B that are like the mean.
+    A raw row x becomes u = x / |x|, z = (u - source_mean) W, v = z / |z|, a = v . target_mean and
+    r = sqrt(max(a^2 + beyond, 0)) - a, where beyond = 1 - |target_mean|^2: target_mean + r v has the length of B's
+    rows. How far a row lies from the mean is known only as well as its direction. So r is drawn to its typical value,
+    sqrt(beyond), by the expected cosine c: the result is target_mean + (c r + (1 - c) sqrt(beyond)) v, scaled to length
+    1. With r alone, rows that seem near to the mean would come up in every search of a space whose mean is long.
+
+    Of ``for_queries``, and where ``unit`` is 1 or 0, the result is c target_mean + r v, scaled to length 1. Where it is
+    0, u = x, and beyond = target_norm^2 - |target_mean|^2. Maps in files give the rows that they gave when they were
+    fitted.
 
     Two kinds of rows have no direction. In a row of zeros u is 0; rows with no entry above 1e-30 fade to it. In a row
     at the mean (|z| at most 1e-5 of the mean's length) v is 0, and the result is the direction of target_mean.
@@ -56,7 +62,10 @@ class LinearMap:
     weights: Mapping[str, np.ndarray]
     history: dict[str, Any]
     length: float
+    asks: bool
     share: float
+    trust: float
+    usual: float
     scaled: bool
     beyond: float
     near: float
@@ -74,21 +83,27 @@ class LinearMap:
         history: Mapping[str, Any] | None = None,
         length: float = 1.0,
         signatures: Signatures | None = None,
+        asks: bool = False,
     ):
         """Copy the arrays; ValueError for one that is missing, not finite or of a shape that does not fit.
 
-        ``length`` is that of mapped rows.
+        ``length`` is that of mapped rows, and ``asks`` tells that they are queries.
         """
         arrays = _checked(weights)
         W, mean = np.asfortranarray(arrays["W"]), arrays["target_mean"]  # a single vector maps faster this way
-        share, mean2, scaled = float(arrays["expected_cosine"]), float(mean @ mean), bool(arrays["unit"])
+        cosine, mean2, scaled = float(arrays["expected_cosine"]), float(mean @ mean), bool(arrays["unit"])
+        share, trust = (1.0, cosine) if arrays["unit"] > 1 and not asks else (cosine, 1.0)
+        beyond = (1.0 if scaled else float(arrays["target_norm"]) ** 2) - mean2
         vars(self).update(
             weights=MappingProxyType(arrays),
             history=dict(history or {}),
             length=length,
+            asks=asks,
             share=share,
+            trust=trust,
+            usual=(1 - trust) * math.sqrt(max(beyond, 0.0)),
             scaled=scaled,
-            beyond=(1.0 if scaled else float(arrays["target_norm"]) ** 2) - mean2,
+            beyond=beyond,
             near=NEAR * float(np.linalg.norm(arrays["source_mean"])),
             signatures=signatures,
             _watch=signatures and Watch(signatures),
@@ -103,7 +118,7 @@ class LinearMap:
         raise AttributeError(f"a LinearMap is read-only: make a new one to change {name}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.weights), self.history, self.length, self.signatures)
+        return type(self), (dict(self.weights), self.history, self.length, self.signatures, self.asks)
 
     @classmethod
     def of(cls, aligner: Any) -> "LinearMap":
@@ -128,7 +143,7 @@ class LinearMap:
             "target_mean": target.mean,
             "source_norm": source.norm,
             "target_norm": target.norm,
-            "unit": 1.0,
+            "unit": FORMULA,
         }
         weights = {**frames, "W": W, "inverse_W": inverse_W, "expected_cosine": expected_cosine}
         return cls(weights, history, signatures=signatures)
@@ -172,7 +187,17 @@ class LinearMap:
             raise ValueError(f"lengths must be {' or '.join(LENGTHS)}; got {lengths!r}")
         elif lengths == "target" and self.scaled and abs(norm - 1) > 1e-3:
             length = norm
-        return self if length == self.length else LinearMap(self.weights, self.history, length, self.signatures)
+        return self if length == self.length else self._as(length, self.asks)
+
+    def for_queries(self) -> "LinearMap":
+        """The same map, for rows that ask and are never stored beside B's own; files do not keep this.
+
+        Where B's mean is long, more of them find their partner first, and as many of its neighbours.
+        """
+        return self._as(self.length, True)
+
+    def _as(self, length: float, asks: bool) -> "LinearMap":
+        return LinearMap(self.weights, self.history, length, self.signatures, asks)
 
     def inverse(self) -> "LinearMap":
         """The map from B to A; ValueError where the weights hold one direction only.
@@ -270,7 +295,7 @@ class LinearMap:
     def _scales(self, length: Any, along: Any, maximum: Any, sqrt: Any) -> tuple[Any, Any]:
         """The factor of z, and the length that the row has before it is scaled to 1: numbers, or columns (n, 1)."""
         along = along / length
-        reach = sqrt(maximum(along * along + self.beyond, 0.0)) - along
+        reach = self.trust * (sqrt(maximum(along * along + self.beyond, 0.0)) - along) + self.usual
         size = self.share**2 * self._mean2 + 2 * self.share * reach * along + reach * reach
         size = maximum(sqrt(size), 1e-12)
         return reach / (length * size), size
@@ -320,4 +345,6 @@ def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if not np.isfinite(array).all():
             raise ValueError(f"the weights hold NaN or infinity: {name}")
         array.flags.writeable = False
+    if arrays["unit"] not in (0, 1, FORMULA):
+        raise ValueError(f"the weight 'unit' is {arrays['unit']:g}: a newer version of minivec made this map")
     return arrays

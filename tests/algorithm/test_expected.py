@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minivec.algorithm.expected import AMONG, MEASURED, top1_of_pairs
+from minivec.algorithm.expected import AMONG, MEASURED, expected_cosine, top1_of_pairs
 from minivec.frame import unit
 from minivec.history import top1_in_words
 from minivec.spaces import inverted
@@ -42,3 +42,10 @@ def test_it_is_said_in_words_and_not_of_the_other_direction():
     history = {"expected_top1": MEASURED.top1(0.7)._asdict()}
     assert top1_in_words(history).startswith("94% (") and "among 2,000 rows of B" in top1_in_words(history)
     assert top1_in_words(inverted(history)) == "" == top1_in_words({"expected_top1": None})
+
+
+def test_the_expected_cosine_is_no_higher_than_the_halves_of_the_evidence_allow():
+    rng = np.random.default_rng(0)
+    X = unit(rng.standard_normal((500, 8)).astype(np.float32))
+    cosines = [expected_cosine(X, X, np.eye(8, dtype=np.float32), agreement) for agreement in (None, 1.0, 0.25, -0.1)]
+    assert cosines == pytest.approx([1, 1, 0.5, 0], abs=1e-3)

@@ -329,6 +329,19 @@ def test_commands(tmp_path, monkeypatch, run):
         assert code == 2 and out == "" and what in err and err.count("\n") == 1
 
 
+def test_adapt_maps_rows_that_ask_and_migrate_rows_that_are_stored(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    weights = {**ADAPTER.weights, "target_mean": np.full(8, 0.3, "f4"), "expected_cosine": 0.5, "unit": 2.0}
+    bridge = LinearMap(weights, ADAPTER.history)
+    bridge.save("bridge.safetensors")
+    np.save("rows.npy", X)
+    assert run("adapt", "rows.npy", "-a", "bridge.safetensors", "-o", "asking.npy")[0] == 0
+    assert run("migrate", "rows.npy", "stored.npy", "-a", "bridge.safetensors")[0] == 0
+    np.testing.assert_allclose(np.load("asking.npy"), bridge.for_queries()(X), atol=1e-6)
+    np.testing.assert_allclose(np.load("stored.npy"), bridge(X), atol=1e-6)
+    assert np.abs(np.load("asking.npy") - np.load("stored.npy")).max() > 0.05
+
+
 def test_changes_that_are_not_caught_have_an_exit_code_of_their_own(tmp_path, run):
     """LanceDB tells what has changed, and files that are written cannot be changed."""
     lance, parquet = Lance(tmp_path), Parquet(tmp_path)

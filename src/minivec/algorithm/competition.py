@@ -26,20 +26,23 @@ FAINT = 0.08  # agreement up to which it refines the winner alone: maps are hard
 GENERATIONS = 4  # of maps that are bred
 POOR = 0.4  # agreement from which on none are: they would hardly be better
 SOFT_DIRECTIONS, SOFT_BETA = 32, 12  # of the steps that free a map; their number is a third of the level's
+RIVALS_WORTH = 1 / 3  # of the agreement of two starts' wholes, beside that of halves: wholes share their rows
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
 OBJECTIVE = attrgetter("objective")
 
 
 class Winner(NamedTuple):
-    """The winning start's map (dA, dB), that map refined, and the agreement of the two halves nearest to it.
+    """The winning start's map (dA, dB), that map refined, and how well independent maps near it agree.
 
-    ``found`` are the refined maps: of the starts' first halves, of their second halves, and of the wholes.
+    ``found`` are the refined maps of each start: its first half, its second half and its whole. ``bred`` are those that
+    were made of them.
     """
 
     start: np.ndarray
     refined: Refined
     agreement: float
-    found: tuple[list[Refined], list[Refined], list[Refined]]
+    found: Sequence[Sequence[Refined]]
+    bred: Sequence[Refined] = ()
 
 
 def compete(
@@ -59,19 +62,18 @@ def compete(
     """
     halves = problem.halves()
     winner: Winner | None = None
-    found: tuple[list[Refined], list[Refined], list[Refined]] = [], [], []
+    found: list[list[Refined]] = []
 
     made = (start(problem, halves, record, rng) for start in starts)
     for rivals, start in enumerate(islice((start for start in made if start is not None), most)):
-        *pair, best = _refined(problem, halves, start, level, record, rng)
-        for side, one in zip(found, (*pair, best), strict=True):
-            side.append(one)
+        *pair, best = three = _refined(problem, halves, start, level, record, rng)
+        found.append(three)
         if _agreement(problem, *pair) < CLEAR:  # otherwise all three are the same map
-            together = made_one(problem, list(chain(*zip(*found, strict=True))))
+            together = made_one(problem, list(chain(*found)))
             best = max(best, refine(record, together, level, rng, problem), key=OBJECTIVE)
         if winner is None or best.objective > winner.refined.objective:
             winner = Winner(start.whole, best, 0.0, found)
-        winner = _judged(problem, winner, record)
+        winner = _judged(problem, winner._replace(found=tuple(found)), record)
         agree = winner.agreement > CLEAR / (1 + rivals)
         if record.stopped or agree and (rivals > 1 or winner.refined.objective < TIGHT):
             break
@@ -89,18 +91,17 @@ def bred(problem: Problem, winner: Winner, level: Level, record: Record, rng: np
     """
     if winner.agreement >= POOR or record.stopped:
         return winner
-    first, second, wholes = winner.found
-    maps = sorted([winner.refined, *(one for one in wholes if one is not winner.refined)], key=OBJECTIVE, reverse=True)
+    wholes = [whole for *_, whole in winner.found]
+    children = [] if any(winner.refined is whole for whole in wholes) else [winner.refined]
     soft = level._replace(directions=SOFT_DIRECTIONS, beta=SOFT_BETA, steps=max(1, level.steps // 3))
 
     for generation in range(GENERATIONS):
-        best, *others = maps
+        best, *others = sorted([*wholes, *children], key=OBJECTIVE, reverse=True)
         other = others[generation % len(others)] if others else best
         one, two = rng.spawn(2)
         softened = refine(record, best.W, soft, two, problem)
-        maps += _each_refined(problem, (polar(best.W + other.W), softened.W), level, record, (one, two))
-        maps.sort(key=OBJECTIVE, reverse=True)
-    return _judged(problem, winner._replace(refined=maps[0], found=(first, second, maps)), record)
+        children += _each_refined(problem, (polar(best.W + other.W), softened.W), level, record, (one, two))
+    return _judged(problem, winner._replace(refined=max(*wholes, *children, key=OBJECTIVE), bred=children), record)
 
 
 def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng: np.random.Generator) -> np.ndarray:
@@ -111,7 +112,7 @@ def carried(problem: Problem, winner: Winner, level: Level, record: Record, rng:
     """
     if not FAINT < winner.agreement < CLEAR or record.stopped:
         return winner.refined.W
-    others = [one for one in chain(*winner.found) if one is not winner.refined]
+    others = [one for one in chain(*winner.found, winner.bred) if one is not winner.refined]
     others.sort(key=partial(_agreement, problem, winner.refined), reverse=True)
     maps = [one.W for one in (winner.refined, *others)][:CARRIED]
     return made_one(problem, _each_refined(problem, maps, level._replace(bags=1), record, rng.spawn(len(maps))))
@@ -124,10 +125,17 @@ def made_one(problem: Problem, maps: Sequence[Refined]) -> np.ndarray:
 
 
 def _judged(problem: Problem, winner: Winner, record: Record) -> Winner:
-    """``winner`` with the agreement of the two halves nearest to its map."""
+    """``winner`` with the agreement of the two halves nearest to its map.
+
+    Where these have too few rows to find the map, starts that find the same one from all rows are evidence too.
+    """
     with record.stage("agreement"):
         nearness = partial(_agreement, problem, winner.refined)
-        agreement = _agreement(problem, *(max(halves, key=nearness) for halves in winner.found[:2]))
+        firsts, seconds, wholes = zip(*winner.found, strict=True)
+        agreement = _agreement(problem, max(firsts, key=nearness), max(seconds, key=nearness))
+        if len(wholes) > 1:
+            nearest = sorted(wholes, key=nearness)[-2:]
+            agreement = max(agreement, RIVALS_WORTH * _agreement(problem, *nearest))
         record.step(agreement=agreement)
     return winner._replace(agreement=agreement)
 

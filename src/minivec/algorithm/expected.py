@@ -64,15 +64,20 @@ def top1_of_pairs(mapped: np.ndarray, partners: np.ndarray, Y: np.ndarray) -> To
     return Top1(share, float(middle - reach), float(middle + reach), len(rivals))
 
 
-def expected_cosine(X: np.ndarray, Y: np.ndarray, W: np.ndarray, sample: int = 1024) -> float:
+def expected_cosine(
+    X: np.ndarray, Y: np.ndarray, W: np.ndarray, agreement: float | None = None, sample: int = 1024
+) -> float:
     """The cosine to expect between a mapped row and its partner, from 0 to 1, without knowing a single pair.
 
     Rows have nearer neighbours in their own space than across. The estimate is the ratio of those cosines, cubed; it
-    is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md.
+    is 1 for a rotated copy of one distribution. It is a fit to measurements, not a theorem: see docs/tuning.md. Few
+    rows find near neighbours under a wrong map as well. So it is at most the root of the ``agreement`` of halves, if
+    there are any: two maps that come so near to the truth each, and err independently, agree that far.
     """
     from minivec.search import top_k  # loads FAISS, which a map that is only read can do without
 
     some = [Z[np.linspace(0, len(Z) - 1, min(sample, len(Z))).astype(int)] for Z in (X, Y)]
     across = top_k(unit(some[0] @ W), Y, 1)[0].mean()
     within = [top_k(rows, Z, 2)[0][:, 1].mean() for rows, Z in zip(some, (X, Y), strict=True)]
-    return float(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3)
+    most = 1.0 if agreement is None else np.sqrt(max(agreement, 0.0))
+    return float(min(np.clip(across / np.sqrt(np.prod(np.maximum(within, 1e-6))), 0, 1) ** 3, most))

@@ -26,9 +26,10 @@ def solve(problem: Problem, record: Record) -> Outcome:
             verdict, top1 = (doubted(verdict, missing), None) if missing else (verdict, MEASURED.top1(agreement))
         if (cause := exchangeable(problem, solution)) is not None:
             verdict = doubted(verdict, [cause])
-        expected = by_pairs.expected_cosine if by_pairs else expected_cosine(problem.X, problem.Y, solution.W)
-        if by_pairs:
-            top1 = by_pairs.expected_top1
+        if by_pairs is None:
+            expected = expected_cosine(problem.X, problem.Y, solution.W, agreement)
+        else:
+            expected, top1 = by_pairs.expected_cosine, by_pairs.expected_top1
             if by_pairs.verdict.confidence > verdict.confidence:  # either kind of evidence is enough
                 verdict = by_pairs.verdict
     W = orthogonal(solution.W)

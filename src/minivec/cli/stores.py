@@ -278,7 +278,8 @@ def adapt(
     given = [rows.array() for rows in inputs]
     for rows, vectors in zip(inputs, given, strict=True):
         check_space(vectors, bridge, rows, any_vectors)
-    mapped = np.concatenate([bridge.apply(vectors) for vectors in given])
+    asking = bridge.for_queries()
+    mapped = np.concatenate([asking.apply(vectors) for vectors in given])
     if output is None:
         for row in mapped.tolist():
             print(json.dumps(row))

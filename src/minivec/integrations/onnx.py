@@ -32,6 +32,8 @@ def save(adapter: LinearMap, path: str | Path) -> None:
         "target_mean": mean[:, None],
         "beyond": np.float32(adapter.beyond),
         "part": share * mean,
+        "trust": np.float32(adapter.trust),
+        "usual": np.float32(adapter.usual),
         "near": np.float32(adapter.near),
         "zero": np.float32(0),
         "tiny": np.float32(TINY),
@@ -49,15 +51,7 @@ def save(adapter: LinearMap, path: str | Path) -> None:
         helper.make_node("Where", ["apart", "z", "zero"], ["directed"]),
         helper.make_node("Max", ["length", "tiny"], ["divisor"]),
         helper.make_node("Div", ["directed", "divisor"], ["v"]),
-        helper.make_node("MatMul", ["v", "target_mean"], ["along"]),
-        helper.make_node("Mul", ["along", "along"], ["along2"]),
-        helper.make_node("Add", ["along2", "beyond"], ["reach2"]),
-        helper.make_node("Relu", ["reach2"], ["positive"]),
-        helper.make_node("Sqrt", ["positive"], ["root"]),
-        helper.make_node("Sub", ["root", "along"], ["reach"]),
-        helper.make_node("Mul", ["v", "reach"], ["moved"]),
-        helper.make_node("Add", ["moved", "part"], ["row"]),
-        helper.make_node("LpNormalization", ["row"], ["y"], axis=-1, p=2),
+        *_to_target(helper),
     ]
     graph = helper.make_graph(
         nodes,
@@ -85,6 +79,23 @@ def _of_unit_rows(helper: Any) -> list[Any]:
         helper.make_node("Div", ["tamed", "tamed_divisor"], ["rows"]),
         helper.make_node("Identity", ["source_mean"], ["shrunk_mean"]),
         helper.make_node("Identity", ["near"], ["shrunk_near"]),
+    ]
+
+
+def _to_target(helper: Any) -> list[Any]:
+    """Directions ``v`` around B's mean to rows of B's space."""
+    return [
+        helper.make_node("MatMul", ["v", "target_mean"], ["along"]),
+        helper.make_node("Mul", ["along", "along"], ["along2"]),
+        helper.make_node("Add", ["along2", "beyond"], ["reach2"]),
+        helper.make_node("Relu", ["reach2"], ["positive"]),
+        helper.make_node("Sqrt", ["positive"], ["root"]),
+        helper.make_node("Sub", ["root", "along"], ["whole"]),
+        helper.make_node("Mul", ["whole", "trust"], ["trusted"]),
+        helper.make_node("Add", ["trusted", "usual"], ["reach"]),
+        helper.make_node("Mul", ["v", "reach"], ["moved"]),
+        helper.make_node("Add", ["moved", "part"], ["row"]),
+        helper.make_node("LpNormalization", ["row"], ["y"], axis=-1, p=2),
     ]
 
 

@@ -14,9 +14,11 @@ class TorchAdapter(torch.nn.Module):
 
     source_mean: torch.Tensor
     target_mean: torch.Tensor
-    expected_cosine: torch.Tensor
     W: torch.Tensor
     unit: torch.Tensor
+    share: torch.Tensor
+    trust: torch.Tensor
+    usual: torch.Tensor
     beyond: torch.Tensor
     near: torch.Tensor
 
@@ -24,8 +26,8 @@ class TorchAdapter(torch.nn.Module):
         super().__init__()
         for name in FORWARD:
             self.register_buffer(name, torch.tensor(adapter.weights[name]))
-        self.register_buffer("beyond", torch.tensor(adapter.beyond))
-        self.register_buffer("near", torch.tensor(adapter.near))
+        for name in ("share", "trust", "usual", "beyond", "near"):
+            self.register_buffer(name, torch.tensor(getattr(adapter, name)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The map; ``x`` is cast to the weights' dtype."""
@@ -38,5 +40,5 @@ class TorchAdapter(torch.nn.Module):
         size = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         v = torch.where(size <= self.near * shrunk, torch.zeros_like(z), z / size.clamp(min=1e-30))
         along = torch.matmul(v, self.target_mean).unsqueeze(-1)
-        reach = torch.sqrt(torch.clamp(along * along + self.beyond, min=0.0)) - along
-        return torch.nn.functional.normalize(self.expected_cosine * self.target_mean + reach * v, dim=-1)
+        reach = self.trust * (torch.sqrt(torch.clamp(along * along + self.beyond, min=0.0)) - along) + self.usual
+        return torch.nn.functional.normalize(self.share * self.target_mean + reach * v, dim=-1)

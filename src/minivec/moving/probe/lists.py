@@ -57,7 +57,7 @@ def searches(given: Material, bridge: LinearMap, rerank: int) -> dict[str, Searc
     ways[CEILING] = Search(queries, new)
     ways[MIGRATE] = Search(queries, bridge(given.old))
     if bridge.invertible:
-        mapped = bridge.inverse()(given.new_queries)
+        mapped = bridge.inverse().for_queries()(given.new_queries)
         ways[ADAPT] = Search(mapped, old)
         ways[RERANK] = Search(mapped, old, (queries, new), rerank)
     if old.shape[1] == new.shape[1]:

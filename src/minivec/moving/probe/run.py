@@ -194,7 +194,7 @@ def _blind(store: str, rows: int, pool: Pool, bridge: LinearMap, notes: list[str
     blind = Blind(
         confidence=float(history.get("confidence", np.nan)),
         verdict=history.get("verdict", "unknown"),
-        expected_cosine=bridge.share,
+        expected_cosine=float(bridge.weights["expected_cosine"]),
         consistency=consistency(pool.old, bridge, k=options.k, queries=queries, boot=boot),
     )
     failed = blind.verdict == "failed"
