@@ -10,29 +10,33 @@ from minivec.map import LinearMap
 
 
 class AlignedEmbeddings(Embeddings):
-    """What ``base`` embeds, mapped by ``adapter``: unit vectors comparable by cosine with the index's own."""
+    """What ``base`` embeds, mapped by ``adapter``: unit vectors comparable by cosine with the index's own.
+
+    Queries are mapped ``for_queries``.
+    """
 
     def __init__(self, base: Embeddings, adapter: LinearMap):
-        self.base, self.adapter = base, adapter
+        self.base, self.adapter, self._asking = base, adapter, adapter.for_queries()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """A vector (dB,) for each text."""
-        return self._mapped(self.base.embed_documents(texts))
+        return _mapped(self.adapter, self.base.embed_documents(texts))
 
     def embed_query(self, text: str) -> list[float]:
         """The vector (dB,) of a query."""
-        return self._mapped([self.base.embed_query(text)])[0]
+        return _mapped(self._asking, [self.base.embed_query(text)])[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """``embed_documents``, by the base's own asynchronous one."""
-        return self._mapped(await self.base.aembed_documents(texts))
+        return _mapped(self.adapter, await self.base.aembed_documents(texts))
 
     async def aembed_query(self, text: str) -> list[float]:
         """``embed_query``, by the base's own asynchronous one."""
-        return self._mapped([await self.base.aembed_query(text)])[0]
+        return _mapped(self._asking, [await self.base.aembed_query(text)])[0]
 
-    def _mapped(self, vectors: list[list[float]]) -> list[list[float]]:
-        return self.adapter(np.asarray(vectors)).tolist() if vectors else []
+
+def _mapped(adapter: LinearMap, vectors: list[list[float]]) -> list[list[float]]:
+    return adapter(np.asarray(vectors)).tolist() if vectors else []
 
 
 def migrate_store(store: Any, bridge: Any, *, name: str, embedding: Embeddings, **options: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS, load_embed_model
-from pydantic import SerializeAsAny, field_serializer
+from pydantic import PrivateAttr, SerializeAsAny, field_serializer
 
 from minivec.integrations import opened
 from minivec.map import LinearMap
@@ -13,6 +13,8 @@ from minivec.map import LinearMap
 class AlignedEmbedding(BaseEmbedding):
     """What ``base`` embeds, mapped by ``adapter``: unit vectors comparable by cosine with the index's own.
 
+    Queries are mapped ``for_queries``.
+
     ``to_dict`` and ``to_json`` hold both, the map as lists of numbers. ``from_dict`` and ``from_json`` make the same
     embedding again where LlamaIndex's ``load_embed_model`` knows the class of ``base``; otherwise give ``base`` to
     them: ``AlignedEmbedding.from_json(text, base=base)``.
@@ -20,6 +22,7 @@ class AlignedEmbedding(BaseEmbedding):
 
     base: SerializeAsAny[BaseEmbedding]
     adapter: LinearMap
+    _asking: LinearMap = PrivateAttr()
 
     def __init__(self, base: BaseEmbedding | dict[str, Any], adapter: LinearMap | dict[str, Any], **kwargs: Any):
         base = load_embed_model(base)  # type: ignore[arg-type]
@@ -27,6 +30,7 @@ class AlignedEmbedding(BaseEmbedding):
             adapter = LinearMap(adapter["weights"], adapter["history"])
         kwargs = {"model_name": base.model_name, "embed_batch_size": base.embed_batch_size, **kwargs}
         super().__init__(base=base, adapter=adapter, **kwargs)  # type: ignore[call-arg]
+        self._asking = adapter.for_queries()
 
     @classmethod
     def class_name(cls) -> str:
@@ -39,10 +43,10 @@ class AlignedEmbedding(BaseEmbedding):
         return {"weights": weights, "history": adapter.history}
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        return self.adapter(self.base.get_query_embedding(query)).tolist()
+        return self._asking(self.base.get_query_embedding(query)).tolist()
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return self.adapter(await self.base.aget_query_embedding(query)).tolist()
+        return self._asking(await self.base.aget_query_embedding(query)).tolist()
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self.adapter(self.base.get_text_embedding(text)).tolist()
