@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import minivec
 import supervised
-from minivec import LinearMap, MiniVec2VecAligner, open_map
+from minivec import LinearMap, MiniVec2VecAligner, evaluate_alignment, open_map
 from minivec.frame import unit
 from minivec.runtime import QueryAdapter
 
@@ -98,6 +98,14 @@ def test_queries_are_mapped_as_all_rows_were_before():
     for same in (queries.of_lengths(3.0), pickle.loads(pickle.dumps(queries)), queries.for_queries()):
         np.testing.assert_allclose(unit(same(rows)), queries(rows), atol=1e-6)
     assert queries.fingerprint == aligner.map.fingerprint
+
+
+def test_rows_are_evaluated_as_rows_that_ask():
+    aligner, rows = fitted()
+    bridge = LinearMap({**aligner.map.weights, "expected_cosine": 0.3})
+    others = np.random.default_rng(0).permutation(bridge(rows))
+    found = [evaluate_alignment(way, rows, others) for way in (bridge, bridge.for_queries(), lambda X: bridge(X))]
+    assert found[0] == found[1] != found[2]
 
 
 @pytest.mark.parametrize("widths", WIDTHS)

@@ -147,7 +147,7 @@ def evaluate(adapter: LinearMap, A: Shards, B: Shards, sample: int = 2048, seed:
 
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(A), min(sample, len(A)), replace=False))
-    mapped, partners = adapter(A[rows]), unit(B[rows])
+    mapped, partners = adapter.for_queries()(A[rows]), unit(B[rows])
     own = np.einsum("ij,ij->i", mapped, partners)
     shared = ray.put((mapped, own - TIE))
     rank = np.maximum(1, sum(_results([_before.remote(path, B.column, shared) for path in B.paths])))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minivec.frame import unit
+from minivec.metrics import asking
 from minivec.search import csls_top_k
 from minivec.validation import as_array
 
@@ -33,6 +34,7 @@ class Lexicon:
             if len(words) != len(X):
                 raise ValueError(f"{side}: {len(words)} words for {len(X)} vectors")
         self.source, self.target = list(source), list(target)
+        aligner = asking(aligner)
         blocks = [aligner(XA[i : i + BLOCK]) for i in range(0, len(XA), BLOCK)]
         self._mapped = unit(np.concatenate([as_array(block, "the aligner's output") for block in blocks]))
         self._base = unit(np.asarray(XB, np.float32))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minivec.frame import unit
+from minivec.map import LinearMap
 from minivec.search import hubness
 from minivec.validation import as_array, as_rows
 
@@ -19,7 +20,8 @@ def evaluate_alignment(
     """Retrieval metrics of ``aligner`` on true pairs, row i of ``A`` (n, dA) with row i of ``B`` (n, dB).
 
     ``aligner`` maps raw rows of A to rows that can be compared by cosine with raw rows of B: an aligned
-    ``MiniVec2VecAligner``, or any callable of that kind. Every mapped row ranks all n rows of B:
+    ``MiniVec2VecAligner`` or a ``LinearMap``, which map them ``for_queries``, or any callable of that kind. Every
+    mapped row ranks all n rows of B:
 
     - ``top1_accuracy``, ``recall_at_5``, ``recall_at_10``: share of partners among the first 1, 5, 10
     - ``mean_rank`` (1 is best), ``mean_reciprocal_rank``
@@ -35,7 +37,7 @@ def evaluate_alignment(
         raise ValueError(f"A and B must be true pairs, row by row: A has {len(A)} rows, B has {len(B)}")
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
-    starts = range(0, len(A), block_size)
+    starts, aligner = range(0, len(A), block_size), asking(aligner)
     blocks = [aligner(np.asarray(A[i : i + block_size], np.float32)) for i in starts]
     mapped = as_rows(np.concatenate([as_array(b, "the aligner's output") for b in blocks]), "the aligner's output")
     if mapped.shape != B.shape:
@@ -43,6 +45,12 @@ def evaluate_alignment(
     U, V = unit(mapped), unit(np.asarray(B, np.float32))
 
     return retrieval_metrics(*partner_ranks(U, V, block_size))
+
+
+def asking(aligner: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
+    """The map of an aligned model, or a ``LinearMap``, for rows that ask; any other callable as it is."""
+    bridge = getattr(aligner, "map", aligner)
+    return bridge.for_queries() if isinstance(bridge, LinearMap) else aligner
 
 
 def partner_ranks(U: np.ndarray, V: np.ndarray, block_size: int = 4096) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -76,7 +76,7 @@ def _matches(
     from minivec.search import top_k
 
     shown = np.linspace(0, len(texts) - 1, 6).astype(int)
-    cosines, found = top_k(bridge(A[shown]), unit(B), 1)
+    cosines, found = top_k(bridge.for_queries()(A[shown]), unit(B), 1)
     table = Table(box=None, expand=True, pad_edge=False)
     for heading in ("text, embedded in A", "nearest to it in B"):
         table.add_column(heading, no_wrap=True, ratio=1, overflow="crop" if ascii_only else "ellipsis")

@@ -57,7 +57,7 @@ def gather(
     counts = len(A), len(B)
     A, B = (np.asarray(X[chosen], np.float32) for X, chosen in zip((A, B), rows, strict=True))
 
-    U, V = bridge(A), unit(B)
+    U, V = bridge.for_queries()(A), unit(B)
     matches = _matches(U, V, paired)
     near, back, rank = matches["near"][:, 0], matches["back"], matches["rank"]
     pairs = _pairs(near, back, paired)
@@ -107,7 +107,7 @@ def _turned_top1(bridge: LinearMap, A: np.ndarray, V: np.ndarray) -> float | Non
     """The top-1 of the inverse map on true pairs ``A`` and ``V`` (n, d): high where only the direction was wrong."""
     if not bridge.invertible or bridge.shape[0] != bridge.shape[1]:
         return None
-    return retrieval_metrics(*partner_ranks(unit(bridge.inverse()(A)), V))["top1_accuracy"]
+    return retrieval_metrics(*partner_ranks(unit(bridge.inverse().for_queries()(A)), V))["top1_accuracy"]
 
 
 def _shown(n: int, rng: np.random.Generator) -> np.ndarray:
