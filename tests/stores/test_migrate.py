@@ -340,6 +340,9 @@ def test_adapt_maps_rows_that_ask_and_migrate_rows_that_are_stored(tmp_path, mon
     np.testing.assert_allclose(np.load("asking.npy"), bridge.for_queries()(X), atol=1e-6)
     np.testing.assert_allclose(np.load("stored.npy"), bridge(X), atol=1e-6)
     assert np.abs(np.load("asking.npy") - np.load("stored.npy")).max() > 0.05
+    for command in (migrate, verify):
+        with pytest.raises(ValueError, match="rows that are stored take the map itself"):
+            command("rows.npy", "stored.npy", bridge.for_queries())
 
 
 def test_changes_that_are_not_caught_have_an_exit_code_of_their_own(tmp_path, run):

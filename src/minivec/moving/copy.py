@@ -43,7 +43,10 @@ def made_by(state: Checkpoint) -> str | None:
 
 
 def bridge_of(aligner: Any, source: Store) -> Any:
-    """The map of ``aligner``, or, where that is None, a copy of ``source``'s vectors."""
-    if aligner is not None:
-        return LinearMap.of(aligner)
-    return Copy(source.schema().width, source.origin())
+    """The map of ``aligner``, or, where that is None, a copy of ``source``'s vectors; ValueError for one of queries."""
+    if aligner is None:
+        return Copy(source.schema().width, source.origin())
+    bridge = LinearMap.of(aligner)
+    if bridge.asks:
+        raise ValueError("a map for_queries() is for rows that ask; rows that are stored take the map itself")
+    return bridge
