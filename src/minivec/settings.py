@@ -20,7 +20,7 @@ FIT_ROWS = 60_000  # a side, at most, that a fit looks at, unless max_rows says 
 OUTLOOK = {
     10_000: "comfortable",
     5_000: "enough for most pairs of encoders",
-    2_000: "some maps are right, and the verdict is seldom sure of them",
+    2_000: "some maps are right, and the verdict is not always sure of them",
     0: "hardly any map is right: give known pairs, or more rows",
 }
 FEW_ROWS = 5_000  # fewer are named as a likely cause of a bad fit
