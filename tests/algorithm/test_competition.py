@@ -99,16 +99,6 @@ def test_maps_are_bred_from_the_best_where_the_halves_do_not_agree(monkeypatch, 
         assert better is winner and not refined
 
 
-def test_no_maps_are_bred_of_many_rows(monkeypatch):
-    rng = np.random.default_rng(9)
-    problem, refined = staged(monkeypatch, rng)
-    monkeypatch.setattr(competition, "FEW", len(problem.X))
-    whole = competition.refine(None, near(TRUTH, 1.2, rng), None, rng, problem)
-    winner = competition.Winner(whole.W, whole, 0.0, [[whole] * 3])
-    assert competition.bred(problem, winner, Level(16, 20, 100, 5), Record(), rng) is winner
-    assert len(refined) == 1
-
-
 def test_a_lone_start_breeds_with_itself(monkeypatch):
     rng = np.random.default_rng(7)
     problem, refined = staged(monkeypatch, rng)

@@ -15,7 +15,7 @@ import numpy as np
 from minivec.algorithm.confidence import agreement_of
 from minivec.algorithm.problem import Problem, Start, StartFunction
 from minivec.algorithm.procrustes import polar
-from minivec.algorithm.schedule import FEW, Level, Refined, evidence, refine
+from minivec.algorithm.schedule import Level, Refined, refine
 from minivec.record import Record
 
 # Figures: docs/tuning.md.
@@ -24,7 +24,7 @@ ALIKE = 0.25  # agreement from which on maps are made one
 CARRIED = 6  # most maps that the second level refines to make them one
 FAINT = 0.08  # agreement up to which it refines the winner alone: maps are hardly right
 GENERATIONS = 4  # of maps that are bred
-POOR = 0.4  # agreement from which on none are: they would hardly be better
+POOR = 0.36  # agreement from which on none are: they would hardly be better
 SOFT_DIRECTIONS, SOFT_BETA = 32, 12  # of the steps that free a map; their number is a third of the level's
 RIVALS_WORTH = 1 / 3  # of the agreement of two starts' wholes, beside that of halves: wholes share their rows
 TIGHT = 0.6  # from this objective on, halves may agree on wrong matches of tight clusters: two rivals must compete
@@ -83,13 +83,13 @@ def compete(
 
 
 def bred(problem: Problem, winner: Winner, level: Level, record: Record, rng: np.random.Generator) -> Winner:
-    """The winner, or a better one bred from it and the other starts' maps, where few rows agree less than POOR.
+    """The winner, or a better one bred from it and the other starts' maps, where the halves agree less than POOR.
 
     The objective tells better maps from worse ones even where none is right as a whole. The map halfway between two
     keeps what both have right, and ``level`` finds anew what they differ in. A few softer steps free a map from
     where it is stuck. The best of all maps is a parent in every generation.
     """
-    if winner.agreement >= POOR or evidence(problem) >= FEW or record.stopped:
+    if winner.agreement >= POOR or record.stopped:
         return winner
     wholes = [whole for *_, whole in winner.found]
     children = [] if any(winner.refined is whole for whole in wholes) else [winner.refined]
