@@ -27,6 +27,7 @@ from minivec import MiniVec2VecAligner
 from minivec.algorithm.procrustes import polar
 from minivec.frame import Frame, unit
 from minivec.migrate import migrate
+from minivec.moving.probe.lists import shared
 from minivec.runtime import QueryAdapter
 from minivec.search import top_k
 
@@ -125,7 +126,7 @@ STORES = {"postgres": Postgres, "lance": Lance, "chroma": Chroma}
 
 def recall(found: np.ndarray, truth: np.ndarray) -> float:
     """Share of the true neighbours (n, 10) among those found."""
-    return float(np.mean([len(set(f) & set(t)) for f, t in zip(found, truth, strict=True)]) / K)
+    return float(shared(found, truth).mean())
 
 
 def fit(old: np.ndarray, new: np.ndarray, pairs: np.ndarray | None) -> MiniVec2VecAligner:

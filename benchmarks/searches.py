@@ -21,9 +21,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.peers import data_options, directed, load, rotation, sides, spread
-from minivec import AlignmentWarning, MiniVec2VecAligner
+from minivec import AlignmentWarning, MiniVec2VecAligner, evaluate_alignment
 from minivec.frame import Frame, unit
-from minivec.metrics import partner_ranks
+from minivec.moving.probe.lists import shared
 from minivec.search import top_k
 
 K = 10
@@ -36,12 +36,12 @@ def ways(A: np.ndarray, B: np.ndarray, partners: np.ndarray, held: Rows, seed: i
     """Each way, and the ``held`` pairs in it, after a fit of A (n, dA) to B (n, dB); ``partners`` are A's (n, dB)."""
     aligner = MiniVec2VecAligner(A.shape[1])
     aligner.align(A, B, seed=seed)
-    source, target = Frame.of(A), Frame.of(B)
+    bridge, source, target = aligner.map, Frame.of(A), Frame.of(B)
     supervised = MiniVec2VecAligner.from_pairs(A, partners, mapping="orthogonal").map
     own = unit(held[1])
-    yield "stored", (aligner.map(held[0]), own)
-    yield "queries", (aligner.map.for_queries()(held[0]), own)
-    yield "centred", (unit(source.apply(held[0]) @ aligner.map.weights["W"]), target.apply(held[1]))
+    yield "stored", (bridge(held[0]), own)
+    yield "queries", (bridge.for_queries()(held[0]), own)
+    yield "centred", (unit(source.apply(held[0]) @ bridge.weights["W"]), target.apply(held[1]))
     yield "supervised", (supervised(held[0]), own)
 
 
@@ -56,14 +56,9 @@ def figures(mapped: np.ndarray, own: np.ndarray, raw: np.ndarray, rng: np.random
 
     true = ten(raw, raw)
     beside = ten(own, np.where(is_mapped[:, None], mapped, own))
-    top1 = [float((partner_ranks(*rows)[1] == 1).mean()) for rows in ((own, mapped), (mapped, own))]
-    shares = [same(found, true) for found in (ten(own, mapped), beside, ten(mapped, own))]
+    top1 = [evaluate_alignment(unit, *rows)["top1_accuracy"] for rows in ((own, mapped), (mapped, own))]
+    shares = [float(shared(found, true).mean()) for found in (ten(own, mapped), beside, ten(mapped, own))]
     return [top1[0], shares[0], shares[1], float(is_mapped[stored][beside].mean()), top1[1], shares[2]]
-
-
-def same(found: np.ndarray, true: np.ndarray) -> float:
-    """The share of the ``true`` rows (n, 10) among those ``found`` (n, 10)."""
-    return float(np.mean([len(np.intersect1d(*both)) for both in zip(found, true, strict=True)]) / K)
 
 
 def main(arguments: list[str] | None = None) -> None:

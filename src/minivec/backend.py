@@ -59,10 +59,9 @@ def map_rows(x: Any, weights: tuple[Any, ...]) -> Any:
     there = size <= NEAR * ops.norm(source_mean) * shrunk
     v = ops.where(there, ops.zeros_like(z), z / ops.maximum(size, 1e-30))
     along = ops.expand_dims(ops.matmul(v, target_mean), -1)
-    norm = ops.where(unit > 0, ops.ones_like(target_norm), target_norm)
-    reach = ops.sqrt(ops.maximum(along**2 + norm**2 - ops.sum(target_mean**2), 0.0)) - along
-    present = unit > 1
-    usual = ops.sqrt(ops.maximum(norm**2 - ops.sum(target_mean**2), 0.0))
-    reach = ops.where(present, expected_cosine * reach + (1 - expected_cosine) * usual, reach)
-    row = ops.where(present, 1.0, expected_cosine) * target_mean + reach * v
+    beyond = ops.where(unit > 0, ops.ones_like(target_norm), target_norm) ** 2 - ops.sum(target_mean**2)
+    share, trust = ops.where(unit > 1, 1.0, expected_cosine), ops.where(unit > 1, expected_cosine, 1.0)
+    usual = (1 - trust) * ops.sqrt(ops.maximum(beyond, 0.0))
+    reach = trust * (ops.sqrt(ops.maximum(along**2 + beyond, 0.0)) - along) + usual
+    row = share * target_mean + reach * v
     return row / ops.maximum(ops.norm(row, axis=-1, keepdims=True), 1e-12)

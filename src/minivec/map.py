@@ -52,8 +52,7 @@ class LinearMap:
     1. With r alone, rows that seem near to the mean would come up in every search of a space whose mean is long.
 
     Of ``for_queries``, and where ``unit`` is 1 or 0, the result is c target_mean + r v, scaled to length 1. Where it is
-    0, u = x, and beyond = target_norm^2 - |target_mean|^2. Maps in files give the rows that they gave when they were
-    fitted.
+    0, u = x, and beyond = target_norm^2 - |target_mean|^2. Older files give the rows that they always gave.
 
     Two kinds of rows have no direction. In a row of zeros u is 0; rows with no entry above 1e-30 fade to it. In a row
     at the mean (|z| at most 1e-5 of the mean's length) v is 0, and the result is the direction of target_mean.
@@ -187,7 +186,7 @@ class LinearMap:
             raise ValueError(f"lengths must be {' or '.join(LENGTHS)}; got {lengths!r}")
         elif lengths == "target" and self.scaled and abs(norm - 1) > 1e-3:
             length = norm
-        return self if length == self.length else self._as(length, self.asks)
+        return self._as(length, self.asks)
 
     def for_queries(self) -> "LinearMap":
         """The same map, for rows that ask and are never stored beside B's own; files do not keep this.
@@ -197,7 +196,8 @@ class LinearMap:
         return self._as(self.length, True)
 
     def _as(self, length: float, asks: bool) -> "LinearMap":
-        return LinearMap(self.weights, self.history, length, self.signatures, asks)
+        same = (length, asks) == (self.length, self.asks)
+        return self if same else LinearMap(self.weights, self.history, length, self.signatures, asks)
 
     def inverse(self) -> "LinearMap":
         """The map from B to A; ValueError where the weights hold one direction only.

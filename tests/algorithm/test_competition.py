@@ -84,16 +84,22 @@ def test_starts_that_find_the_same_map_vouch_for_it_where_halves_have_too_few_ro
 def test_maps_are_bred_from_the_best_where_the_halves_do_not_agree(monkeypatch, agreement):
     rng = np.random.default_rng(6)
     problem, refined = staged(monkeypatch, rng)
-    starts = [[near(TRUTH, error, rng) for error in (2.5, 2.5, error)] for error in (1.2, 1.2, 1.5)]
-    found = [[competition.refine(None, W, None, rng, problem) for W in start] for start in starts]
+    wholes = [near(TRUTH, error, rng) for error in (1.2, 1.2, 1.5)]
+    halves = [near(TRUTH, 2.5, rng) for _ in range(2)]
+    *halves, one, two, three = (competition.refine(None, W, None, rng, problem) for W in (*halves, *wholes))
+    found = [[*halves, whole] for whole in (one, two, three)]
     refined.clear()
     best = max((whole for *_, whole in found), key=competition.OBJECTIVE)
     winner = competition.Winner(best.W, best, agreement, found)
     better = competition.bred(problem, winner, Level(16, 20, 100, 5), Record(), rng)
     if agreement < competition.POOR:
-        assert better.refined.objective > best.objective + 0.05
+        assert better.refined.objective > best.objective + 0.1
         assert len(refined) == 3 * competition.GENERATIONS  # one between two maps; one after soft steps, and before
-        assert len(better.bred) == 2 * competition.GENERATIONS  # the level after this one has them all
+        pairs = (halves, (one, two), (one, three), (two, three))
+        halves_agree, *starts_agree = (competition._agreement(problem, *pair) for pair in pairs)
+        assert better.agreement in [max(halves_agree, competition.RIVALS_WORTH * agree) for agree in starts_agree]
+        assert any(better.refined is one for one in better.bred)  # the level after this one has them all
+        assert len(better.bred) == 2 * competition.GENERATIONS
         assert better.found is found  # the maps that judge stay as they are
     else:
         assert better is winner and not refined
